@@ -1,0 +1,73 @@
+# Builds both programs of the project: `docker build --target operator .` and `docker build --target runtime .`
+#
+# Each image is three steps: a virtual environment with the locked dependencies (a layer that changes only with
+# the lock), the project's own wheel on top of it, and a final stage that receives the finished environment: no
+# compiler, no installer and no cache. Any base with Python >= 3.11 and its venv module will do.
+ARG BASE_IMAGE=docker.io/library/python:3.13-slim-bookworm
+
+# pip lives in an environment of its own, so that the ones that are shipped never contain it.
+FROM ${BASE_IMAGE} AS pip
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/venv
+WORKDIR /src
+
+# The build backend is locked like every other dependency; the wheels are built without network access to choose it.
+FROM pip AS backend
+COPY requirements/build.txt requirements/
+RUN /opt/pip/bin/pip install --only-binary=:all: --require-hashes --requirement requirements/build.txt
+COPY pyproject.toml README.md ./
+
+# A wheel per program: a change to one leaves the other's image as it was.
+FROM backend AS operator-wheel
+COPY operator operator
+RUN /opt/pip/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /wheel .
+
+FROM backend AS runtime-wheel
+COPY assistant_runtime assistant_runtime
+RUN /opt/pip/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /wheel .
+
+# Bytecode is compiled here, once, because the running container can't write it: unchecked, since nothing there
+# can change the sources either, and so without a timestamp that would make each build differ.
+FROM pip AS operator-venv
+COPY requirements/operator.txt requirements/
+RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --only-binary=:all: \
+        --require-hashes --requirement requirements/operator.txt \
+    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+COPY --from=operator-wheel /wheel /wheel
+RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --no-deps --no-index /wheel/*.whl \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib/python3*/site-packages/assistant_operator \
+    && rm /opt/venv/bin/assistant-runtime
+
+FROM pip AS runtime-venv
+COPY requirements/runtime.txt requirements/
+RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --only-binary=:all: \
+        --require-hashes --requirement requirements/runtime.txt \
+    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+COPY --from=runtime-wheel /wheel /wheel
+RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --no-deps --no-index /wheel/*.whl \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib/python3*/site-packages/assistant_runtime \
+    && rm /opt/venv/bin/assistant-operator
+
+# A numeric user, because Kubernetes can't tell whether a named one is root (runAsNonRoot).
+FROM ${BASE_IMAGE} AS final
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1
+USER 10001:10001
+LABEL org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.vendor="AI Assistant Operator"
+
+FROM final AS operator
+LABEL org.opencontainers.image.title="assistant-operator" \
+      org.opencontainers.image.description="Turns AIAssistant resources into running assistants on Kubernetes"
+COPY --from=operator-venv /opt/venv /opt/venv
+EXPOSE 8080
+ENTRYPOINT ["assistant-operator"]
+CMD ["run"]
+
+FROM final AS runtime
+LABEL org.opencontainers.image.title="assistant-runtime" \
+      org.opencontainers.image.description="Serves an AI assistant over the OpenAI wire format"
+COPY --from=runtime-venv /opt/venv /opt/venv
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=3 CMD ["assistant-runtime", "healthcheck"]
+ENTRYPOINT ["assistant-runtime"]
+CMD ["serve"]
