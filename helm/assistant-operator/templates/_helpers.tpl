@@ -1,0 +1,61 @@
+{{/* Name of the chart, as the objects' label says it. */}}
+{{- define "assistant-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Name of the objects: the release's, with the chart's where the release's does not hold it already. */}}
+{{- define "assistant-operator.fullname" -}}
+{{- $name := include "assistant-operator.name" . }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{/* Labels that pick the operator's pods: they can't change on an upgrade. */}}
+{{- define "assistant-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "assistant-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* Labels of every object. */}}
+{{- define "assistant-operator.labels" -}}
+{{ include "assistant-operator.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/component: operator
+app.kubernetes.io/part-of: ai-assistant-operator
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "assistant-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "assistant-operator.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{/* Reference of the operator's image. */}}
+{{- define "assistant-operator.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end }}
+{{- end }}
+
+{{/* Reference of the runtime's image: beside the operator's unless it is given. */}}
+{{- define "assistant-operator.runtimeImage" -}}
+{{- $sibling := regexReplaceAll "[^/]*$" .Values.image.repository "assistant-runtime" }}
+{{- default (printf "%s:%s" $sibling (default .Chart.AppVersion .Values.image.tag)) .Values.defaultImages.runtime }}
+{{- end }}
+
+{{/* The rights of the operator, as `assistant-operator rbac` derived them from what it renders. */}}
+{{- define "assistant-operator.rules" -}}
+rules:
+{{ .Files.Get "files/rules.yaml" | fromYamlArray | toYaml }}
+{{- end }}

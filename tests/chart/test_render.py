@@ -1,0 +1,161 @@
+"""What the chart installs: the committed manifest, the operator's confinement, and rights no wider than asked for."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.conftest import CHART, Chart
+
+ROOT = CHART.parents[1]
+NAMESPACES = ["team-a", "team-b"]
+GOLDEN = Path(__file__).parent / "golden"
+
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+"""The programs' version: the images' default tag, and so the chart's."""
+
+STANDARD_LABELS = {
+    "app.kubernetes.io/name": "assistant-operator",
+    "app.kubernetes.io/instance": "assistant-operator",
+    "app.kubernetes.io/version": VERSION,
+    "app.kubernetes.io/component": "operator",
+    "app.kubernetes.io/part-of": "ai-assistant-operator",
+    "app.kubernetes.io/managed-by": "Helm",
+    "helm.sh/chart": f"assistant-operator-{VERSION}",
+}
+
+
+def of_kind(objects: list[dict[str, Any]], *kinds: str) -> list[dict[str, Any]]:
+    return [found for found in objects if found["kind"] in kinds]
+
+
+def test_install_manifest_is_the_namespace_and_the_default_render(chart: Chart) -> None:
+    namespace = (ROOT / "manifests" / "namespace.yaml").read_text()
+    assert (ROOT / "manifests" / "install.yaml").read_text() == namespace + chart.text(), "run `make generate`"
+
+
+def test_install_manifest_enforces_restricted_pods(chart: Chart) -> None:
+    namespace, *objects = yaml.safe_load_all((ROOT / "manifests" / "install.yaml").read_text())
+    assert namespace["kind"] == "Namespace"
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    namespaced = {found["metadata"].get("namespace") for found in objects} - {None}
+    assert namespaced == {namespace["metadata"]["name"]}
+
+
+def test_render_for_two_namespaces_is_the_golden_one(chart: Chart, update_golden: bool) -> None:
+    """Without the CRD and without the rules, which have golden copies of their own."""
+    rendered = chart.objects({"watchNamespaces": NAMESPACES, "crds": {"install": False}})
+    for role in of_kind(rendered, "Role"):
+        role["rules"] = "files/rules.yaml"
+    text = yaml.safe_dump_all(rendered, sort_keys=True)
+    golden = GOLDEN / "two-namespaces.yaml"
+    if update_golden:
+        golden.write_text(text)
+    assert text == golden.read_text(), "look at the difference; accept it with UPDATE_GOLDEN=1"
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": NAMESPACES}])
+def test_every_object_has_the_standard_labels(values: dict[str, Any], chart: Chart) -> None:
+    for found in chart.objects(values):
+        assert found["metadata"]["labels"].items() >= STANDARD_LABELS.items(), found["kind"]
+
+
+def test_selectors_leave_out_what_an_upgrade_changes(chart: Chart) -> None:
+    selector = {key: STANDARD_LABELS[key] for key in list(STANDARD_LABELS)[:2]}
+    assert chart.one("Deployment")["spec"]["selector"] == {"matchLabels": selector}
+    assert chart.one("Service")["spec"]["selector"] == selector
+
+
+def test_the_operator_runs_restricted(chart: Chart) -> None:
+    pod = chart.one("Deployment")["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_there_is_never_a_second_operator(chart: Chart) -> None:
+    spec = chart.one("Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_by_default_every_namespace_is_served_by_one_cluster_role(chart: Chart) -> None:
+    objects = chart.objects()
+    assert of_kind(objects, "Role", "RoleBinding") == []
+    (binding,) = of_kind(objects, "ClusterRoleBinding")
+    roles = {role["metadata"]["name"]: role for role in of_kind(objects, "ClusterRole")}
+    assert roles[binding["roleRef"]["name"]]["rules"] == rules()
+
+
+def test_with_namespaces_the_operator_has_rights_only_there(chart: Chart) -> None:
+    objects = chart.objects({"watchNamespaces": NAMESPACES})
+    assert of_kind(objects, "ClusterRoleBinding") == []
+    roles, bindings = of_kind(objects, "Role"), of_kind(objects, "RoleBinding")
+    assert [role["metadata"]["namespace"] for role in roles] == NAMESPACES
+    assert [binding["metadata"]["namespace"] for binding in bindings] == NAMESPACES
+    assert all(role["rules"] == rules() for role in roles)
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": NAMESPACES}])
+def test_rights_are_given_to_the_operators_own_account(values: dict[str, Any], chart: Chart) -> None:
+    objects = chart.objects(values)
+    (account,) = of_kind(objects, "ServiceAccount")
+    (deployment,) = of_kind(objects, "Deployment")
+    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == account["metadata"]["name"]
+    for binding in of_kind(objects, "RoleBinding", "ClusterRoleBinding"):
+        (subject,) = binding["subjects"]
+        assert subject["name"] == account["metadata"]["name"]
+        assert subject["namespace"] == account["metadata"]["namespace"]
+
+
+def test_users_get_no_rights_from_the_operators_role(chart: Chart) -> None:
+    """What the namespaces' editors may do reaches AIAssistants alone."""
+    for role in of_kind(chart.objects(), "ClusterRole"):
+        if any("aggregate-to" in label for label in role["metadata"]["labels"]):
+            assert {group for rule in role["rules"] for group in rule["apiGroups"]} == {"aiassistant.dev"}
+
+
+def rules() -> list[dict[str, Any]]:
+    return yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
+
+
+def test_the_definition_is_the_generated_one(chart: Chart) -> None:
+    generated = yaml.safe_load((ROOT / "crds" / "aiassistants.aiassistant.dev.yaml").read_text())
+    rendered = chart.one("CustomResourceDefinition")
+    assert rendered["spec"] == generated["spec"]
+    assert rendered["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_the_definition_goes_with_the_chart_when_told_to(chart: Chart) -> None:
+    definition = chart.one("CustomResourceDefinition", {"crds": {"keep": False}})
+    assert "annotations" not in definition["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("image", "operator", "runtime"),
+    [
+        ({}, f"localhost/assistant-operator:{VERSION}", f"localhost/assistant-runtime:{VERSION}"),
+        ({"tag": "2"}, "localhost/assistant-operator:2", "localhost/assistant-runtime:2"),
+        (
+            {"repository": "registry.example.com:5000/a/assistant-operator"},
+            f"registry.example.com:5000/a/assistant-operator:{VERSION}",
+            f"registry.example.com:5000/a/assistant-runtime:{VERSION}",
+        ),
+        (
+            {"digest": "sha256:" + "a" * 64},
+            "localhost/assistant-operator@sha256:" + "a" * 64,
+            f"localhost/assistant-runtime:{VERSION}",
+        ),
+    ],
+)
+def test_the_runtimes_image_is_found_beside_the_operators(
+    image: dict[str, str], operator: str, runtime: str, chart: Chart
+) -> None:
+    (container,) = chart.one("Deployment", {"image": image})["spec"]["template"]["spec"]["containers"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert (container["image"], variables["ASSISTANT_OPERATOR_RUNTIME_IMAGE"]) == (operator, runtime)
