@@ -1,0 +1,483 @@
+"""The AIAssistant resource as pydantic models: the single source of its schema, defaults and validation.
+
+`crds/` is generated from these models, so a field's description here is what `kubectl explain` prints. A field is only
+here if it has an effect. Names follow Kubernetes' own (`image`, `resources`, `storageClassName`, `podTemplate`).
+"""
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
+
+from assistant_operator.names import MAX_LENGTH
+from assistant_operator.rules import Rule
+from assistant_operator.values import (
+    URL,
+    Amount,
+    Duration,
+    Host,
+    ObjectName,
+    ProviderName,
+    Quantity,
+    SecretKey,
+)
+
+
+def _map_list(key: str) -> JsonDict:
+    """Schema of a list whose entries are told apart by `key`, so that appliers merge it entry by entry."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
+
+Overlay = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+
+
+class Model(BaseModel):
+    """Base of every block: camelCase outside, snake_case inside, frozen, unknown fields refused, rules checked."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        for rule in self.rules:
+            if not rule.holds(self):
+                raise ValueError(rule.message)
+        return self
+
+
+class SecretKeyRef(Model):
+    """One key of a Secret in the AIAssistant's namespace."""
+
+    name: ObjectName
+    """Name of the Secret."""
+    key: SecretKey = "api-key"
+    """Key within the Secret's data."""
+
+
+def _repository(reference: str) -> str:
+    """Strip tag and digest from an image reference; the colon of a registry's port stays."""
+    path, _, name = reference.partition("@")[0].rpartition("/")
+    return f"{path}/{name.partition(':')[0]}".lstrip("/")
+
+
+class Image(Model):
+    """A container image."""
+
+    rules = (
+        Rule(
+            cel="!has(self.repository) || has(self.tag) || has(self.digest)",
+            message="image.tag: give a tag or a digest beside the repository, so that what runs is known",
+            holds=lambda image: not image.repository or bool(image.tag or image.digest),
+        ),
+    )
+
+    repository: Annotated[str, Field(max_length=512, min_length=1)] | None = None
+    """Image name without tag, such as registry.example.com/ai/runtime. Default: the operator's own default image."""
+    tag: Annotated[str, Field(max_length=128, min_length=1)] | None = None
+    """Image tag; without `repository`, another tag of the operator's default image."""
+    digest: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$", max_length=71)] | None = None
+    """Image digest, such as sha256:…; it wins over the tag."""
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    """When the kubelet pulls the image. Default: Kubernetes' own rule (Always for `latest`, else IfNotPresent)."""
+    pull_secrets: Annotated[list[ObjectName], Field(max_length=8)] = []
+    """Names of Secrets of type kubernetes.io/dockerconfigjson to pull with."""
+
+    def reference(self, default: str) -> str:
+        """Return the image reference to run: `default`, with what is given here put in its place."""
+        repository = self.repository or _repository(default)
+        if self.digest:
+            return f"{repository}@{self.digest}"
+        return f"{repository}:{self.tag}" if self.tag else default
+
+
+class Resources(Model):
+    """Compute resources, as in core/v1."""
+
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
+    """Amounts the scheduler reserves, by resource name."""
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
+    """Amounts the container may not exceed, by resource name."""
+
+
+class Storage(Model):
+    """A persistent volume."""
+
+    size: Quantity = "1Gi"
+    """Capacity of the volume."""
+    storage_class_name: ObjectName | None = None
+    """StorageClass of the volume. Default: the cluster's default class."""
+
+
+class Provider(Model):
+    """A server that speaks OpenAI's API and answers chat requests."""
+
+    name: ProviderName
+    """Name of the provider, used in `preferred`, in model names (`name/model`), metrics and logs."""
+    base_url: Annotated[URL, Field(alias="baseURL")]
+    """Base URL of its API, usually ending in /v1, such as https://api.openai.com/v1."""
+    model: Annotated[str, Field(min_length=1, max_length=256)]
+    """Model that answers when a request names none."""
+    api_key_from: SecretKeyRef | None = None
+    """Secret key that holds the provider's API key. Default: none is sent."""
+    timeout: Duration = "60s"
+    """Longest wait for the provider's first byte, and between two of its bytes."""
+
+
+class Providers(Model):
+    """The providers, and how one is chosen."""
+
+    rules = (
+        Rule(
+            cel="!has(self.preferred) || self.items.exists(p, p.name == self.preferred)",
+            message="spec.providers.preferred: must be the name of one of spec.providers.items",
+            holds=lambda providers: (
+                not providers.preferred or any(p.name == providers.preferred for p in providers.items)
+            ),
+            field_path=".preferred",
+        ),
+    )
+
+    preferred: ProviderName | None = None
+    """Name of the provider that is asked first. Default: the first of `items`."""
+    fallback: bool = True
+    """Whether the next provider is asked when one fails before its first token."""
+    items: Annotated[
+        list[Provider],
+        Field(
+            min_length=1,
+            max_length=16,
+            json_schema_extra=_map_list("name"),
+        ),
+    ]
+    """The providers, in the order in which they are asked."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        # The API server checks this by `x-kubernetes-list-type: map`.
+        names = [provider.name for provider in self.items]
+        if len(set(names)) < len(names):
+            raise ValueError("spec.providers.items: every provider needs a name of its own")
+        return self
+
+
+class Cache(Model):
+    """The exact response cache, in Redis where there is one."""
+
+    enabled: bool = True
+    """Whether an identical request of the same client is answered from the cache."""
+    ttl: Duration = "1h"
+    """How long an answer is kept."""
+    compression: bool = True
+    """Whether cached answers are compressed (zstd)."""
+
+
+class RateLimit(Model):
+    """The limit on each client's requests, exact across the runtime's pods."""
+
+    enabled: bool = True
+    """Whether requests are limited."""
+    requests: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    """Requests that one client may send within the window."""
+    window: Duration = "60s"
+    """Length of the window."""
+
+
+class Security(Model):
+    """Who may call the assistant, and from where."""
+
+    api_keys_from: SecretKeyRef | None = None
+    """Secret key with the clients' API keys, one a line. Default: a generated one in Secret <name>-api-keys."""
+    cors_origins: Annotated[list[Annotated[str, Field(max_length=253, min_length=1)]], Field(max_length=64)] = []
+    """Web origins whose pages may call the API, such as https://chat.example.com."""
+    behind_proxy: bool | None = None
+    """Whether X-Forwarded-For and X-Forwarded-Proto are believed. Default: true when `ingress.enabled`."""
+
+
+class ManagedRedis(Model):
+    """A Redis that the operator runs: one server with an append-only file on a volume."""
+
+    image: Image = Image()
+    """Image of the Redis server."""
+    resources: Resources = Resources(
+        requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "500m", "memory": "1Gi"}
+    )
+    """Compute resources of the server. Memory needs room beyond `maxMemory` for rewriting the append-only file."""
+    max_memory: Quantity = "512Mi"
+    """Memory for data; above it the least recently used keys go first (allkeys-lru)."""
+    storage: Storage = Storage()
+    """Volume of the append-only file. It stays when the AIAssistant is deleted, unless `deletionPolicy` is Delete."""
+    pod_template: Overlay = {}
+    """Overlay on the pods' template (metadata and spec), merged as Kubernetes merges: scheduling, sidecars."""
+
+
+class Redis(Model):
+    """Redis: response cache and rate limits."""
+
+    enabled: bool = True
+    """Whether the assistant uses Redis. Without it each runtime pod keeps its own cache and its own limits."""
+    managed: ManagedRedis | None = None
+    """Settings of the Redis that the operator runs."""
+
+
+class IssuerRef(Model):
+    """A cert-manager issuer."""
+
+    name: ObjectName
+    """Name of the issuer."""
+    kind: Literal["Issuer", "ClusterIssuer"] = "ClusterIssuer"
+    """Kind of the issuer."""
+
+
+class IngressTLS(Model):
+    """TLS of the Ingress."""
+
+    rules = (
+        Rule(
+            cel="has(self.secretName) || has(self.issuerRef)",
+            message="spec.ingress.tls: give secretName (a TLS Secret that exists) or issuerRef (a cert-manager issuer)",
+            holds=lambda tls: bool(tls.secret_name or tls.issuer_ref),
+        ),
+    )
+
+    secret_name: ObjectName | None = None
+    """TLS Secret to serve. Default, with an issuer: <name>-tls."""
+    issuer_ref: IssuerRef | None = None
+    """cert-manager issuer that fills the Secret, named in the Ingress's annotation."""
+
+
+class Ingress(Model):
+    """An Ingress in front of the assistant's Service."""
+
+    rules = (
+        Rule(
+            cel="!self.enabled || has(self.host)",
+            message="spec.ingress.host: an enabled Ingress needs the DNS name to serve, such as assistant.example.com",
+            holds=lambda ingress: not ingress.enabled or bool(ingress.host),
+        ),
+    )
+
+    enabled: bool = False
+    """Whether an Ingress is created."""
+    class_name: ObjectName | None = None
+    """IngressClass that serves it. Default: the cluster's default class."""
+    host: Host | None = None
+    """DNS name that it serves."""
+    annotations: Annotated[dict[str, str], Field(max_length=64)] = {}
+    """Annotations for the ingress controller."""
+    tls: IngressTLS | None = None
+    """TLS. Default: plain HTTP."""
+
+
+class PodDisruptionBudget(Model):
+    """How many runtime pods a voluntary disruption, such as a node drain, may take at once."""
+
+    rules = (
+        Rule(
+            cel="!(has(self.minAvailable) && has(self.maxUnavailable))",
+            message="spec.podDisruptionBudget: give minAvailable or maxUnavailable, not both",
+            holds=lambda budget: budget.min_available is None or budget.max_unavailable is None,
+        ),
+    )
+
+    min_available: Amount | None = None
+    """Pods that must stay available."""
+    max_unavailable: Amount | None = None
+    """Pods that may be unavailable. Default, with neither given: 1."""
+
+
+class Logging(Model):
+    """Logs of the runtime."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severity that is logged."""
+    format: Literal["json", "console"] = "json"
+    """One JSON object a line, or text for people."""
+
+
+def _image_pinned(spec: "AIAssistantSpec") -> bool:
+    images = [spec.image, *([spec.redis.managed.image] if spec.redis.managed else [])]
+    return spec.environment != "production" or all(image.tag != "latest" or image.digest for image in images)
+
+
+class AIAssistantSpec(Model):
+    """What is asked for."""
+
+    rules = (
+        Rule(
+            cel="has(self.providers) && has(self.providers.items) && size(self.providers.items) > 0",
+            message=(
+                "spec.providers.items: name at least one server that speaks OpenAI's API, such as "
+                "{name: openai, baseURL: https://api.openai.com/v1, model: gpt-4o-mini, "
+                "apiKeyFrom: {name: openai, key: api-key}}"
+            ),
+            holds=lambda spec: spec.providers is not None,
+        ),
+        Rule(
+            cel=(
+                "self.environment != 'production' || ("
+                "(!has(self.image.tag) || self.image.tag != 'latest' || has(self.image.digest)) && "
+                "(!has(self.redis.managed) || !has(self.redis.managed.image.tag) || "
+                "self.redis.managed.image.tag != 'latest' || has(self.redis.managed.image.digest)))"
+            ),
+            message=(
+                "image.tag: with spec.environment production, pin a version or a digest instead of `latest`, "
+                "or set spec.environment to staging or development"
+            ),
+            holds=_image_pinned,
+        ),
+    )
+
+    environment: Literal["development", "staging", "production"] = "production"
+    """Where the assistant runs. `production` refuses images tagged `latest`."""
+    providers: Providers | None = None
+    """The servers that answer chat requests. At least one is needed."""
+    image: Image = Image()
+    """Image of the runtime."""
+    replicas: Annotated[int, Field(ge=0, le=1000)] = 3
+    """Runtime pods. `kubectl scale` sets this field."""
+    resources: Resources = Resources(
+        requests={"cpu": "500m", "memory": "512Mi"}, limits={"cpu": "1000m", "memory": "1Gi"}
+    )
+    """Compute resources of each runtime pod."""
+    pod_template: Overlay = {}
+    """Overlay on the pods' template (metadata and spec), merged as Kubernetes merges: scheduling, sidecars, env."""
+    suspend: bool = False
+    """Whether every pod is stopped. Volumes, credentials and Services stay, and `false` brings the pods back."""
+    deletion_policy: Literal["Retain", "Delete"] = "Retain"
+    """Fate of volumes and generated credentials on deletion; a successor of the same name adopts retained ones."""
+    cache: Cache = Cache()
+    """Response cache."""
+    rate_limit: RateLimit = RateLimit()
+    """Limit on each client's requests."""
+    security: Security = Security()
+    """Who may call the assistant."""
+    logging: Logging = Logging()
+    """Logs of the runtime."""
+    redis: Redis = Redis()
+    """Redis."""
+    ingress: Ingress = Ingress()
+    """Ingress in front of the Service."""
+    pod_disruption_budget: PodDisruptionBudget = PodDisruptionBudget()
+    """Disruption budget of the runtime pods. None is made for fewer than two replicas."""
+
+
+class Condition(Model):
+    """One observation, as metav1.Condition."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """Ready, Reconciling, Stalled, or <Component>Ready."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: Annotated[str, Field(max_length=1024)]
+    """Machine-readable reason; docs/conditions.md lists them."""
+    message: Annotated[str, Field(max_length=32768)]
+    """What was seen and, where something is wrong, what to do."""
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When `status` last changed."""
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
+    """Generation of the spec that was looked at."""
+
+
+class ComponentStatus(Model):
+    """One part of the stack."""
+
+    name: str
+    """Component, such as runtime or redis."""
+    mode: Literal["Managed"]
+    """Who runs it: the operator (Managed)."""
+    ready: bool
+    """Whether it serves."""
+    message: str
+    """What was seen."""
+
+
+class AIAssistantStatus(Model):
+    """What was seen."""
+
+    observed_generation: Annotated[int, Field(json_schema_extra={"format": "int64"})] | None = None
+    """Generation of the spec that this status describes."""
+    phase: str | None = None
+    """Summary for people: Pending, Progressing, Ready, Suspended, Stalled."""
+    url: str | None = None
+    """Where the assistant answers."""
+    replicas: Annotated[int, Field(json_schema_extra={"format": "int32"})] | None = None
+    """Runtime pods that exist."""
+    ready_replicas: Annotated[int, Field(json_schema_extra={"format": "int32"})] | None = None
+    """Runtime pods that are ready."""
+    selector: str | None = None
+    """Label selector of the runtime pods, for the scale subresource."""
+    version: str | None = None
+    """Runtime image that is rolled out."""
+    conditions: Annotated[
+        list[Condition],
+        Field(json_schema_extra=_map_list("type")),
+    ] = []
+    """Ready always; Reconciling and Stalled only while True; one <Component>Ready for each component."""
+    components: Annotated[
+        list[ComponentStatus],
+        Field(json_schema_extra=_map_list("name")),
+    ] = []
+    """The parts of the stack."""
+
+
+class Metadata(BaseModel):
+    """The part of the object's metadata that is used."""
+
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True)
+
+    name: str
+    namespace: str = "default"
+    uid: str = ""
+    generation: int = 0
+
+
+NAME_RULE = Rule(
+    cel=f"self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= {MAX_LENGTH}",
+    message=(
+        f"metadata.name: must be at most {MAX_LENGTH} characters, begin with a letter and hold only lower-case "
+        "letters, digits and dashes, because Services, StatefulSets and labels are named after it"
+    ),
+    holds=lambda assistant: (
+        assistant.metadata.name[:1].isalpha()
+        and "." not in assistant.metadata.name
+        and len(assistant.metadata.name) <= MAX_LENGTH
+    ),
+)
+
+
+class AIAssistant(BaseModel):
+    """An AI assistant and everything that it needs, as one resource."""
+
+    model_config = ConfigDict(frozen=True)
+
+    metadata: Metadata
+    spec: AIAssistantSpec
+
+    @model_validator(mode="after")
+    def _check_name(self) -> Self:
+        if not NAME_RULE.holds(self):
+            raise ValueError(NAME_RULE.message)
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name of the resource, after which every object of the stack is named."""
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the resource and of the whole stack."""
+        return self.metadata.namespace
+
+    @property
+    def providers(self) -> Providers:
+        """The providers, which the spec's rules promise to be there."""
+        assert self.spec.providers is not None  # noqa: S101 - the model's first rule
+        return self.spec.providers

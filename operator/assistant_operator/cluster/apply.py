@@ -1,0 +1,136 @@
+"""Making one object so: recognise that nothing is to do, refuse what is not ours, else server-side apply.
+
+An object carries the hash of what was last applied. Where that hash is the wanted one and every wanted field still has
+its value, there is nothing to do: this holds over operator restarts, and costs no request.
+"""
+
+import hashlib
+from typing import Any
+
+import orjson
+
+from assistant_operator import labels
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.cluster.cache import Cache
+from assistant_operator.cluster.client import ApiError, Client
+from assistant_operator.cluster.kinds import APPLIED
+from assistant_operator.errors import StalledError, TransientError, WaitingError
+from assistant_operator.manifests import Object
+from assistant_operator.values import quantity
+
+_INVALID = 422
+_BAD_REQUEST = 400
+_QUANTITIES = {"requests", "limits", "capacity"}
+_ENTRY_KEYS = ("uid", "mountPath", "containerPort", "name", "port", "topologyKey", "host")
+"""Keys by which list entries are found again in the live object, in the order tried."""
+
+
+def stamped(wanted: Object) -> Object:
+    """Return the object with the hash of its own content as an annotation."""
+    digest = hashlib.sha256(orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    metadata = wanted["metadata"]
+    annotations = {**metadata.get("annotations", {}), labels.APPLIED_HASH: digest}
+    return {**wanted, "metadata": {**metadata, "annotations": annotations}}
+
+
+async def ensure(api: Client, cache: Cache, assistant: AIAssistant, wanted: Object) -> bool:
+    """Make the object so; return whether a write was needed.
+
+    Raises
+    ------
+    StalledError
+        The object belongs to somebody else, or the API server will never take it.
+    WaitingError
+        A predecessor of the same name is still being deleted.
+    """
+    kind, metadata = APPLIED[wanted["kind"]], wanted["metadata"]
+    body = stamped(wanted)
+    live = cache.get(kind.kind, metadata["namespace"], metadata["name"])
+    if live is not None and matches(body, live):
+        return False
+    if live is None:
+        live = await api.get(kind, metadata["namespace"], metadata["name"], metadata_only=True)
+    if live is not None:
+        check_owner(kind.kind, live, assistant)
+    try:
+        cache.put(kind.kind, await api.apply(kind, body))
+    except ApiError as error:
+        raise _explain(error, body, live or {}) from error
+    return True
+
+
+def check_owner(kind: str, live: Object, assistant: AIAssistant) -> None:
+    """Refuse an object that this assistant does not control.
+
+    Raises
+    ------
+    StalledError, WaitingError
+        As in `ensure`.
+    """
+    metadata = live["metadata"]
+    what = f"{kind} {metadata['namespace']}/{metadata['name']}"
+    owners: list[Object] = metadata.get("ownerReferences") or []
+    controller: Object = next((owner for owner in owners if owner.get("controller")), {})
+    predecessor = controller.get("kind") == labels.KIND and controller.get("name") == assistant.name
+    ours = controller.get("uid") == assistant.metadata.uid
+    if (predecessor and not ours) or (ours and metadata.get("deletionTimestamp")):
+        raise WaitingError("Terminating", f"{what} is still being deleted; it is created again after that.")
+    if not ours:
+        raise StalledError(
+            "NameConflict",
+            f"{what} exists and is not managed by this AIAssistant. Delete it, or give the AIAssistant another name.",
+        )
+
+
+def _explain(error: ApiError, wanted: Object, live: Object) -> StalledError | TransientError:
+    what = f"{wanted['kind']} {wanted['metadata']['name']}"
+    if error.status == _INVALID and "updates to statefulset spec" in error.message:
+        return StalledError("ImmutableField", f"{what}: {', '.join(immutable_changes(wanted, live))}")
+    if error.status == _INVALID and "field is immutable" in error.message:
+        return StalledError("ImmutableField", f"{what}: {', '.join(error.fields)} can't be changed.")
+    if error.status in (_INVALID, _BAD_REQUEST):
+        return StalledError("InvalidObject", f"The API server refused {what}: {error.message}")
+    return TransientError("ApiError", f"The API server did not take {what}: {error.message or error.reason}")
+
+
+def immutable_changes(wanted: Object, live: Object) -> list[str]:
+    """Name the parts of a StatefulSet that differ and that Kubernetes never changes."""
+    mutable = {"replicas", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy", "minReadySeconds"}
+    spec, now = wanted["spec"], live.get("spec", {})
+    return [
+        f"spec.{field}" for field in spec if field not in mutable and not matches(spec[field], now.get(field), field)
+    ]
+
+
+def matches(wanted: Any, live: Any, field: str = "") -> bool:
+    """Tell whether every value of `wanted` stands in `live`; what `live` has beyond it does not count.
+
+    The API server writes quantities its own way (`1000m` becomes `1`) and leaves out empty values, so those count as
+    equal. `field` is the name of the field being compared.
+    """
+    if isinstance(wanted, dict):
+        if not wanted:
+            return live is None or isinstance(live, dict)
+        inner = "quantity" if field in _QUANTITIES else ""
+        return isinstance(live, dict) and all(
+            matches(value, live.get(key), inner or key) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return _matches_list(wanted, live, field)
+    if live is None:
+        return wanted in ("", 0, False)
+    if wanted != live and field in ("quantity", "sizeLimit"):
+        return quantity(wanted) == quantity(live)
+    return bool(wanted == live) and isinstance(wanted, bool) == isinstance(live, bool)
+
+
+def _matches_list(wanted: list[Any], live: Any, field: str) -> bool:
+    if not isinstance(live, list):
+        return not wanted and live is None
+    key = next((key for key in _ENTRY_KEYS if wanted and all(isinstance(w, dict) and key in w for w in wanted)), None)
+    if key is None:
+        return len(wanted) == len(live) and all(
+            matches(entry, other, field) for entry, other in zip(wanted, live, strict=True)
+        )
+    found = {entry.get(key): entry for entry in live if isinstance(entry, dict)}
+    return all(matches(entry, found.get(entry[key])) for entry in wanted)

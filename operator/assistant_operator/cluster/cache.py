@@ -1,0 +1,151 @@
+"""What the watches have seen: the operator's own picture of every object that it manages.
+
+Objects are kept as compact JSON without what is never read (managed fields, most of a pod): a thousand assistants
+fit in tens of megabytes, and a pass decodes the dozen objects that it needs.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import orjson
+
+from assistant_operator import labels
+from assistant_operator.manifests import Object
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+_TOMBSTONES = 4096
+"""Deletions remembered, so that the late answer of a write can't bring a deleted object back into the cache."""
+
+
+class Ref(NamedTuple):
+    """Kind, namespace and name of an object."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+def ref(kind: str, body: Object) -> Ref:
+    """Return the reference of an object."""
+    return Ref(kind, body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def owner_key(body: Object) -> Key | None:
+    """Return the assistant that an object belongs to by its labels, None for a foreign one."""
+    metadata = body["metadata"]
+    found = metadata.get("labels") or {}
+    if found.get(labels.MANAGED_BY) != labels.MANAGER or labels.INSTANCE not in found:
+        return None
+    return metadata["namespace"], found[labels.INSTANCE]
+
+
+class _Entry(NamedTuple):
+    version: int
+    owner: Key | None
+    body: bytes
+
+
+class Cache:
+    """Objects by reference, and the references of each assistant's objects."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Ref, _Entry] = {}
+        self._owned: defaultdict[Key, set[Ref]] = defaultdict(set)
+        self._tombstones: OrderedDict[Ref, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """Return an object as last seen."""
+        entry = self._entries.get(Ref(kind, namespace, name))
+        return orjson.loads(entry.body) if entry else None
+
+    def owned(self, key: Key) -> list[Ref]:
+        """Return the references of an assistant's objects, sorted."""
+        return sorted(self._owned.get(key, ()))
+
+    def pods(self, key: Key, component: str) -> Iterator[Object]:
+        """Yield the pods of one component of an assistant."""
+        for found in self.owned(key):
+            pod = self.get(*found) if found.kind == "Pod" else None
+            if pod and pod["metadata"]["labels"].get(labels.NAME) == component:
+                yield pod
+
+    def put(self, kind: str, body: Object) -> bool:
+        """Keep an object; return whether it is news, which an older or the same version is not."""
+        key, version = ref(kind, body), _version(body)
+        known = self._entries.get(key)
+        if (known and known.version >= version) or self._tombstones.get(key, -1) >= version:
+            return False
+        self._unlink(key)
+        owner = owner_key(body)
+        self._entries[key] = _Entry(version, owner, orjson.dumps(_trim(kind, body)))
+        if owner:
+            self._owned[owner].add(key)
+        return True
+
+    def remove(self, kind: str, body: Object) -> None:
+        """Forget a deleted object; `body` is its last version."""
+        key = ref(kind, body)
+        self._tombstones[key] = _version(body)
+        self._tombstones.move_to_end(key)
+        while len(self._tombstones) > _TOMBSTONES:
+            self._tombstones.popitem(last=False)
+        self._unlink(key)
+        self._entries.pop(key, None)
+
+    def replace(self, kind: str, namespace: str | None, bodies: Iterable[Object]) -> set[Key]:
+        """Take a fresh list of a kind for the whole truth; return the assistants whose objects changed."""
+        listed = {ref(kind, body): body for body in bodies}
+        gone = [
+            key
+            for key in self._entries
+            if key.kind == kind and namespace in (None, key.namespace) and key not in listed
+        ]
+        changed = {owner for key in gone if (owner := self._entries[key].owner)}
+        for key in gone:
+            self._unlink(key)
+            del self._entries[key]
+        for body in listed.values():
+            if self.put(kind, body) and (owner := owner_key(body)):
+                changed.add(owner)
+        return changed
+
+    def _unlink(self, key: Ref) -> None:
+        known = self._entries.get(key)
+        if known and known.owner:
+            self._owned[known.owner].discard(key)
+            if not self._owned[known.owner]:
+                del self._owned[known.owner]
+
+
+def _version(body: Object) -> int:
+    # Resource versions of one kind are ordered integers: https://kep.k8s.io/5504
+    return int(body["metadata"].get("resourceVersion") or 0)
+
+
+def _trim(kind: str, body: Object) -> Object:
+    metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
+    if kind == "Secret":
+        return {"metadata": _only(metadata, "name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences")}
+    if kind == "Pod":
+        return _trim_pod(metadata, body)
+    return {**body, "metadata": metadata}
+
+
+def _trim_pod(metadata: Object, body: Object) -> Object:
+    status = body.get("status") or {}
+    return {
+        "metadata": _only(metadata, "name", "namespace", "uid", "labels", "deletionTimestamp", "creationTimestamp"),
+        "status": _only(
+            status, "phase", "reason", "message", "conditions", "initContainerStatuses", "containerStatuses"
+        ),
+    }
+
+
+def _only(value: Object, *keys: str) -> dict[str, Any]:
+    return {key: value[key] for key in keys if key in value}

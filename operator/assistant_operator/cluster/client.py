@@ -1,0 +1,249 @@
+"""The API server: get, list, create, patch, apply, delete and watch, on plain dictionaries.
+
+`kubernetes.aio` brings configuration, TLS and credentials that refresh themselves; requests go through its HTTP client
+without its generated models, which cost more time than the requests (docs/decisions/20261123-kubernetes-client.md).
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+from kubernetes.aio import client as kubernetes_client
+from kubernetes.aio import config as kubernetes_config
+
+from assistant_operator import __version__, labels
+from assistant_operator.cluster.kinds import Kind
+from assistant_operator.manifests import Object
+
+_JSON = "application/json"
+_APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+REQUEST_TIMEOUT_SECONDS = 30
+"""A request that takes longer is lost; the API server itself gives up on a non-watch request after 60 s."""
+PAGE_SIZE = 500
+"""Objects a page of a list: the size that client-go uses, so that no list is one huge answer."""
+WATCH_SILENCE_SECONDS = 150
+"""A watch that says nothing for longer is dead: the API server sends bookmarks about once a minute."""
+
+
+class ApiError(Exception):
+    """The API server answered with an error: HTTP status, machine-readable reason, message, and the fields at fault."""
+
+    def __init__(self, status: int, reason: str, message: str, fields: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.fields = fields
+
+    @classmethod
+    def of(cls, status: int, body: bytes) -> "ApiError":
+        """Read a metav1.Status answer; anything else is quoted as it is."""
+        try:
+            answer = orjson.loads(body)
+            causes = (answer.get("details") or {}).get("causes") or []
+        except (orjson.JSONDecodeError, AttributeError):
+            return cls(status, "", body[:500].decode(errors="replace"))
+        fields = tuple(cause["field"] for cause in causes if cause.get("field"))
+        return cls(status, answer.get("reason") or "", answer.get("message") or "", fields)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole list: its objects and the resource version to watch from."""
+
+    items: list[Object]
+    resource_version: str
+
+
+class Client(Protocol):
+    """The verbs that the engine needs. `ApiServer` is the real one; tests record what is asked of theirs."""
+
+    async def get(self, kind: Kind, namespace: str, name: str, *, metadata_only: bool = False) -> Object | None:
+        """Return an object, None where there is none."""
+
+    async def create(self, kind: Kind, body: Object) -> Object:
+        """Create an object; 409 where it exists."""
+
+    async def apply(self, kind: Kind, body: Object, *, subresource: str | None = None) -> Object:
+        """Server-side apply as the operator's field manager, forcing the fields given, unknown fields refused."""
+
+    async def merge(self, kind: Kind, namespace: str, name: str, body: Object) -> Object:
+        """Patch an object by JSON merge."""
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        """Delete the object with that UID; nothing happens where it is gone or another one."""
+
+
+class ApiServer:
+    """The API server over HTTP. Use as an async context manager."""
+
+    def __init__(self, configuration: kubernetes_client.Configuration) -> None:
+        configuration.connection_pool_maxsize = 100  # watches hold one connection each
+        self._api = kubernetes_client.ApiClient(configuration)
+        self._host = configuration.host.rstrip("/")
+        self._agent = f"{labels.MANAGER}/{__version__}"
+
+    @classmethod
+    async def connect(cls, *, kubeconfig: str | None = None, context: str | None = None) -> "ApiServer":
+        """Connect with a kubeconfig file, or else as the pod's service account, or else as kubectl would.
+
+        Raises
+        ------
+        kubernetes.aio.config.ConfigException
+            There is no usable configuration.
+        """
+        configuration = kubernetes_client.Configuration()
+        if kubeconfig or context or not os.environ.get("KUBERNETES_SERVICE_HOST"):
+            await kubernetes_config.load_kube_config(
+                config_file=kubeconfig, context=context, client_configuration=configuration
+            )
+        else:
+            kubernetes_config.load_incluster_config(client_configuration=configuration)
+        return cls(configuration)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._api.close()
+
+    async def get(self, kind: Kind, namespace: str, name: str, *, metadata_only: bool = False) -> Object | None:
+        """Return an object, None where there is none."""
+        accept = _METADATA if metadata_only else _JSON
+        try:
+            return await self._call("GET", kind.path(namespace, name), accept=accept)
+        except ApiError as error:
+            if error.status == 404:  # noqa: PLR2004 - HTTP's not found
+                return None
+            raise
+
+    async def list(
+        self, kind: Kind, namespace: str | None = None, *, selector: str | None = None, metadata_only: bool = False
+    ) -> Page:
+        """Return every object of a kind, page by page, in a namespace or in all of them."""
+        accept = _METADATA_LIST if metadata_only else _JSON
+        items: list[Object] = []
+        token: str | None = None
+        while True:
+            query = _query(limit=PAGE_SIZE, labelSelector=selector, **{"continue": token})
+            answer = await self._call("GET", kind.path(namespace), query=query, accept=accept)
+            items += answer.get("items") or []
+            token = answer["metadata"].get("continue")
+            if not token:
+                return Page(items, answer["metadata"]["resourceVersion"])
+
+    async def create(self, kind: Kind, body: Object) -> Object:
+        """Create an object; `ApiError` 409 where it exists."""
+        query = _query(fieldManager=labels.MANAGER, fieldValidation="Strict")
+        return await self._call("POST", kind.path(body["metadata"]["namespace"]), query=query, body=body)
+
+    async def apply(self, kind: Kind, body: Object, *, subresource: str | None = None) -> Object:
+        """Server-side apply as the operator's field manager, forcing the fields given, unknown fields refused."""
+        metadata = body["metadata"]
+        path = kind.path(metadata["namespace"], metadata["name"], subresource)
+        query = _query(fieldManager=labels.MANAGER, force="true", fieldValidation="Strict")
+        return await self._call("PATCH", path, query=query, body=body, content_type=_APPLY)
+
+    async def merge(self, kind: Kind, namespace: str, name: str, body: Object) -> Object:
+        """Patch an object by JSON merge."""
+        query = _query(fieldManager=labels.MANAGER)
+        return await self._call("PATCH", kind.path(namespace, name), query=query, body=body, content_type=_MERGE)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        """Delete the object with that UID; nothing happens where it is gone or another one."""
+        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        try:
+            await self._call("DELETE", kind.path(namespace, name), body=body)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+
+    async def watch(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        resource_version: str,
+        *,
+        selector: str | None,
+        metadata_only: bool,
+        timeout_seconds: int,
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """Yield (type, object) of every change since `resource_version`, until the server ends the watch.
+
+        Raises
+        ------
+        ApiError
+            With status 410 the version is too old: list again.
+        TimeoutError, aiohttp.ClientError
+            The connection is dead.
+        """
+        query = _query(
+            watch="true",
+            allowWatchBookmarks="true",
+            resourceVersion=resource_version,
+            timeoutSeconds=timeout_seconds,
+            labelSelector=selector,
+        )
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=WATCH_SILENCE_SECONDS)
+        accept = _METADATA if metadata_only else _JSON
+        response = await self._send("GET", kind.path(namespace), query, None, _JSON, accept, timeout)
+        try:
+            async for line in response.content:
+                event = orjson.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    raise ApiError(status.get("code", 500), status.get("reason", ""), status.get("message", ""))
+                yield event["type"], event["object"]
+        finally:
+            response.close()
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = _JSON,
+        accept: str = _JSON,
+    ) -> Object:
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
+        response = await self._send(method, path, query or {}, body, content_type, accept, timeout)
+        answer: Object = orjson.loads(await response.read())
+        return answer
+
+    async def _send(  # noqa: PLR0917 - private, and every argument always given
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Object | None,
+        content_type: str,
+        accept: str,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own timeout, of connect and read
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": self._agent}
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
+        url = f"{self._host}{path}?{urlencode(query)}" if query else f"{self._host}{path}"
+        answer = await self._api.rest_client.request(method, url, headers=headers, body=body, _request_timeout=timeout)
+        response: aiohttp.ClientResponse = answer.response
+        if not response.ok:
+            raise ApiError.of(response.status, await response.read())
+        return response
+
+
+def _query(**parameters: Any) -> dict[str, str]:
+    return {name: str(value) for name, value in parameters.items() if value is not None}
+
+
+UNREACHABLE = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
+"""What is raised when the API server can't be reached."""

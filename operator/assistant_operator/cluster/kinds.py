@@ -1,0 +1,67 @@
+"""The kinds that the operator reads or writes, and the rights that this takes.
+
+A static table instead of discovery: start-up costs no request, and the RBAC rules of the chart are generated from it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from assistant_operator import labels
+
+_APPLIED = ("get", "list", "watch", "create", "patch", "delete")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An API resource: its group and version, its kind and plural, and the verbs that the operator uses on it."""
+
+    api_version: str
+    kind: str
+    plural: str
+    verbs: tuple[str, ...] = _APPLIED
+
+    @property
+    def group(self) -> str:
+        """API group, empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """Return the URL path of a collection or of one object; no namespace means all of them."""
+        parts = ["apis" if "/" in self.api_version else "api", self.api_version]
+        if namespace:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        parts += [part for part in (name, subresource) if part]
+        return "/" + "/".join(parts)
+
+
+ASSISTANT = Kind(labels.API_VERSION, labels.KIND, labels.PLURAL, ("get", "list", "watch"))
+SECRET = Kind("v1", "Secret", "secrets", ("get", "list", "watch", "create", "patch"))
+POD = Kind("v1", "Pod", "pods", ("list", "watch"))
+EVENT = Kind("events.k8s.io/v1", "Event", "events", ("create",))
+
+APPLIED: dict[str, Kind] = {
+    kind.kind: kind
+    for kind in (
+        Kind("v1", "ServiceAccount", "serviceaccounts"),
+        Kind("v1", "ConfigMap", "configmaps"),
+        Kind("v1", "Service", "services"),
+        Kind("apps/v1", "StatefulSet", "statefulsets"),
+        Kind("apps/v1", "Deployment", "deployments"),
+        Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+        Kind("networking.k8s.io/v1", "Ingress", "ingresses"),
+    )
+}
+"""Kinds that are applied and pruned, by name."""
+
+
+def rules() -> list[dict[str, Any]]:
+    """Return the RBAC rules that the operator needs, in the namespaces that it watches."""
+    granted = [
+        {"apiGroups": [kind.group], "resources": [kind.plural], "verbs": list(kind.verbs)}
+        for kind in (ASSISTANT, SECRET, POD, EVENT, *APPLIED.values())
+    ]
+    status = {"apiGroups": [labels.GROUP], "resources": [f"{labels.PLURAL}/status"], "verbs": ["patch"]}
+    # Owner references that block deletion need this right where OwnerReferencesPermissionEnforcement is on.
+    finalizers = {"apiGroups": [labels.GROUP], "resources": [f"{labels.PLURAL}/finalizers"], "verbs": ["update"]}
+    return [*granted, status, finalizers]

@@ -1,0 +1,142 @@
+"""Secrets: what the facts need of them, and the generated ones.
+
+The watch brings metadata only. A Secret's values are read when one of its versions is seen for the first time, reduced
+to a digest, and not kept.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from assistant_operator import labels
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.cluster.cache import Cache
+from assistant_operator.cluster.client import ApiError, Client
+from assistant_operator.cluster.kinds import SECRET
+from assistant_operator.credentials import Credential
+from assistant_operator.errors import StalledError, TransientError, WaitingError
+from assistant_operator.facts import SecretFacts
+from assistant_operator.manifests import Object, owner_reference
+
+_CONFLICT = 409
+
+
+class _Known(NamedTuple):
+    version: str
+    facts: SecretFacts
+
+
+class Secrets:
+    """Facts about Secrets, read once for each version."""
+
+    def __init__(self, api: Client, cache: Cache) -> None:
+        self._api, self._cache = api, cache
+        self._known: dict[tuple[str, str], _Known] = {}
+
+    async def facts(self, namespace: str, names: Iterable[str]) -> dict[str, SecretFacts]:
+        """Return the facts of those of the named Secrets that exist."""
+        found = {name: await self._facts(namespace, name) for name in sorted(set(names))}
+        return {name: facts for name, facts in found.items() if facts}
+
+    async def _facts(self, namespace: str, name: str) -> SecretFacts | None:
+        metadata = self._cache.get(SECRET.kind, namespace, name)
+        if metadata is None:
+            self._known.pop((namespace, name), None)
+            return None
+        known = self._known.get((namespace, name))
+        if known and known.version == metadata["metadata"]["resourceVersion"]:
+            return known.facts
+        body = await self._api.get(SECRET, namespace, name)
+        return self._learn(body) if body else None
+
+    def _learn(self, body: Object) -> SecretFacts:
+        metadata, data = body["metadata"], body.get("data") or {}
+        # Keyed by the UID, so that equal values in two Secrets give no equal digests.
+        digest = hmac.new(metadata["uid"].encode(), digestmod=hashlib.sha256)
+        for key in sorted(data):
+            digest.update(f"{key}={data[key]}\n".encode())
+        facts = SecretFacts(frozenset(data), digest.hexdigest()[:16])
+        self._cache.put(SECRET.kind, body)
+        self._known[metadata["namespace"], metadata["name"]] = _Known(metadata["resourceVersion"], facts)
+        return facts
+
+    async def ensure(self, credential: Credential, assistant: AIAssistant) -> bool:
+        """Create a generated Secret, or give it the keys and the owner that it lacks; return whether it was written.
+
+        Raises
+        ------
+        StalledError
+            A Secret of that name exists that the operator did not make.
+        WaitingError
+            A predecessor's Secret is still being deleted.
+        """
+        live = self._cache.get(SECRET.kind, assistant.namespace, credential.name)
+        if live is None:
+            return await self._create(credential, assistant)
+        self._check(live, credential, assistant)
+        patch = await self._patch(live, credential, assistant)
+        if patch:
+            self._learn(await self._api.merge(SECRET, assistant.namespace, credential.name, patch))
+        return bool(patch)
+
+    async def _create(self, credential: Credential, assistant: AIAssistant) -> bool:
+        body = {
+            "apiVersion": SECRET.api_version,
+            "kind": SECRET.kind,
+            "metadata": {
+                "name": credential.name,
+                "namespace": assistant.namespace,
+                "labels": labels.standard(assistant.name, credential.component),
+                "ownerReferences": _owners(assistant),
+            },
+            "type": "Opaque",
+            "data": _encode(credential.missing({})),
+        }
+        try:
+            self._learn(await self._api.create(SECRET, body))
+        except ApiError as error:
+            if error.status != _CONFLICT:
+                raise
+            message = f"Secret {credential.name} was created by another hand just now; it is looked at again."
+            raise TransientError("Conflict", message) from error
+        return True
+
+    def _check(self, live: Object, credential: Credential, assistant: AIAssistant) -> None:
+        metadata = live["metadata"]
+        found = metadata.get("labels") or {}
+        if (found.get(labels.MANAGED_BY), found.get(labels.INSTANCE)) != (labels.MANAGER, assistant.name):
+            raise StalledError(
+                "NameConflict",
+                f"Secret {metadata['namespace']}/{credential.name} exists and was not generated for this AIAssistant. "
+                "Delete or rename it, or give the AIAssistant another name.",
+            )
+        owners = metadata.get("ownerReferences") or []
+        if any(owner["uid"] != assistant.metadata.uid for owner in owners):
+            message = f"Secret {credential.name} of the AIAssistant's predecessor is still being deleted."
+            raise WaitingError("Terminating", message)
+
+    async def _patch(self, live: Object, credential: Credential, assistant: AIAssistant) -> Object:
+        """Return the merge patch that makes a generated Secret complete, empty where it is."""
+        patch: Object = {}
+        if (live["metadata"].get("ownerReferences") or []) != _owners(assistant):
+            patch["metadata"] = {"ownerReferences": _owners(assistant)}
+        facts = (await self.facts(assistant.namespace, [credential.name])).get(credential.name)
+        wanted = credential.missing(dict.fromkeys(facts.keys, "")) if facts else {}
+        if facts and wanted:
+            body = await self._api.get(SECRET, assistant.namespace, credential.name)
+            existing = {
+                key: base64.b64decode(value).decode() for key, value in ((body or {}).get("data") or {}).items()
+            }
+            patch["data"] = _encode(credential.missing(existing))
+        return patch
+
+
+def _owners(assistant: AIAssistant) -> list[Object]:
+    """Owned Secrets go with the assistant; those without an owner stay and are adopted by its successor."""
+    return [owner_reference(assistant)] if assistant.spec.deletion_policy == "Delete" else []
+
+
+def _encode(values: dict[str, str]) -> dict[str, str]:
+    return {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}

@@ -1,0 +1,192 @@
+"""The assistant runtime: the Deployment that serves the HTTP API, its Service, and its generated keys.
+
+The seam to the runtime is the environment rendered here: `tests/contract` compares its names with the variables that
+the runtime's settings declare.
+"""
+
+import json
+
+from assistant_operator import labels, manifests, names
+from assistant_operator.assistant import AIAssistant, Provider, SecretKeyRef
+from assistant_operator.binding import Bindings
+from assistant_operator.components.base import Component, Reference
+from assistant_operator.credentials import Credential, single
+from assistant_operator.facts import Facts
+from assistant_operator.manifests import Object, env, secret_env
+from assistant_operator.values import seconds
+
+NAME = "runtime"
+SERVICE_PORT = 80
+PORT = 8000
+
+_USER_ID = 10001
+_DRAIN_DELAY_SECONDS = 5
+"""How long a pod that is told to stop still takes new requests: the time for every proxy to see it unready."""
+_SHUTDOWN_GRACE_SECONDS = 50
+"""How long streams in flight may go on after that; the pod's grace period leaves a margin to exit."""
+_TERMINATION_GRACE_SECONDS = 60
+
+
+def _name(assistant: AIAssistant) -> str:
+    return names.child(assistant.name, NAME)
+
+
+def _secret_key(assistant: AIAssistant) -> SecretKeyRef:
+    return SecretKeyRef(name=_name(assistant), key="secret-key")
+
+
+def _api_keys(assistant: AIAssistant) -> SecretKeyRef:
+    given = assistant.spec.security.api_keys_from
+    return given or SecretKeyRef(name=names.child(assistant.name, "api-keys"), key="api-key")
+
+
+def _credentials(assistant: AIAssistant) -> list[Credential]:
+    credentials = [Credential(_name(assistant), NAME, single("secret-key"))]
+    if assistant.spec.security.api_keys_from is None:
+        credentials.append(Credential(_api_keys(assistant).name, NAME, single("api-key")))
+    return credentials
+
+
+def _references(assistant: AIAssistant) -> list[Reference]:
+    references = [
+        Reference(f"spec.providers.items[{index}].apiKeyFrom", provider.api_key_from)
+        for index, provider in enumerate(assistant.providers.items)
+        if provider.api_key_from
+    ]
+    if assistant.spec.security.api_keys_from:
+        references.append(Reference("spec.security.apiKeysFrom", assistant.spec.security.api_keys_from))
+    return references
+
+
+def _objects(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> list[Object]:
+    service = manifests.service(assistant.name, assistant, NAME, SERVICE_PORT, "http")
+    service["spec"]["ports"][0]["appProtocol"] = "http"
+    return [
+        manifests.service_account(_name(assistant), assistant, NAME),
+        service,
+        _deployment(assistant, facts, bindings),
+    ]
+
+
+def _deployment(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> Object:
+    environment = _environment(assistant, bindings)
+    secrets = [variable["valueFrom"]["secretKeyRef"]["name"] for variable in environment if "valueFrom" in variable]
+    selector = labels.selector(assistant.name, NAME)
+    template = manifests.pod_template(
+        assistant,
+        NAME,
+        user_id=_USER_ID,
+        containers=[_container(assistant, facts, environment)],
+        volumes=[{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
+        image=assistant.spec.image,
+        config_hash=facts.config_hash(secrets),
+        overlay=assistant.spec.pod_template,
+        serviceAccountName=_name(assistant),
+        terminationGracePeriodSeconds=_TERMINATION_GRACE_SECONDS,
+        topologySpreadConstraints=[
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": selector},
+            }
+        ],
+    )
+    spec = {
+        "replicas": 0 if assistant.spec.suspend else assistant.spec.replicas,
+        "selector": {"matchLabels": selector},
+        # A new pod serves before an old one goes, so that an update never has less capacity than asked for.
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "template": template,
+    }
+    return manifests.new_object("apps/v1", "Deployment", _name(assistant), assistant, NAME, spec=spec)
+
+
+def _container(assistant: AIAssistant, facts: Facts, environment: list[Object]) -> Object:
+    spec = assistant.spec
+    return manifests.container(
+        "runtime",
+        spec.image.reference(facts.images.runtime),
+        spec.image,
+        spec.resources,
+        ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        env=environment,
+        livenessProbe=manifests.http_probe(
+            "/health", "http", initialDelaySeconds=30, periodSeconds=10, timeoutSeconds=5
+        ),
+        readinessProbe=manifests.http_probe("/ready", "http", initialDelaySeconds=5, periodSeconds=5, timeoutSeconds=5),
+        volumeMounts=[{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a mount path in the pod
+    )
+
+
+def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
+    spec = assistant.spec
+    behind_proxy = spec.security.behind_proxy
+    variables = [
+        env("ENVIRONMENT", spec.environment),
+        env("HOST", "0.0.0.0"),  # noqa: S104 - the pod's own address
+        env("PORT", PORT),
+        env("LOG_LEVEL", spec.logging.level),
+        env("LOG_FORMAT", spec.logging.format),
+        secret_env("SECRET_KEY", _secret_key(assistant)),
+        secret_env("API_KEYS", _api_keys(assistant)),
+        env("BEHIND_PROXY", spec.ingress.enabled if behind_proxy is None else behind_proxy),
+        *_providers(assistant),
+        env("RATE_LIMIT_ENABLED", spec.rate_limit.enabled),
+        env("RATE_LIMIT_REQUESTS", spec.rate_limit.requests),
+        env("RATE_LIMIT_WINDOW", seconds(spec.rate_limit.window)),
+        env("REDIS_CACHE_ENABLED", spec.cache.enabled),
+        env("CACHE_TTL", seconds(spec.cache.ttl)),
+        env("CACHE_COMPRESSION", spec.cache.compression),
+        env("DRAIN_DELAY_SECONDS", _DRAIN_DELAY_SECONDS),
+        env("SHUTDOWN_GRACE_SECONDS", _SHUTDOWN_GRACE_SECONDS),
+    ]
+    if spec.security.cors_origins:
+        variables.append(env("CORS_ORIGINS", ",".join(spec.security.cors_origins)))
+    if "redis" in bindings:
+        variables.append(secret_env("REDIS_URL", bindings["redis"].url))
+    return variables
+
+
+def _providers(assistant: AIAssistant) -> list[Object]:
+    """Render the first provider by the guide's variables, the others as one JSON list without their keys."""
+    providers = assistant.providers
+    first, *others = providers.items
+    variables = [
+        env("PREFERRED_PROVIDER", providers.preferred or first.name),
+        env("ENABLE_PROVIDER_FALLBACK", providers.fallback),
+        env("OPENAI_COMPATIBLE_NAME", first.name),
+        env("OPENAI_COMPATIBLE_BASE_URL", first.base_url),
+        env("OPENAI_COMPATIBLE_DEFAULT_MODEL", first.model),
+        env("OPENAI_COMPATIBLE_TIMEOUT", seconds(first.timeout)),
+    ]
+    if first.api_key_from:
+        variables.append(secret_env("OPENAI_COMPATIBLE_API_KEY", first.api_key_from))
+    if others:
+        variables.append(env("PROVIDERS", json.dumps([_further_provider(other) for other in others])))
+    variables += [secret_env(_key_variable(other), other.api_key_from) for other in others if other.api_key_from]
+    return variables
+
+
+def _key_variable(provider: Provider) -> str:
+    return f"PROVIDER_{provider.name.upper().replace('-', '_')}_API_KEY"
+
+
+def _further_provider(provider: Provider) -> dict[str, str | int]:
+    described: dict[str, str | int] = {
+        "name": provider.name,
+        "base_url": provider.base_url,
+        "default_model": provider.model,
+        "timeout": seconds(provider.timeout),
+    }
+    return described | ({"api_key_env": _key_variable(provider)} if provider.api_key_from else {})
+
+
+COMPONENT = Component(
+    name=NAME,
+    condition="RuntimeReady",
+    workload=lambda assistant: ("Deployment", _name(assistant)),
+    objects=_objects,
+    credentials=_credentials,
+    references=_references,
+)

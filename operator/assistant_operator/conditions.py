@@ -1,0 +1,73 @@
+"""The vocabulary of conditions: their types, their reasons, and how a pass's findings become a status.
+
+`Ready` is always there. `Reconciling` and `Stalled` exist only while True, as kstatus wants it
+(https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md). Each component has a condition of its
+own. docs/conditions.md explains every reason to users; a test keeps the two together.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Condition = dict[str, Any]
+
+TYPE_READY = "Ready"
+TYPE_RECONCILING = "Reconciling"
+TYPE_STALLED = "Stalled"
+
+READY = "Ready"
+PROGRESSING = "Progressing"
+SUSPENDED = "Suspended"
+SCALED_TO_ZERO = "ScaledToZero"
+SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, no secret
+SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"  # noqa: S105 - a reason, no secret
+TERMINATING = "Terminating"
+INVALID_SPEC = "InvalidSpec"
+INVALID_OBJECT = "InvalidObject"
+IMMUTABLE_FIELD = "ImmutableField"
+NAME_CONFLICT = "NameConflict"
+CONFLICT = "Conflict"
+API_ERROR = "ApiError"
+INTERNAL_ERROR = "InternalError"
+
+REASONS = (
+    READY,
+    PROGRESSING,
+    SUSPENDED,
+    SCALED_TO_ZERO,
+    SECRET_NOT_FOUND,
+    SECRET_KEY_NOT_FOUND,
+    TERMINATING,
+    INVALID_SPEC,
+    INVALID_OBJECT,
+    IMMUTABLE_FIELD,
+    NAME_CONFLICT,
+    CONFLICT,
+    API_ERROR,
+    INTERNAL_ERROR,
+)
+"""Reasons that the operator gives itself. The reason of a failing pod is Kubernetes' own, such as ImagePullBackOff."""
+
+_MESSAGE_LIMIT = 2000
+"""Characters of a message that are kept: room for what happened, and no log dump in a status."""
+
+
+def condition(kind: str, status: bool, reason: str, message: str) -> Condition:
+    """Build a condition without its time and generation, which `stamp` adds."""
+    return {
+        "type": kind,
+        "status": "True" if status else "False",
+        "reason": reason,
+        "message": message[:_MESSAGE_LIMIT],
+    }
+
+
+def stamp(found: Iterable[Condition], previous: Iterable[Condition], generation: int, now: str) -> list[Condition]:
+    """Add generation and transition time: the previous time where the status is unchanged, else `now` (RFC 3339)."""
+    before: Mapping[str, Condition] = {entry["type"]: entry for entry in previous}
+    stamped = []
+    for entry in found:
+        known = before.get(entry["type"], {})
+        unchanged = known.get("status") == entry["status"] and known.get("lastTransitionTime")
+        time = known["lastTransitionTime"] if unchanged else now
+        stamped.append({**entry, "lastTransitionTime": time, "observedGeneration": generation})
+    return stamped

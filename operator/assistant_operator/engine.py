@@ -1,0 +1,154 @@
+"""What drives the passes: watches feed a queue of keys, workers take from it, a jittered resync adds to it."""
+
+import asyncio
+import random
+import time
+from collections import Counter, defaultdict
+
+import structlog
+
+from assistant_operator import desired
+from assistant_operator.cluster import kinds
+from assistant_operator.cluster.cache import Cache, Key
+from assistant_operator.cluster.client import ApiServer
+from assistant_operator.cluster.watch import Watch
+from assistant_operator.errors import ReconcileError, TransientError
+from assistant_operator.manifests import Object
+from assistant_operator.policies import ingress
+from assistant_operator.reconcile import Reconciler, key_of, parse
+from assistant_operator.settings import Settings
+from assistant_operator.telemetry import Metrics
+from assistant_operator.workqueue import WorkQueue
+
+log = structlog.get_logger()
+
+_DEAD_WATCH_SECONDS = 300
+"""A watch without any sign of life for longer makes /healthz fail; bookmarks come about once a minute."""
+
+
+class Engine:
+    """All AIAssistants of the watched namespaces, and the workers that reconcile them."""
+
+    def __init__(self, settings: Settings, api: ApiServer, metrics: Metrics) -> None:
+        self._settings = settings
+        self._resources: dict[Key, Object] = {}
+        self._users: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
+        self._secrets: dict[Key, set[str]] = {}
+        self._queue: WorkQueue[Key] = WorkQueue()
+        self._cache = Cache()
+        self._reconciler = Reconciler(api, self._cache, settings.images, metrics)
+        watched = (*kinds.APPLIED.values(), kinds.SECRET, kinds.POD)
+        self._watches = [
+            Watch(api, self._cache, kind, namespace, on_change=self._wake, on_secret=self._wake_users)
+            for kind in watched
+            for namespace in settings.watch_namespaces or (None,)
+        ]
+        metrics.observe_engine(lambda: len(self._queue), self.phases)
+
+    def observe(self, event: str | None, resource: Object) -> None:
+        """Take one event of the AIAssistant watch; `event` is ADDED, MODIFIED, DELETED or None for the first list."""
+        key = key_of(resource)
+        if event == "DELETED":
+            self._resources.pop(key, None)
+            self._queue.forget(key)
+            self._refer(key, set())
+            return
+        known = self._resources.get(key)
+        if known and _version(known) >= _version(resource):
+            return
+        self._resources[key] = resource
+        self._refer(key, _secret_names(resource))
+        self._queue.add(key)
+
+    async def run(self) -> None:
+        """Watch and reconcile until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for watch in self._watches:
+                tasks.create_task(watch.run(), name=f"watch {watch.name}")
+            # A pass over a half-filled cache would take what it misses for missing.
+            await asyncio.gather(*(watch.synced.wait() for watch in self._watches))
+            log.info("synced", objects=len(self._cache))
+            for number in range(self._settings.workers):
+                tasks.create_task(self._work(), name=f"worker {number}")
+            tasks.create_task(self._resync(), name="resync")
+
+    @property
+    def ready(self) -> bool:
+        """Whether every watch has its first list."""
+        return all(watch.synced.is_set() for watch in self._watches)
+
+    def silent_watches(self) -> list[str]:
+        """Return the watches that show no sign of life."""
+        limit = time.monotonic() - _DEAD_WATCH_SECONDS
+        return [watch.name for watch in self._watches if watch.synced.is_set() and watch.last_contact < limit]
+
+    def phases(self) -> Counter[str]:
+        """Count the AIAssistants by phase."""
+        return Counter((resource.get("status") or {}).get("phase", "Pending") for resource in self._resources.values())
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.take()
+            failed = False
+            with structlog.contextvars.bound_contextvars(namespace=key[0], assistant=key[1]):
+                try:
+                    await self._reconcile(key)
+                except TransientError as error:
+                    failed = True
+                    log.warning("pass_failed", reason=error.reason, message=error.message)
+                except Exception:
+                    failed = True
+                    log.exception("pass_crashed")
+            self._queue.done(key, failed=failed)
+
+    async def _reconcile(self, key: Key) -> None:
+        resource = self._resources.get(key)
+        if resource is None or resource["metadata"].get("deletionTimestamp"):
+            return
+        after = await self._reconciler.reconcile(resource)
+        current = self._resources.get(key)
+        # The answer to our own status write is newer than what the watch has told so far.
+        if current and current["metadata"]["uid"] == after["metadata"]["uid"] and _version(after) > _version(current):
+            self._resources[key] = after
+
+    async def _resync(self) -> None:
+        """Look at every assistant once in a while, a few at a time, in case an event was lost."""
+        while True:
+            await asyncio.sleep(self._settings.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            for key in list(self._resources):
+                self._queue.add_after(key, random.uniform(0, self._settings.resync_seconds / 10))  # noqa: S311 - jitter
+
+    def _wake(self, key: Key) -> None:
+        if key in self._resources:
+            self._queue.add(key)
+
+    def _wake_users(self, namespace: str, name: str) -> None:
+        for key in self._users.get((namespace, name), ()):
+            self._wake(key)
+
+    def _refer(self, key: Key, names: set[str]) -> None:
+        """Remember which Secrets a resource names, so that it is woken when one of them changes."""
+        before = self._secrets.pop(key, set())
+        for name in before - names:
+            self._users[key[0], name].discard(key)
+            if not self._users[key[0], name]:
+                del self._users[key[0], name]
+        for name in names:
+            self._users[key[0], name].add(key)
+        if names:
+            self._secrets[key] = names
+
+
+def _version(resource: Object) -> int:
+    return int(resource["metadata"].get("resourceVersion") or 0)
+
+
+def _secret_names(resource: Object) -> set[str]:
+    """Return the user's Secrets that a resource names; none for an invalid one."""
+    try:
+        assistant = parse(resource)
+    except ReconcileError:
+        return set()
+    names = {reference.secret.name for reference in desired.references(assistant)}
+    certificate = ingress.tls_secret(assistant)
+    return names | ({certificate} if certificate else set())

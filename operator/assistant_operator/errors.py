@@ -1,0 +1,30 @@
+"""What can go wrong in a reconcile pass, split by what the engine does next.
+
+    ReconcileError
+    ├── StalledError     only a person can mend it: Stalled=True, no retry until something changes
+    ├── WaitingError     something else must happen first: Reconciling=True, woken by that event, looked at again later
+    └── TransientError   the cluster did not answer as it should: Reconciling=True, retried with backoff
+
+Anything else is a bug: it is logged with its traceback, counted, and retried with backoff.
+"""
+
+
+class ReconcileError(Exception):
+    """A pass that could not finish. `reason` is a condition reason (UpperCamelCase), the message one sentence."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class StalledError(ReconcileError):
+    """Only a person can mend it; the message names the field and the remedy."""
+
+
+class WaitingError(ReconcileError):
+    """Something else must happen first, and the operator will notice when it does."""
+
+
+class TransientError(ReconcileError):
+    """The API server failed or refused for a reason that may pass."""

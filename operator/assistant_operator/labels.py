@@ -1,0 +1,41 @@
+"""The API group and every label and annotation key.
+
+The `app.kubernetes.io` keys are Kubernetes' recommended labels:
+https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
+"""
+
+GROUP = "aiassistant.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "AIAssistant"
+PLURAL = "aiassistants"
+
+NAME = "app.kubernetes.io/name"
+INSTANCE = "app.kubernetes.io/instance"
+COMPONENT = "app.kubernetes.io/component"
+PART_OF = "app.kubernetes.io/part-of"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+
+MANAGER = "assistant-operator"
+"""Value of `managed-by`, the field manager of every apply, and the reporting controller of events."""
+
+APPLIED_HASH = f"{GROUP}/applied-hash"
+"""Annotation: hash of the object as last applied; what makes a no-op recognisable after an operator restart."""
+
+CONFIG_HASH = f"{GROUP}/config-hash"
+"""Pod template annotation: hash of the Secrets and ConfigMaps that the pod reads, so that a change rolls it."""
+
+
+def selector(assistant: str, component: str) -> dict[str, str]:
+    """Labels that pick a component's pods. They never change: selectors are immutable."""
+    return {NAME: component, INSTANCE: assistant}
+
+
+def standard(assistant: str, component: str) -> dict[str, str]:
+    """Labels of every object of a component."""
+    return {
+        **selector(assistant, component),
+        COMPONENT: component,
+        PART_OF: "ai-assistant",
+        MANAGED_BY: MANAGER,
+    }

@@ -1,0 +1,199 @@
+"""Small constructors of Kubernetes objects, as plain dictionaries.
+
+Objects are sparse: a field that is not set is absent, because server-side apply owns every field that it is given.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from assistant_operator import labels
+from assistant_operator.assistant import AIAssistant, Image, Resources, SecretKeyRef, Storage
+
+Object = dict[str, Any]
+_Json = TypeVar("_Json")
+
+_MERGE_KEYS = {
+    "containers": "name",
+    "initContainers": "name",
+    "env": "name",
+    "volumes": "name",
+    "imagePullSecrets": "name",
+    "ports": "containerPort",
+    "volumeMounts": "mountPath",
+    "volumeDevices": "devicePath",
+    "hostAliases": "ip",
+    "topologySpreadConstraints": "topologyKey",
+}
+"""The key by which Kubernetes tells a list's entries apart when it merges a pod template; other lists are replaced.
+
+Source: `patchMergeKey` in https://github.com/kubernetes/api/blob/master/core/v1/types.go
+"""
+
+
+def prune_none(value: _Json) -> _Json:
+    """Drop None from dictionaries, at every depth."""
+    if isinstance(value, dict):
+        return {key: prune_none(child) for key, child in value.items() if child is not None}  # type: ignore[return-value]  # same shape
+    if isinstance(value, list):
+        return [prune_none(child) for child in value]  # type: ignore[return-value]  # same shape
+    return value
+
+
+def new_object(api_version: str, kind: str, name: str, assistant: AIAssistant, component: str, **body: Any) -> Object:
+    """Build an object of the assistant with its standard labels; None values in `body` are left out."""
+    metadata = {
+        "name": name,
+        "namespace": assistant.namespace,
+        "labels": labels.standard(assistant.name, component),
+    }
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **prune_none(body)}
+
+
+def owner_reference(assistant: AIAssistant) -> Object:
+    """Return the reference that lets the garbage collector delete what the assistant leaves behind."""
+    return {
+        "apiVersion": labels.API_VERSION,
+        "kind": labels.KIND,
+        "name": assistant.name,
+        "uid": assistant.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def service(name: str, assistant: AIAssistant, component: str, port: int, target: str) -> Object:
+    """Build a ClusterIP Service in front of a component's pods; `target` is a container port's name."""
+    ports = [{"name": target, "port": port, "targetPort": target, "protocol": "TCP"}]
+    spec = {"type": "ClusterIP", "selector": labels.selector(assistant.name, component), "ports": ports}
+    return new_object("v1", "Service", name, assistant, component, spec=spec)
+
+
+def service_account(name: str, assistant: AIAssistant, component: str) -> Object:
+    """Build a ServiceAccount without rights and without a mounted token."""
+    return new_object("v1", "ServiceAccount", name, assistant, component, automountServiceAccountToken=False)
+
+
+def config_map(name: str, assistant: AIAssistant, component: str, data: Mapping[str, str]) -> Object:
+    """Build a ConfigMap."""
+    return new_object("v1", "ConfigMap", name, assistant, component, data=dict(data))
+
+
+def volume_claim(name: str, assistant: AIAssistant, component: str, storage: Storage) -> Object:
+    """Build an entry of a StatefulSet's volumeClaimTemplates."""
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": storage.size}},
+        "storageClassName": storage.storage_class_name,
+    }
+    claim_labels = labels.standard(assistant.name, component)
+    return {"metadata": {"name": name, "labels": claim_labels}, "spec": prune_none(spec)}
+
+
+def env(name: str, value: str | float | bool) -> Object:
+    """Build an environment variable; booleans are written as `true` and `false`."""
+    return {"name": name, "value": str(value).lower() if isinstance(value, bool) else str(value)}
+
+
+def secret_env(name: str, reference: SecretKeyRef) -> Object:
+    """Build an environment variable that is read from a Secret."""
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": reference.name, "key": reference.key}}}
+
+
+def http_probe(path: str, port: str, **timing: int) -> Object:
+    """Build an HTTP probe; `timing` are the probe's own fields, in seconds or counts."""
+    return {"httpGet": {"path": path, "port": port, "scheme": "HTTP"}, **timing}
+
+
+def exec_probe(*command: str, **timing: int) -> Object:
+    """Build a probe that runs a command in the container."""
+    return {"exec": {"command": list(command)}, **timing}
+
+
+def container(name: str, image: str, spec: Image, resources: Resources, **body: Any) -> Object:
+    """Build a container that meets the restricted Pod Security Standard."""
+    return prune_none(
+        {
+            "name": name,
+            "image": image,
+            "imagePullPolicy": spec.pull_policy,
+            "resources": resources.model_dump(by_alias=True, exclude_none=True),
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            **body,
+        }
+    )
+
+
+def pod_template(
+    assistant: AIAssistant,
+    component: str,
+    *,
+    user_id: int,
+    containers: list[Object],
+    volumes: list[Object],
+    image: Image,
+    config_hash: str,
+    overlay: Mapping[str, Any],
+    **spec: Any,
+) -> Object:
+    """Build a pod template that meets the restricted Pod Security Standard, with the user's overlay merged in.
+
+    `user_id` is the numeric user, group and volume group of every container.
+    """
+    pull_secrets = [{"name": name} for name in image.pull_secrets]
+    template = {
+        "metadata": {
+            "labels": labels.standard(assistant.name, component),
+            "annotations": {labels.CONFIG_HASH: config_hash},
+        },
+        "spec": prune_none(
+            {
+                "automountServiceAccountToken": False,
+                "enableServiceLinks": False,
+                "imagePullSecrets": pull_secrets or None,
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": user_id,
+                    "runAsGroup": user_id,
+                    "fsGroup": user_id,
+                    "fsGroupChangePolicy": "OnRootMismatch",
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                **spec,
+                "containers": containers,
+                "volumes": volumes,
+            }
+        ),
+    }
+    merged: Object = merge(template, overlay)
+    return merged
+
+
+def merge(base: Any, overlay: Any, field: str = "") -> Any:
+    """Merge an overlay into a pod template as Kubernetes' strategic merge does.
+
+    Dictionaries merge key by key, lists that have a merge key (`containers` by name, `ports` by containerPort, and so
+    on) entry by entry; other values are replaced, and null removes. `field` is the name of the field being merged.
+    """
+    if isinstance(base, dict) and isinstance(overlay, Mapping):
+        merged = dict(base)
+        for key, value in overlay.items():
+            if value is None:
+                merged.pop(key, None)
+            else:
+                merged[key] = merge(merged[key], value, key) if key in merged else prune_none(value)
+        return merged
+    if isinstance(base, list) and isinstance(overlay, list) and field in _MERGE_KEYS:
+        return _merge_entries(base, overlay, _MERGE_KEYS[field])
+    return overlay
+
+
+def _merge_entries(base: list[Object], overlay: list[Object], key: str) -> list[Object]:
+    merged = {entry.get(key): entry for entry in base}
+    for entry in overlay:
+        name = entry.get(key)
+        merged[name] = merge(merged[name], entry) if name in merged else prune_none(entry)
+    return list(merged.values())

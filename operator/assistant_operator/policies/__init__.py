@@ -1,0 +1,1 @@
+"""Rooms that dress the components' output. Each module exposes one `objects` function."""

@@ -1,0 +1,50 @@
+"""The operator as a process: everything is started here, and everything stops together."""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+import uvloop
+
+from assistant_operator import __version__, handlers, server
+from assistant_operator.cluster.client import ApiServer
+from assistant_operator.engine import Engine
+from assistant_operator.settings import Settings
+from assistant_operator.telemetry import Metrics, configure_logging
+
+log = structlog.get_logger()
+
+
+def run(settings: Settings) -> None:
+    """Run the operator until SIGTERM or SIGINT."""
+    configure_logging(settings)
+    uvloop.run(_main(settings))
+
+
+async def _main(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    log.info("starting", version=__version__, namespaces=settings.watch_namespaces or "all")
+    async with await ApiServer.connect() as api:
+        metrics = Metrics()
+        engine = Engine(settings, api, metrics)
+        runner = await server.serve(engine, metrics, settings.http_port)
+        try:
+            await _until_stopped(stop, engine.run(), handlers.watch(settings, engine, asyncio.Event()))
+        finally:
+            await runner.cleanup()
+    log.info("stopped")
+
+
+async def _until_stopped(stop: asyncio.Event, *programs: Coroutine[Any, Any, None]) -> None:
+    """Run the programs until told to stop; one that ends by itself ends the process with its error."""
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(program) for program in (stop.wait(), *programs)]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    for task in done:
+        task.result()

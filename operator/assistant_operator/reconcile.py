@@ -1,0 +1,255 @@
+"""One pass over one AIAssistant. Read this first.
+
+    observe   parse the resource, generate what credentials are missing, read the facts
+    desired   render everything that should exist (`desired.py`, pure)
+    apply     make each object so, in order; what is already so costs nothing
+    prune     delete what is no longer desired, after every apply succeeded
+    assess    judge each component by what the watches saw
+    report    write the status where it differs, and an event where readiness changed
+
+A pass is level-based: it looks at what is, never at what happened, so any pass may be lost or doubled. It either
+applies the whole desired state or, where something is missing or invalid, leaves the running stack as it is and
+says why.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import structlog
+from pydantic import ValidationError
+
+from assistant_operator import conditions, desired, status
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.cluster import apply, prune
+from assistant_operator.cluster import status as status_writer
+from assistant_operator.cluster.cache import Cache, Key
+from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client
+from assistant_operator.cluster.kinds import SECRET
+from assistant_operator.cluster.secrets import Secrets
+from assistant_operator.components.base import Component, Reference
+from assistant_operator.errors import ReconcileError, StalledError, TransientError, WaitingError
+from assistant_operator.facts import DefaultImages, Facts
+from assistant_operator.health import Health, assess
+from assistant_operator.manifests import Object
+from assistant_operator.policies import ingress
+from assistant_operator.status import Findings
+from assistant_operator.telemetry import Metrics
+
+log = structlog.get_logger()
+
+_NAMESPACE_TERMINATING = "being terminated"
+_CONFLICT, _NOT_FOUND, _FORBIDDEN = 409, 404, 403
+
+
+class Reconciler:
+    """Brings clusters to what AIAssistants ask for.
+
+    Parameters
+    ----------
+    cache
+        What the watches have seen of the objects of all assistants.
+    images
+        Images for components whose resource names none.
+    now
+        The clock.
+    """
+
+    def __init__(
+        self,
+        api: Client,
+        cache: Cache,
+        images: DefaultImages,
+        metrics: Metrics,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._api, self._cache, self._images, self._metrics, self._now = api, cache, images, metrics, now
+        self._secrets = Secrets(api, cache)
+
+    async def reconcile(self, resource: Object) -> Object:
+        """Run one pass over a resource as the watch last saw it; return the resource as it is after that.
+
+        Raises
+        ------
+        TransientError
+            The pass should be tried again with backoff; the status already says so where it could be written.
+        """
+        started = time.perf_counter()
+        result = "error"
+        try:
+            findings, report = await self._pass(resource)
+            result = _result(findings.error)
+            resource = await self._report(resource, report)
+            if isinstance(findings.error, TransientError):
+                raise findings.error
+        finally:
+            self._metrics.passes.labels(result).inc()
+            self._metrics.pass_seconds.observe(time.perf_counter() - started)
+        return resource
+
+    async def _pass(self, resource: Object) -> tuple[Findings, Object]:
+        """Return what was found and the status that says so."""
+        previous, now = resource.get("status") or {}, self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        try:
+            assistant = parse(resource)
+        except StalledError as error:
+            generation = resource["metadata"].get("generation", 0)
+            return Findings(error=error), status.invalid(error, previous, generation, now)
+        findings = self._assess(assistant, await self._converge(assistant))
+        return findings, status.build(assistant, findings, previous, now)
+
+    async def _converge(self, assistant: AIAssistant) -> ReconcileError | None:
+        """Observe, render, apply and prune; return the error that ended it."""
+        try:
+            facts = await self._observe(assistant)
+            wanted = desired.desired(assistant, facts)
+            for body in wanted.objects:
+                written = await apply.ensure(self._api, self._cache, assistant, body)
+                self._count("object", written, body["kind"], body["metadata"]["name"])
+            for ref in await prune.prune(self._api, self._cache, assistant, wanted.objects):
+                self._count("deletion", True, ref.kind, ref.name)
+        except ReconcileError as error:
+            return error
+        except ApiError as error:
+            if error.status == _FORBIDDEN and _NAMESPACE_TERMINATING in error.message:
+                return WaitingError(conditions.TERMINATING, "The namespace is being deleted.")
+            return TransientError(conditions.API_ERROR, f"The API server answered {error}")
+        except UNREACHABLE as error:
+            return TransientError(conditions.API_ERROR, f"The API server can't be reached: {error!r}")
+        return None
+
+    async def _observe(self, assistant: AIAssistant) -> Facts:
+        """Generate missing credentials and read the facts.
+
+        Raises
+        ------
+        WaitingError
+            A Secret that the spec names is missing, or lacks the key.
+        """
+        references = desired.references(assistant)
+        found = await self._secrets.facts(assistant.namespace, [reference.secret.name for reference in references])
+        for reference in references:
+            _check_reference(reference, found.get(reference.secret.name), assistant.namespace)
+        credentials = desired.credentials(assistant)
+        for credential in credentials:
+            written = await self._secrets.ensure(credential, assistant)
+            self._count("secret", written, SECRET.kind, credential.name)
+        generated = await self._secrets.facts(assistant.namespace, [credential.name for credential in credentials])
+        return Facts(images=self._images, secrets={**found, **generated})
+
+    def _assess(self, assistant: AIAssistant, error: ReconcileError | None) -> Findings:
+        components = [(component, self._health(component, assistant)) for component in desired.enabled(assistant)]
+        policies: Sequence[conditions.Condition] = self._ingress(assistant)
+        image = assistant.spec.image.reference(self._images.runtime)
+        return Findings(components, policies, error, image)
+
+    def _health(self, component: Component, assistant: AIAssistant) -> Health:
+        kind, name = component.workload(assistant)
+        workload = self._cache.get(kind, assistant.namespace, name)
+        pods = self._cache.pods((assistant.namespace, assistant.name), component.name)
+        return assess(workload, pods, suspended=assistant.spec.suspend)
+
+    def _ingress(self, assistant: AIAssistant) -> list[conditions.Condition]:
+        """Judge the Ingress: it is there, and the Secret of its certificate too."""
+        if not assistant.spec.ingress.enabled:
+            return []
+        secret = ingress.tls_secret(assistant)
+        if self._cache.get("Ingress", assistant.namespace, assistant.name) is None:
+            found = (False, conditions.PROGRESSING, "It is being created.")
+        elif secret and self._cache.get(SECRET.kind, assistant.namespace, secret) is None:
+            found = (False, conditions.SECRET_NOT_FOUND, _missing_certificate(assistant, secret))
+        else:
+            found = (True, conditions.READY, f"{ingress.url(assistant)} leads to the Service.")
+        return [conditions.condition("IngressReady", *found)]
+
+    async def _report(self, resource: Object, report: Object) -> Object:
+        """Write the status where it differs, and an event where readiness changed; return the resource after that."""
+        previous = resource.get("status") or {}
+        if status_writer.same(report, previous):
+            return resource
+        metadata = resource["metadata"]
+        changed = status_writer.readiness_change(report, previous)
+        try:
+            resource = await status_writer.write(self._api, metadata["namespace"], metadata["name"], report)
+            self._metrics.writes.labels("status").inc()
+            if changed:
+                log.info("readiness_changed", status=changed["status"], reason=changed["reason"])
+                now = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+                await status_writer.record_event(self._api, resource, changed, now)
+                self._metrics.writes.labels("event").inc()
+        except ApiError as error:
+            if error.status in (_NOT_FOUND, _CONFLICT) or _NAMESPACE_TERMINATING in error.message:
+                return resource  # deleted meanwhile
+            raise TransientError(conditions.API_ERROR, f"The status could not be written: {error}") from error
+        except UNREACHABLE as error:
+            raise TransientError(conditions.API_ERROR, f"The status could not be written: {error!r}") from error
+        return resource
+
+    def _count(self, what: str, written: bool, kind: str, name: str) -> None:
+        if written:
+            self._metrics.writes.labels(what).inc()
+            log.info("deleted" if what == "deletion" else "applied", kind=kind, name=name)
+
+
+def key_of(resource: Object) -> Key:
+    """Return namespace and name of a resource."""
+    return resource["metadata"]["namespace"], resource["metadata"]["name"]
+
+
+def parse(resource: Object) -> AIAssistant:
+    """Validate a resource.
+
+    Raises
+    ------
+    StalledError
+        The spec is invalid; the message names each field and what to write there.
+    """
+    try:
+        return AIAssistant.model_validate({"metadata": resource["metadata"], "spec": resource.get("spec") or {}})
+    except ValidationError as error:
+        raise StalledError(conditions.INVALID_SPEC, explain(error)) from error
+
+
+def explain(error: ValidationError) -> str:
+    """Say in one line per field what is wrong with a resource."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "is no field of AIAssistant; `kubectl explain aiassistant.spec` lists them"
+        lines.append(message if message.startswith(("spec.", "metadata.")) else f"{path}: {message}")
+    return "; ".join(lines)
+
+
+def _check_reference(reference: Reference, found: object, namespace: str) -> None:
+    secret = reference.secret
+    keys: frozenset[str] | None = getattr(found, "keys", None)
+    if keys is None:
+        raise WaitingError(
+            conditions.SECRET_NOT_FOUND,
+            f"{reference.field}: there is no Secret {secret.name} in namespace {namespace}. Create it with: "
+            f"kubectl -n {namespace} create secret generic {secret.name} --from-literal={secret.key}=VALUE",
+        )
+    if secret.key not in keys:
+        raise WaitingError(
+            conditions.SECRET_KEY_NOT_FOUND,
+            f"{reference.field}: Secret {secret.name} in namespace {namespace} has no key {secret.key}; "
+            f"it has {', '.join(sorted(keys)) or 'none'}. Add the key, or name another.",
+        )
+
+
+def _missing_certificate(assistant: AIAssistant, secret: str) -> str:
+    tls = assistant.spec.ingress.tls
+    if tls and tls.issuer_ref:
+        return f"cert-manager has not issued the certificate in Secret {secret} yet; see: kubectl get certificate"
+    return (
+        f"spec.ingress.tls.secretName: there is no Secret {secret} in namespace {assistant.namespace}. "
+        f"Create it with: kubectl -n {assistant.namespace} create secret tls {secret} --cert=FILE --key=FILE"
+    )
+
+
+def _result(error: ReconcileError | None) -> str:
+    if error is None:
+        return "ok"
+    return {StalledError: "stalled", WaitingError: "waiting"}.get(type(error), "transient")

@@ -1,0 +1,43 @@
+"""The operator's own settings, from environment variables with the prefix ASSISTANT_OPERATOR_."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from assistant_operator.facts import DefaultImages
+
+
+class Settings(BaseSettings):
+    """Settings of one operator process. The chart sets each of them from a value of the same name."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ASSISTANT_OPERATOR_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    watch_namespaces: Annotated[tuple[str, ...], NoDecode] = ()
+    """Namespaces to watch, separated by commas; empty means all."""
+    runtime_image: str = "ghcr.io/ai-assistant-operator/runtime:0.1.0"
+    """Runtime image of AIAssistants that name none."""
+    redis_image: str = "docker.io/library/redis:7.4.7-alpine"
+    """Redis image of AIAssistants that name none."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 8
+    """AIAssistants that are reconciled at once."""
+    resync_seconds: Annotated[int, Field(ge=10)] = 600
+    """Mean time between two passes over an AIAssistant that nothing happened to."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severity that is logged."""
+    log_format: Literal["json", "console"] = "json"
+    """One JSON object a line, or text for people."""
+    http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port of /healthz, /readyz and /metrics; 0 picks a free one."""
+
+    @field_validator("watch_namespaces", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def images(self) -> DefaultImages:
+        """The default images."""
+        return DefaultImages(runtime=self.runtime_image, redis=self.redis_image)

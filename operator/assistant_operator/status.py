@@ -1,0 +1,104 @@
+"""From a pass's findings to the status that users read: conditions, phase, URL and counts. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from assistant_operator import conditions, labels
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.components.base import Component
+from assistant_operator.conditions import Condition
+from assistant_operator.errors import ReconcileError, StalledError
+from assistant_operator.health import Health
+from assistant_operator.manifests import Object
+from assistant_operator.policies import ingress
+
+_RESTING = (conditions.SUSPENDED, conditions.SCALED_TO_ZERO)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a pass found: each component's health, conditions of policies, and the error that ended it, if any."""
+
+    components: Sequence[tuple[Component, Health]] = ()
+    policies: Sequence[Condition] = ()
+    error: ReconcileError | None = None
+    image: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def build(assistant: AIAssistant, findings: Findings, previous: Mapping[str, Any], now: str) -> Object:
+    """Return the whole status of an assistant; `now` is RFC 3339."""
+    ready = _ready(findings)
+    found = [ready, *_progress(ready, findings.error), *_components(findings), *findings.policies]
+    runtime = next((health for component, health in findings.components if component.name == "runtime"), None)
+    selector = labels.selector(assistant.name, "runtime")
+    generation = assistant.metadata.generation
+    return {
+        "observedGeneration": generation,
+        "phase": _phase(ready, findings.error),
+        "url": ingress.url(assistant),
+        "replicas": runtime.replicas if runtime else 0,
+        "readyReplicas": runtime.ready_replicas if runtime else 0,
+        "selector": ",".join(f"{key}={value}" for key, value in selector.items()),
+        **({"version": findings.image} if findings.image else {}),
+        "conditions": conditions.stamp(found, previous.get("conditions") or [], generation, now),
+        "components": [
+            {"name": component.name, "mode": "Managed", "ready": health.ready, "message": health.message}
+            for component, health in findings.components
+        ],
+    }
+
+
+def invalid(error: ReconcileError, previous: Mapping[str, Any], generation: int, now: str) -> Object:
+    """Return the status of a resource whose spec can't be read: the old one, with what is wrong in front."""
+    kept = [
+        entry
+        for entry in previous.get("conditions") or []
+        if entry["type"] not in (conditions.TYPE_READY, conditions.TYPE_RECONCILING, conditions.TYPE_STALLED)
+    ]
+    ready = _ready(Findings(error=error))
+    found = conditions.stamp([ready, *_progress(ready, error)], previous.get("conditions") or [], generation, now)
+    return {**previous, "observedGeneration": generation, "phase": "Stalled", "conditions": [*found, *kept]}
+
+
+def _ready(findings: Findings) -> Condition:
+    if findings.error:
+        return conditions.condition(conditions.TYPE_READY, False, findings.error.reason, findings.error.message)
+    failing = _first_failing(findings)
+    if failing:
+        message = f"{failing['type']}: {failing['message']}"
+        return conditions.condition(conditions.TYPE_READY, False, failing["reason"], message)
+    return conditions.condition(conditions.TYPE_READY, True, conditions.READY, "Every component is ready.")
+
+
+def _first_failing(findings: Findings) -> Condition | None:
+    """Return the condition to blame: one with a real problem before one that is merely under way."""
+    failing = [entry for entry in (*_components(findings), *findings.policies) if entry["status"] != "True"]
+    return min(failing, key=lambda entry: entry["reason"] == conditions.PROGRESSING, default=None)
+
+
+def _progress(ready: Condition, error: ReconcileError | None) -> list[Condition]:
+    if isinstance(error, StalledError):
+        return [conditions.condition(conditions.TYPE_STALLED, True, error.reason, error.message)]
+    if ready["status"] == "True" or ready["reason"] in _RESTING:
+        return []
+    return [conditions.condition(conditions.TYPE_RECONCILING, True, ready["reason"], ready["message"])]
+
+
+def _components(findings: Findings) -> Iterable[Condition]:
+    return [
+        conditions.condition(component.condition, health.ready, health.reason, health.message)
+        for component, health in findings.components
+    ]
+
+
+def _phase(ready: Condition, error: ReconcileError | None) -> str:
+    if isinstance(error, StalledError):
+        return "Stalled"
+    if error:
+        return "Pending"
+    return "Ready" if ready["status"] == "True" else _PHASES.get(ready["reason"], "Progressing")
+
+
+_PHASES = {conditions.SUSPENDED: "Suspended", conditions.SCALED_TO_ZERO: "ScaledToZero"}

@@ -1,0 +1,90 @@
+"""Logs and metrics of the operator."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from assistant_operator.settings import Settings
+
+_PASS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send structlog's and the libraries' records to standard error in the configured format."""
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: structlog.types.Processor = (
+        structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
+    # kopf tells of every event it delivers; ours are the ones that count.
+    logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
+
+
+class Metrics:
+    """The operator's Prometheus metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.passes = Counter(
+            "assistant_operator_reconcile_total",
+            "Passes over an AIAssistant by result: ok, stalled, waiting, transient or error.",
+            ["result"],
+            registry=self.registry,
+        )
+        self.pass_seconds = Histogram(
+            "assistant_operator_reconcile_duration_seconds",
+            "Duration of a pass.",
+            buckets=_PASS_SECONDS,
+            registry=self.registry,
+        )
+        self.writes = Counter(
+            "assistant_operator_writes_total",
+            "Writes that a pass needed, by what was written: secret, object, deletion, status or event.",
+            ["what"],
+            registry=self.registry,
+        )
+
+    def observe_engine(self, queue_depth: Callable[[], int], phases: Callable[[], Mapping[str, int]]) -> None:
+        """Read the gauges of the engine's state from it when they are scraped."""
+        self.registry.register(_EngineCollector(queue_depth, phases))
+
+
+class _EngineCollector(Collector):
+    def __init__(self, queue_depth: Callable[[], int], phases: Callable[[], Mapping[str, int]]) -> None:
+        self._queue_depth, self._phases = queue_depth, phases
+
+    def collect(self) -> Iterator[Metric]:
+        depth = GaugeMetricFamily("assistant_operator_queue_depth", "AIAssistants that wait for a pass.")
+        depth.add_metric([], self._queue_depth())
+        yield depth
+        assistants = GaugeMetricFamily("assistant_operator_assistants", "AIAssistants by phase.", labels=["phase"])
+        for phase, count in self._phases().items():
+            assistants.add_metric([phase], count)
+        yield assistants

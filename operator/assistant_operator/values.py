@@ -1,0 +1,134 @@
+"""Scalar types of the AIAssistant schema: quantities, durations, hosts and names, each with its rule's message.
+
+A CEL rule carries each check rather than `pattern`: for a pattern the API server's message shows the expression, for a
+rule it says what to write.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Annotated, Any
+
+from kubernetes.utils.duration import parse_duration
+from kubernetes.utils.quantity import parse_quantity
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+
+_DNS_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_PERCENT = "^[0-9]{1,3}%$"
+
+QUANTITY_MESSAGE = "must be a Kubernetes quantity, such as 500m, 2, 512Mi or 1Gi"
+AMOUNT_MESSAGE = "must be a number of pods or a percentage, such as 1 or 25%"
+
+
+def seconds(duration: str) -> int:
+    """Convert a duration such as `1h30m` to whole seconds, rounded down."""
+    parsed: timedelta = parse_duration(duration)
+    return int(parsed.total_seconds())
+
+
+def quantity(value: str | int) -> Decimal:
+    """Convert a Kubernetes quantity to its number: `500m` is 0.5, `1Gi` is 1073741824.
+
+    Raises
+    ------
+    ValueError
+        The text is no quantity.
+    """
+    number: Decimal = parse_quantity(value)
+    return number
+
+
+def _text(pattern: str, message: str, max_length: int) -> tuple[AfterValidator, WithJsonSchema]:
+    """Build the Python check and the schema of a string that must match `pattern` (anchored, without backslashes)."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if len(value) > max_length or not compiled.match(value):
+            raise ValueError(message)
+        return value
+
+    rule = {"rule": f"self.matches('{pattern}')", "message": message}
+    schema = {"type": "string", "maxLength": max_length, "x-kubernetes-validations": [rule]}
+    return AfterValidator(check), WithJsonSchema(schema)
+
+
+def _int_or_string(
+    check: Callable[[str | int], object], rule: str, message: str, max_length: int
+) -> tuple[BeforeValidator, WithJsonSchema]:
+    """Build the Python check and the schema of a value that Kubernetes reads as a whole number or as text."""
+
+    def validate(value: Any) -> str | int:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ValueError(message)
+        try:
+            check(value)
+        except ValueError:
+            raise ValueError(message) from None
+        return value
+
+    schema = {
+        "x-kubernetes-int-or-string": True,
+        "maxLength": max_length,
+        "x-kubernetes-validations": [{"rule": rule, "message": message}],
+    }
+    return BeforeValidator(validate), WithJsonSchema(schema)
+
+
+def _check_amount(value: str | int) -> None:
+    if (isinstance(value, int) and value < 0) or (isinstance(value, str) and not re.match(_PERCENT, value)):
+        raise ValueError(AMOUNT_MESSAGE)
+
+
+Duration = Annotated[
+    str,
+    *_text(
+        # GEP-2257, the Gateway API's duration: https://gateway-api.sigs.k8s.io/geps/gep-2257/
+        "^([0-9]{1,5}(h|m|s|ms)){1,4}$",
+        "must be a duration: whole numbers with the units h, m, s or ms, such as 30s, 5m or 1h30m",
+        32,
+    ),
+]
+Host = Annotated[
+    str,
+    *_text(
+        f"^([*][.])?{_DNS_LABEL}([.]{_DNS_LABEL})*$",
+        "must be a DNS name in lower case without scheme, port or path, such as assistant.example.com",
+        253,
+    ),
+]
+URL = Annotated[
+    str,
+    *_text(
+        "^https?://[^/?#@ ]+(/[^?# ]*)?$",
+        "must be an http or https URL without user, query or fragment, such as https://api.openai.com/v1",
+        2048,
+    ),
+]
+ObjectName = Annotated[
+    str,
+    *_text(
+        "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        "must be an object's name: lower-case letters, digits, dashes and dots, such as provider-key",
+        253,
+    ),
+]
+SecretKey = Annotated[
+    str,
+    *_text("^[-._a-zA-Z0-9]+$", "must be a key of that Secret's data, such as api-key", 253),
+]
+ProviderName = Annotated[
+    str,
+    *_text(
+        "^[a-z]([-a-z0-9]*[a-z0-9])?$",
+        "must begin with a letter and hold only lower-case letters, digits and dashes, such as openai",
+        32,
+    ),
+]
+Quantity = Annotated[
+    str | int, *_int_or_string(quantity, "type(self) == int || isQuantity(self)", QUANTITY_MESSAGE, 32)
+]
+Amount = Annotated[
+    int | str,
+    *_int_or_string(_check_amount, f"type(self) == int ? self >= 0 : self.matches('{_PERCENT}')", AMOUNT_MESSAGE, 4),
+]
