@@ -1,0 +1,53 @@
+"""What is known of one request while it is answered."""
+
+import re
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import Scope
+
+REQUEST_ID = re.compile(rb"^[A-Za-z0-9._:-]{1,128}$")
+"""An id from outside goes into logs and headers: nothing but plain characters, and not endless."""
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """One request's identity, and what its log line will say."""
+
+    request_id: str
+    tenant: str = ""
+    status: int = 0
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Response headers that middleware adds."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the log line, such as provider and cache."""
+
+
+def open_context(scope: Scope) -> RequestContext:
+    """Give a new request its context, keeping the caller's X-Request-Id if it has a sane one."""
+    given = header(scope, b"x-request-id")
+    sane = given is not None and REQUEST_ID.match(given)
+    request_id = given.decode() if given and sane else f"req_{uuid.uuid4().hex}"
+    context = RequestContext(request_id)
+    scope.setdefault("state", {})["context"] = context
+    return context
+
+
+def context_of(scope: Scope) -> RequestContext:
+    """Give the request's context."""
+    context: RequestContext = scope["state"]["context"]
+    return context
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """Give the first header of that lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
+
+
+def encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    """Give headers as ASGI wants them."""
+    return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]

@@ -1,0 +1,229 @@
+"""Pure ASGI middleware, outermost first: RequestRecord, (CORS), ErrorAnswers, Gate, BodyLimit.
+
+Pure ASGI, because a middleware that wraps the response in a task of its own turns a provider that breaks off into a
+clean end, and hides a client that left.
+"""
+
+import time
+
+import structlog
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from assistant_runtime.api.context import RequestContext, context_of, encoded, header, open_context
+from assistant_runtime.errors import ApiError, ProviderError
+from assistant_runtime.lifecycle import Lifecycle
+from assistant_runtime.security.api_keys import ApiKeys
+from assistant_runtime.security.client_address import client_address, forwarded_scheme
+from assistant_runtime.security.rate_limit import RateLimit
+from assistant_runtime.telemetry import UNMATCHED, Metrics
+
+API_PREFIX = "/v1/"
+"""Everything below costs tokens or holds data, so that a new route is guarded without being named here."""
+
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's number for a client that left before it was answered; never sent, only recorded."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Any other method is a client's invention, and counted as OTHER."""
+
+
+class RequestRecord:
+    """Give each request an id, one log line, and its metrics."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, lifecycle: Lifecycle) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._lifecycle = lifecycle
+        self._log = structlog.get_logger(__name__)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, and record it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        context = open_context(scope)
+        started = time.perf_counter()
+
+        async def send_recorded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                context.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *self._added_headers(context)]
+            await send(message)
+
+        self._metrics.request_started()
+        try:
+            await self._app(scope, receive, send_recorded)
+        finally:
+            self._finish(scope, context, time.perf_counter() - started)
+
+    def _added_headers(self, context: RequestContext) -> list[tuple[bytes, bytes]]:
+        added = [(b"x-request-id", context.request_id.encode()), *context.headers]
+        if self._lifecycle.draining:
+            # A client that keeps its connection would keep sending to a process that is about to go.
+            added.append((b"connection", b"close"))
+        return added
+
+    def _finish(self, scope: Scope, context: RequestContext, seconds: float) -> None:
+        status = context.status or CLIENT_CLOSED_REQUEST
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
+        self._metrics.request_finished(method, _template(scope), status, seconds)
+        self._log.info(
+            "request_processed",
+            method=scope["method"],
+            path=scope["path"],
+            status_code=status,
+            process_time=round(seconds, 6),
+            request_id=context.request_id,
+            tenant=context.tenant,
+            **context.facts,
+        )
+
+
+def _template(scope: Scope) -> str:
+    """Give the path's route template; a request that was refused before routing is matched here."""
+    route = scope.get("route")
+    if route is None and "app" in scope:
+        matches = (each for each in scope["app"].routes if each.matches(scope)[0] is not Match.NONE)
+        route = next(matches, None)
+    return str(getattr(route, "path", UNMATCHED))
+
+
+class ErrorAnswers:
+    """Answer every exception in OpenAI's error shape.
+
+    Parameters
+    ----------
+    debug
+        Whether an internal error's text is told.
+    """
+
+    def __init__(self, app: ASGIApp, *, debug: bool) -> None:
+        self._app = app
+        self._debug = debug
+        self._log = structlog.get_logger(__name__)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, answering what it raises."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def send_watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_watched)
+        except Exception as error:
+            if started:
+                # Only a broken connection tells the client that this answer is not whole.
+                raise
+            await send_error(send, self._translate(error, context_of(scope)), context_of(scope))
+
+    def _translate(self, error: Exception, context: RequestContext) -> ApiError:
+        if isinstance(error, ApiError):
+            return error
+        if isinstance(error, ProviderError):
+            return error.to_api_error()
+        self._log.error("unhandled_error", request_id=context.request_id, exc_info=error)
+        told = f": {error!r}" if self._debug else ""
+        return ApiError(
+            500,
+            f"An internal error occurred{told}. Quote request {context.request_id} when you report it.",
+            error_type="server_error",
+            code="internal_error",
+        )
+
+
+async def send_error(send: Send, error: ApiError, context: RequestContext) -> None:
+    """Send an error as the whole answer."""
+    context.facts["error"] = error.error["code"]
+    body = error.body
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **error.headers}
+    await send({"type": "http.response.start", "status": error.status, "headers": encoded(headers)})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Gate:
+    """Let only known clients within their rate limit pass to the API.
+
+    Parameters
+    ----------
+    keys
+        Who may ask.
+    limit
+        How often; None: without limit.
+    behind_proxy
+        Whether the proxy's headers tell the client's address and scheme.
+    """
+
+    def __init__(
+        self, app: ASGIApp, keys: ApiKeys, limit: RateLimit | None, metrics: Metrics, *, behind_proxy: bool
+    ) -> None:
+        self._app = app
+        self._keys = keys
+        self._limit = limit
+        self._metrics = metrics
+        self._behind_proxy = behind_proxy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that may pass."""
+        if scope["type"] == "http":
+            if self._behind_proxy:
+                scope["scheme"] = forwarded_scheme(scope)
+            if scope["path"].startswith(API_PREFIX):
+                await self._admit(scope)
+        await self._app(scope, receive, send)
+
+    async def _admit(self, scope: Scope) -> None:
+        context = context_of(scope)
+        address = client_address(scope, behind_proxy=self._behind_proxy)
+        context.tenant = self._keys.tenant(header(scope, b"authorization"), address)
+        if self._limit is None:
+            return
+        try:
+            context.headers.extend(encoded(await self._limit.admit(context.tenant)))
+        except ApiError:
+            self._metrics.rate_limit_decision("refused")
+            raise
+        self._metrics.rate_limit_decision("admitted")
+
+
+class BodyLimit:
+    """Refuse a request body that is too long, by its declared length where there is one."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that is short enough."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = header(scope, b"content-length")
+        if declared is None:
+            await self._app(scope, self._counted(receive), send)
+            return
+        if int(declared) > self._max_bytes:
+            raise self._too_long()
+        await self._app(scope, receive, send)
+
+    def _counted(self, receive: Receive) -> Receive:
+        size = 0
+
+        async def receive_counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._max_bytes:
+                raise self._too_long()
+            return message
+
+        return receive_counted
+
+    def _too_long(self) -> ApiError:
+        return ApiError(413, f"The request is larger than {self._max_bytes} bytes.", code="request_too_large")

@@ -1,0 +1,195 @@
+"""The API's messages, as far as the runtime reads them, with the examples that /docs shows.
+
+Fields that only the provider reads are not listed: they are passed on unchanged, so that a new one works on the day
+the provider has it.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
+class ChatMessage(BaseModel):
+    """One message of a conversation."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    role: Role
+    content: str | list[dict[str, Any]] | None = None
+
+
+class ChatRequest(BaseModel):
+    """A chat request; fields that are not listed are passed to the provider unchanged."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        strict=True,
+        json_schema_extra={
+            "examples": [
+                {"messages": [{"role": "user", "content": "What is the capital of France?"}]},
+                {
+                    "model": "default",
+                    "messages": [
+                        {"role": "system", "content": "Answer in one sentence."},
+                        {"role": "user", "content": "Why is the sky blue?"},
+                    ],
+                    "temperature": 0.2,
+                    "stream": True,
+                },
+            ]
+        },
+    )
+
+    model: str | None = Field(
+        None,
+        max_length=256,
+        description="Empty or `default`: the provider's default. Else `<provider>/<model>`, or the preferred one's.",
+    )
+    messages: list[ChatMessage] = Field(min_length=1)
+    stream: bool | None = Field(None, description="Answer as server-sent events.")
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    n: int | None = Field(None, ge=1, le=128)
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    stop: str | list[str] | None = None
+    tools: list[dict[str, Any]] | None = Field(None, description="The client's tools; calls are handed to the client.")
+    response_format: dict[str, Any] | None = None
+
+
+class ChatCompletion(BaseModel):
+    """An answer, as the provider sent it."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "chatcmpl-1",
+                    "object": "chat.completion",
+                    "created": 1767225600,
+                    "model": "anthropic/claude-3.5-sonnet",
+                    "choices": [
+                        {
+                            "index": 0,
+                            "message": {"role": "assistant", "content": "Paris."},
+                            "finish_reason": "stop",
+                        }
+                    ],
+                    "usage": {"prompt_tokens": 14, "completion_tokens": 2, "total_tokens": 16},
+                }
+            ]
+        },
+    )
+
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: list[dict[str, Any]]
+    usage: dict[str, Any] | None = None
+
+
+class Model(BaseModel):
+    """A model that can be asked for."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    """Every model of every provider, under the name a client uses."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "list",
+                    "data": [
+                        {
+                            "id": "anthropic/claude-3.5-sonnet",
+                            "object": "model",
+                            "created": 1767225600,
+                            "owned_by": "openai_compatible",
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class Health(BaseModel):
+    """The process is alive."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "alive"}]})
+
+    status: Literal["alive"] = "alive"
+
+
+class Readiness(BaseModel):
+    """Whether requests can be served, dependency by dependency."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "degraded",
+                    "checks": {
+                        "provider": {
+                            "status": "up",
+                            "required": True,
+                            "degraded": False,
+                            "providers": {"openai_compatible": {"status": "up"}},
+                        },
+                        "redis": {"status": "down", "required": False, "detail": "Redis can't be reached"},
+                    },
+                    "degraded": ["redis"],
+                }
+            ]
+        }
+    )
+
+    status: Literal["ready", "degraded", "not_ready", "draining"]
+    checks: dict[str, dict[str, Any]]
+    degraded: list[str]
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """OpenAI's error shape."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "error": {
+                        "message": "temperature: Input should be less than or equal to 2",
+                        "type": "invalid_request_error",
+                        "param": "temperature",
+                        "code": "invalid_value",
+                    }
+                }
+            ]
+        }
+    )
+
+    error: ErrorDetail

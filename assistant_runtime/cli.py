@@ -1,0 +1,174 @@
+"""`assistant-runtime serve | chat | healthcheck`.
+
+Each command imports what it needs when it runs: a health check starts in milliseconds, every half minute.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
+
+HEALTHCHECK_SECONDS = 5.0
+"""/health needs nothing: a process that takes longer is stuck."""
+
+CHAT_SECONDS = 300.0
+"""A small model on a busy machine may think for minutes."""
+
+EXIT_BAD_SETTINGS = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; gives the exit code: 0, 1 for a failure, 2 for bad settings or usage."""
+    options = _parser().parse_args(arguments)
+    code: int = options.run(options)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="assistant-runtime", description="The assistant's HTTP API.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    serve = commands.add_parser(
+        "serve", help="serve the API", description="Serve the API, configured by the environment (docs/runtime.md)."
+    )
+    serve.add_argument("--host", help="address to listen on instead of HOST")
+    serve.add_argument("--port", type=int, help="port to listen on instead of PORT")
+    serve.set_defaults(run=_serve)
+    chat = commands.add_parser("chat", help="ask a running assistant", description="Ask, and print the answer.")
+    chat.add_argument("question")
+    chat.add_argument("--base-url", default="http://127.0.0.1:8000/v1", help="the API's root (%(default)s)")
+    chat.add_argument(
+        "--api-key-env",
+        default="API_KEY",
+        metavar="NAME",
+        help="environment variable with the API key; of a list the first counts (%(default)s)",
+    )
+    chat.add_argument("--model", default="default", help="model to ask (%(default)s)")
+    chat.set_defaults(run=_chat)
+    check = commands.add_parser(
+        "healthcheck", help="exit 0 if the server on this machine is alive", description="Ask GET /health."
+    )
+    check.set_defaults(run=_healthcheck)
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from assistant_runtime.errors import SettingsError  # noqa: PLC0415 - see the module's docstring
+    from assistant_runtime.logs import configure_logging  # noqa: PLC0415
+    from assistant_runtime.server import build_server  # noqa: PLC0415
+    from assistant_runtime.settings import Settings  # noqa: PLC0415
+
+    given = {"host": options.host, "port": options.port}
+    try:
+        settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
+    except SettingsError as error:
+        problems = str(error).replace("\n", "\n  ")
+        print(f"assistant-runtime: the settings can't be used:\n  {problems}", file=sys.stderr)
+        return EXIT_BAD_SETTINGS
+    configure_logging(settings)
+    server = build_server(settings)
+    server.run()
+    return 1 if server.force_exit or not server.started else 0
+
+
+def _chat(options: argparse.Namespace) -> int:
+    try:
+        for text in ask(options.base_url, _api_key(options.api_key_env), options.model, options.question):
+            print(text, end="", flush=True)
+    except (OSError, http.client.HTTPException, ChatFailedError) as error:
+        print(f"assistant-runtime: {options.base_url}: {error}", file=sys.stderr)
+        return 1
+    print()
+    return 0
+
+
+def _healthcheck(_: argparse.Namespace) -> int:
+    host = os.environ.get("HOST") or "0.0.0.0"  # noqa: S104 - compared, not bound
+    connection = http.client.HTTPConnection(
+        "127.0.0.1" if host in {"0.0.0.0", "::"} else host,  # noqa: S104 - compared, not bound
+        int(os.environ.get("PORT") or 8000),
+        timeout=HEALTHCHECK_SECONDS,
+    )
+    try:
+        connection.request("GET", "/health")
+        status = connection.getresponse().status
+    except OSError as error:
+        print(f"assistant-runtime: not alive: {error}", file=sys.stderr)
+        return 1
+    finally:
+        connection.close()
+    return 0 if status == http.HTTPStatus.OK else 1
+
+
+class ChatFailedError(Exception):
+    """The assistant answered with an error."""
+
+
+def ask(base_url: str, api_key: str, model: str, question: str) -> Iterator[str]:
+    """Stream an answer's text.
+
+    Parameters
+    ----------
+    base_url
+        The API's root, with or without its `/v1`.
+    api_key
+        Sent as a bearer token; empty: none.
+    model
+        The model's name.
+    question
+        The user's message.
+
+    Raises
+    ------
+    ChatFailedError
+        The assistant answered with an error, or broke off.
+    """
+    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": question}]}
+    headers = {"content-type": "application/json"}
+    if api_key:
+        headers["authorization"] = f"Bearer {api_key}"
+    connection, path = _connect(base_url)
+    try:
+        connection.request("POST", path, json.dumps(body).encode(), headers)
+        response = connection.getresponse()
+        if response.status != http.HTTPStatus.OK:
+            raise ChatFailedError(f"{response.status} {_reason(response.read())}")
+        yield from _texts(response)
+    finally:
+        connection.close()
+
+
+def _connect(base_url: str) -> tuple[http.client.HTTPConnection, str]:
+    url = urlsplit(base_url.rstrip("/"))
+    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    root = url.path if url.path.endswith("/v1") else f"{url.path}/v1"
+    return kind(url.hostname or "", url.port, timeout=CHAT_SECONDS), f"{root}/chat/completions"
+
+
+def _texts(lines: http.client.HTTPResponse) -> Iterator[str]:
+    for line in lines:
+        data = line.removeprefix(b"data:").strip()
+        if not line.startswith(b"data:") or not data:
+            continue
+        if data == b"[DONE]":
+            return
+        chunk = json.loads(data)
+        if "error" in chunk:
+            raise ChatFailedError(_reason(data))
+        for choice in chunk.get("choices", ()):
+            yield choice.get("delta", {}).get("content") or ""
+    raise ChatFailedError("the answer broke off")
+
+
+def _reason(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return body[:200].decode(errors="replace")
+
+
+def _api_key(variable: str) -> str:
+    keys = os.environ.get(variable, "").replace("\n", ",").split(",")
+    return next((key.strip() for key in keys if key.strip()), "")

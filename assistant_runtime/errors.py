@@ -1,0 +1,126 @@
+"""Every error of the runtime, one tree.
+
+AssistantError
+├── SettingsError          stops the start
+├── StoreUnavailableError       a store does not answer: go on without it
+├── ProviderError          a provider failed; carries what the client may be told
+└── ApiError               answered to the client in OpenAI's error shape
+
+OpenAI clients switch on the HTTP status, and show `message`; `param` names the field at fault and `code` is stable.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+
+class AssistantError(Exception):
+    """Base of the runtime's own errors."""
+
+
+class SettingsError(AssistantError):
+    """The environment can't be worked with; the text names each variable and its remedy."""
+
+
+class StoreUnavailableError(AssistantError):
+    """A store does not answer."""
+
+
+class ApiError(AssistantError):
+    """An error for the client.
+
+    Parameters
+    ----------
+    status
+        HTTP status code.
+    message
+        One sentence that says what to do.
+    error_type
+        OpenAI's `type`, for example `invalid_request_error`.
+    code
+        Stable name of this error.
+    param
+        The request's field at fault.
+    headers
+        Further response headers, for example `Retry-After`.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        error_type: str = "invalid_request_error",
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+        self.error: dict[str, Any] = {"message": message, "type": error_type, "param": param, "code": code}
+
+    @property
+    def body(self) -> bytes:
+        """The answer's JSON."""
+        return error_body(self.error)
+
+
+class ProviderError(AssistantError):
+    """A provider failed.
+
+    Parameters
+    ----------
+    status
+        HTTP status for the client: 502 unreachable or wrong, 503 overloaded, 504 silent, 429 limited, or the
+        provider's own 4xx.
+    message
+        What happened, without any secret.
+    code
+        Stable name of this error.
+    fallback
+        Whether another provider may do better.
+    retry_after
+        The provider's `Retry-After`, unchanged.
+    error
+        The provider's own error object, for a 4xx that is the client's to mend.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str,
+        fallback: bool = True,
+        retry_after: str | None = None,
+        error: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.fallback = fallback
+        self.retry_after = retry_after
+        self.error = error
+
+    def to_api_error(self) -> ApiError:
+        """Give what the client is told."""
+        headers = {"retry-after": self.retry_after} if self.retry_after else {}
+        own = self.error or {}
+        default_type = "rate_limit_error" if self.status == 429 else "upstream_error"  # noqa: PLR2004 - HTTP's number
+        answer = ApiError(
+            self.status,
+            self.message,
+            error_type=str(own.get("type") or default_type),
+            code=str(own.get("code") or self.code),
+            headers=headers,
+        )
+        answer.error["param"] = own.get("param")
+        return answer
+
+
+def error_body(error: Mapping[str, Any]) -> bytes:
+    """Encode an error object in OpenAI's envelope."""
+    return orjson.dumps({"error": error})

@@ -1,0 +1,66 @@
+"""Logs: structlog's events as JSON on standard output, and everyone else's through the same renderer.
+
+An event holds names and numbers, never a prompt, an answer or a key. Called by the command line alone: how a process
+logs is the process's business, so that importing or testing the application changes nothing.
+"""
+
+import logging
+import sys
+from typing import Any
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor
+
+from assistant_runtime.settings import Settings
+
+NOISY = ("asyncio", "aiohttp", "redis")
+"""Their DEBUG tells of every socket; their warnings matter."""
+
+
+def configure_logging(settings: Settings) -> None:
+    """Set up structlog and the standard library's logging for this process."""
+    level = "DEBUG" if settings.debug else settings.log_level
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer = _renderer(settings)
+    structlog.configure(
+        processors=[*shared, structlog.processors.format_exc_info, *renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                *renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for name in NOISY:
+        logging.getLogger(name).setLevel(max(root.level, logging.INFO))
+
+
+def log_format(settings: Settings) -> str:
+    """Give the format in use: `json` or `console`."""
+    return settings.log_format or ("console" if settings.environment == "development" else "json")
+
+
+def _renderer(settings: Settings) -> list[Processor]:
+    if log_format(settings) == "console":
+        return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+    return [_render_json]
+
+
+def _render_json(_logger: Any, _method: str, event: EventDict) -> str:
+    return orjson.dumps(event, default=repr).decode()

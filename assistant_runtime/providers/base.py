@@ -1,0 +1,85 @@
+"""What the runtime asks of a provider.
+
+A provider is given the request's body as bytes, already naming the provider's own model: the runtime does not
+understand most fields of a chat request, and whatever it would decode and encode again it could also change.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a provider counted for one answer."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An answer that was not streamed: the provider's bytes, and what was read from them."""
+
+    body: bytes
+    model: str
+    usage: Usage | None
+
+
+@dataclass(slots=True)
+class StreamSummary:
+    """What a stream has told so far."""
+
+    model: str = ""
+    usage: Usage | None = None
+    finished: bool = False
+    """A choice gave its finish_reason: the answer is whole."""
+    done: bool = False
+    """The provider sent `[DONE]`."""
+
+
+@dataclass(slots=True)
+class CompletionStream:
+    """A stream whose first event has arrived.
+
+    `rest` yields the provider's bytes in whole events, and raises ProviderError when the stream breaks.
+    """
+
+    first: bytes
+    rest: AsyncGenerator[bytes, None]
+    summary: StreamSummary
+
+    async def aclose(self) -> None:
+        """Close the provider's connection at once, unless the answer was read to its end."""
+        await self.rest.aclose()
+
+
+class Provider(Protocol):
+    """An OpenAI-compatible API; `async with` opens and closes its connections."""
+
+    name: str
+    default_model: str
+
+    async def __aenter__(self) -> Self:
+        """Open what requests need."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close every connection."""
+
+    async def complete(self, body: bytes, request_id: str) -> Completion:
+        """Answer a chat request at once; raises ProviderError."""
+
+    async def stream(self, body: bytes, request_id: str) -> CompletionStream:
+        """Answer a chat request as a stream, once its first event is there; raises ProviderError."""
+
+    async def models(self) -> tuple[Mapping[str, Any], ...]:
+        """List the provider's models as it describes them; empty where it has no list. Raises ProviderError."""
+
+
+def read_usage(payload: Mapping[str, Any]) -> Usage | None:
+    """Read `usage` from an answer or a stream's chunk; None where the provider did not count."""
+    usage = payload.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens") or 0
+    return Usage(prompt, completion) if isinstance(prompt, int) and isinstance(completion, int) else None

@@ -1,0 +1,170 @@
+"""Metrics: Prometheus's usual HTTP names, and OpenTelemetry's names for generative AI.
+
+Each application has a registry of its own, so that two in one process (as in tests) count apart. Labels come from
+closed sets, such as route templates and models that a provider is known to have: a label that a client can invent
+makes a time series for each invention.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+from assistant_runtime.providers.base import Usage
+
+HTTP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+"""From a cache hit to a long stream."""
+
+GENAI_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+"""The buckets that OpenTelemetry's conventions recommend for durations."""
+
+GENAI_TOKENS = tuple(4**power for power in range(14))
+"""The buckets that OpenTelemetry's conventions recommend for token counts: 1, 4, 16 ... 67108864."""
+
+LAG_INTERVAL_SECONDS = 0.5
+"""Often enough to see a blocked loop between two scrapes, at no measurable cost."""
+
+UNMATCHED = "unmatched"
+"""Stands for every path without a route."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """Labels of one call to a provider."""
+
+    provider: str
+    request_model: str
+    response_model: str = ""
+    error_type: str = ""
+
+
+class Metrics:
+    """Every metric of one application.
+
+    Parameters
+    ----------
+    enabled
+        Whether anything is collected.
+    """
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled
+        self.registry = CollectorRegistry()
+        if enabled:
+            ProcessCollector(registry=self.registry)
+            PlatformCollector(registry=self.registry)
+        self._define_http()
+        self._define_genai()
+
+    def _define_http(self) -> None:
+        registry = self.registry
+        self._requests = Counter(
+            "http_requests_total",
+            "Requests answered.",
+            ["method", "endpoint", "status"],
+            registry=registry,
+        )
+        self._duration = Histogram(
+            "http_request_duration_seconds",
+            "Time from a request's headers to its last byte.",
+            ["method", "endpoint"],
+            buckets=HTTP_SECONDS,
+            registry=registry,
+        )
+        self._in_flight = Gauge("http_requests_in_flight", "Requests being answered.", registry=registry)
+        self._cache = Counter(
+            "response_cache_requests_total", "Chat requests by cache result.", ["result"], registry=registry
+        )
+        self._limited = Counter(
+            "rate_limit_decisions_total", "Requests by rate limit decision.", ["decision"], registry=registry
+        )
+        self._lag = Gauge(
+            "event_loop_lag_seconds", "How late the event loop ran a timer, last measured.", registry=registry
+        )
+
+    def _define_genai(self) -> None:
+        registry = self.registry
+        labels = [
+            "gen_ai_operation_name",
+            "gen_ai_provider_name",
+            "gen_ai_request_model",
+            "gen_ai_response_model",
+        ]
+        self._operation = Histogram(
+            "gen_ai_client_operation_duration_seconds",
+            "Time that a provider took for an answer.",
+            [*labels, "error_type"],
+            buckets=GENAI_SECONDS,
+            registry=registry,
+        )
+        self._first_chunk = Histogram(
+            "gen_ai_client_operation_time_to_first_chunk_seconds",
+            "Time until a provider's first chunk of a stream.",
+            labels,
+            buckets=GENAI_SECONDS,
+            registry=registry,
+        )
+        self._tokens = Histogram(
+            "gen_ai_client_token_usage",
+            "Tokens of an answer, as the provider counted them.",
+            [*labels, "gen_ai_token_type"],
+            buckets=GENAI_TOKENS,
+            registry=registry,
+        )
+
+    def request_started(self) -> None:
+        """Count a request as in flight."""
+        if self._enabled:
+            self._in_flight.inc()
+
+    def request_finished(self, method: str, endpoint: str, status: int, seconds: float) -> None:
+        """Record an answered request."""
+        if self._enabled:
+            self._in_flight.dec()
+            self._requests.labels(method, endpoint, str(status)).inc()
+            self._duration.labels(method, endpoint).observe(seconds)
+
+    def cache_result(self, result: str) -> None:
+        """Count `hit`, `miss` or `bypass`."""
+        if self._enabled:
+            self._cache.labels(result).inc()
+
+    def rate_limit_decision(self, decision: str) -> None:
+        """Count `admitted` or `refused`."""
+        if self._enabled:
+            self._limited.labels(decision).inc()
+
+    def first_chunk(self, call: ModelCall, seconds: float) -> None:
+        """Record the time to a stream's first chunk."""
+        if self._enabled:
+            self._first_chunk.labels("chat", call.provider, call.request_model, call.response_model).observe(seconds)
+
+    def operation(self, call: ModelCall, seconds: float, usage: Usage | None) -> None:
+        """Record a provider's answer, or its failure."""
+        if not self._enabled:
+            return
+        labels = ("chat", call.provider, call.request_model, call.response_model)
+        self._operation.labels(*labels, call.error_type).observe(seconds)
+        if usage is not None:
+            self._tokens.labels(*labels, "input").observe(usage.input_tokens)
+            self._tokens.labels(*labels, "output").observe(usage.output_tokens)
+
+    async def watch_event_loop(self) -> None:
+        """Measure the event loop's lag until cancelled."""
+        loop = asyncio.get_running_loop()
+        while self._enabled:
+            due = loop.time() + LAG_INTERVAL_SECONDS
+            await asyncio.sleep(LAG_INTERVAL_SECONDS)
+            self._lag.set(max(0.0, loop.time() - due))
+
+    def exposition(self) -> bytes:
+        """Give every metric in Prometheus's text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,212 @@
+"""One assistant turn, the main flow: read this first.
+
+A validated request becomes candidates (a provider and a model each); an answer that is cached is given at once;
+otherwise one candidate after the other is asked until the first answers; what came back is recorded, cached, and
+handed to the route. Tools, retrieval and sessions join here, between asking and answering.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import orjson
+
+from assistant_runtime.errors import ProviderError, StoreUnavailableError
+from assistant_runtime.providers.base import Completion, CompletionStream, Usage
+from assistant_runtime.providers.routing import Candidate, Routing, first_answer
+from assistant_runtime.stores.response_cache import ResponseCache
+from assistant_runtime.telemetry import Metrics, ModelCall
+
+OTHER_MODEL = "other"
+"""Stands in metrics for a model that no provider lists: its name is the client's invention."""
+
+T = TypeVar("T")
+
+
+class FailureReports(Protocol):
+    """Wants to know when a provider failed."""
+
+    def report_failure(self, provider: str) -> None:
+        """A request to the provider failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A validated chat request.
+
+    `payload` is the request's JSON, passed on as it is but for the model's name.
+    """
+
+    payload: dict[str, Any]
+    tenant: str
+    request_id: str
+    read_cache: bool = True
+    write_cache: bool = True
+
+    @property
+    def model(self) -> str | None:
+        """The model that the client named."""
+        return self.payload.get("model")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that was not streamed."""
+
+    body: bytes
+    provider: str
+    cache: str
+    """`hit`, `miss` or `bypass`."""
+
+
+@dataclass(slots=True)
+class AnswerStream:
+    """A streamed answer: `events` yields whole events, and raises ProviderError if the provider breaks off."""
+
+    events: AsyncGenerator[bytes, None]
+    provider: str
+    source: CompletionStream
+
+    @property
+    def complete(self) -> bool:
+        """Whether the provider has said that the answer is whole."""
+        return self.source.summary.done
+
+    async def aclose(self) -> None:
+        """Close the provider's connection, also if no event was taken yet."""
+        await self.events.aclose()
+        await self.source.aclose()
+
+
+class Turns:
+    """Answers questions.
+
+    Parameters
+    ----------
+    routing
+        Who is asked.
+    cache
+        The response cache; None: no caching.
+    metrics
+        Where calls are recorded.
+    reports
+        Told when a provider fails.
+    """
+
+    def __init__(
+        self, routing: Routing, cache: ResponseCache | None, metrics: Metrics, reports: FailureReports
+    ) -> None:
+        self._routing = routing
+        self._cache = cache
+        self._metrics = metrics
+        self._reports = reports
+
+    async def answer(self, question: Question) -> Answer:
+        """Answer at once.
+
+        Raises
+        ------
+        ProviderError
+            No candidate answered.
+        """
+        candidates = self._routing.candidates(question.model)
+        key = self._cache_key(question, candidates[0])
+        result, cached = await self._look_up(question, key)
+        self._metrics.cache_result(result)
+        if cached:
+            return Answer(cached, candidates[0].provider.name, result)
+
+        async def complete(candidate: Candidate) -> Completion:
+            return await candidate.provider.complete(_body(question, candidate), question.request_id)
+
+        candidate, completion = await first_answer(candidates, lambda it: self._timed(it, complete))
+        if candidate is candidates[0] and question.write_cache:
+            await self._write_cache(key, completion.body)
+        return Answer(completion.body, candidate.provider.name, result)
+
+    async def stream(self, question: Question) -> AnswerStream:
+        """Answer as a stream; returns when the first event is there, until when another candidate may be asked.
+
+        Raises
+        ------
+        ProviderError
+            No candidate began to answer.
+        """
+        candidates = self._routing.candidates(question.model)
+        self._metrics.cache_result("bypass")
+        started = time.perf_counter()
+
+        async def begin(candidate: Candidate) -> CompletionStream:
+            return await candidate.provider.stream(_body(question, candidate), question.request_id)
+
+        candidate, stream = await first_answer(candidates, lambda it: self._watched(it, begin))
+        self._metrics.first_chunk(self._call(candidate, stream.summary.model), time.perf_counter() - started)
+        return AnswerStream(self._recorded(candidate, stream, started), candidate.provider.name, stream)
+
+    async def _timed(self, candidate: Candidate, ask: Callable[[Candidate], Awaitable[Completion]]) -> Completion:
+        started = time.perf_counter()
+        completion = await self._watched(candidate, ask)
+        self._record(candidate, started, completion.model, completion.usage)
+        return completion
+
+    async def _watched(self, candidate: Candidate, ask: Callable[[Candidate], Awaitable[T]]) -> T:
+        """Ask one candidate, recording a failure."""
+        started = time.perf_counter()
+        try:
+            return await ask(candidate)
+        except ProviderError as error:
+            self._record_failure(candidate, started, error)
+            raise
+
+    async def _recorded(
+        self, candidate: Candidate, stream: CompletionStream, started: float
+    ) -> AsyncGenerator[bytes, None]:
+        """Pass the stream on, and record how it ended."""
+        summary = stream.summary
+        try:
+            yield stream.first
+            async for events in stream.rest:
+                yield events
+            self._record(candidate, started, summary.model, summary.usage)
+        except ProviderError as error:
+            self._record_failure(candidate, started, error)
+            raise
+
+    def _record(self, candidate: Candidate, started: float, model: str, usage: Usage | None) -> None:
+        self._metrics.operation(self._call(candidate, model), time.perf_counter() - started, usage)
+
+    def _record_failure(self, candidate: Candidate, started: float, error: ProviderError) -> None:
+        call = self._call(candidate, "", error.code)
+        self._metrics.operation(call, time.perf_counter() - started, None)
+        if error.fallback:
+            self._reports.report_failure(candidate.provider.name)
+
+    def _call(self, candidate: Candidate, response_model: str, error_type: str = "") -> ModelCall:
+        known = candidate.model if self._routing.is_known(candidate) else OTHER_MODEL
+        return ModelCall(candidate.provider.name, known, response_model, error_type)
+
+    def _cache_key(self, question: Question, candidate: Candidate) -> str:
+        if self._cache is None:
+            return ""
+        return self._cache.key(question.tenant, candidate.provider.name, candidate.model, question.payload)
+
+    async def _look_up(self, question: Question, key: str) -> tuple[str, bytes | None]:
+        """Give `hit`, `miss` or `bypass`, and the answer for a hit."""
+        if self._cache is None or not question.read_cache:
+            return "bypass", None
+        try:
+            answer = await self._cache.get(key)
+        except StoreUnavailableError:
+            return "bypass", None
+        return ("hit", answer) if answer else ("miss", None)
+
+    async def _write_cache(self, key: str, body: bytes) -> None:
+        if self._cache is not None:
+            with suppress(StoreUnavailableError):
+                await self._cache.put(key, body)
+
+
+def _body(question: Question, candidate: Candidate) -> bytes:
+    return orjson.dumps(question.payload | {"model": candidate.model})
