@@ -59,5 +59,5 @@ def chart() -> Chart:
 
 
 @pytest.fixture(scope="session")
-def update_golden() -> bool:
-    return os.environ.get("UPDATE_GOLDEN") == "1"
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update-golden"))

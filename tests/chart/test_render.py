@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from assistant_operator.settings import Settings
 from tests.chart.conftest import CHART, Chart
 
 ROOT = CHART.parents[1]
@@ -53,7 +54,7 @@ def test_render_for_two_namespaces_is_the_golden_one(chart: Chart, update_golden
     golden = GOLDEN / "two-namespaces.yaml"
     if update_golden:
         golden.write_text(text)
-    assert text == golden.read_text(), "look at the difference; accept it with UPDATE_GOLDEN=1"
+    assert text == golden.read_text(), "look at the difference; accept it with --update-golden"
 
 
 @pytest.mark.parametrize("values", [{}, {"watchNamespaces": NAMESPACES}])
@@ -159,3 +160,20 @@ def test_the_runtimes_image_is_found_beside_the_operators(
     (container,) = chart.one("Deployment", {"image": image})["spec"]["template"]["spec"]["containers"]
     variables = {variable["name"]: variable["value"] for variable in container["env"]}
     assert (container["image"], variables["ASSISTANT_OPERATOR_RUNTIME_IMAGE"]) == (operator, runtime)
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": NAMESPACES}])
+def test_the_environment_is_what_the_operators_settings_read(values: dict[str, Any], chart: Chart) -> None:
+    (container,) = chart.one("Deployment", values)["spec"]["template"]["spec"]["containers"]
+    given = {variable["name"].removeprefix("ASSISTANT_OPERATOR_").lower() for variable in container["env"]}
+    optional = set() if values else {"watch_namespaces"}
+    assert given | optional == set(Settings.model_fields)
+
+
+def test_the_defaults_are_the_operators_own(chart: Chart, monkeypatch: pytest.MonkeyPatch) -> None:
+    (container,) = chart.one("Deployment")["spec"]["template"]["spec"]["containers"]
+    defaults = Settings()
+    for variable in container["env"]:
+        monkeypatch.setenv(variable["name"], variable["value"])
+    # The runtime's image is the one exception: the chart looks for it beside the operator's own.
+    assert Settings().model_dump(exclude={"runtime_image"}) == defaults.model_dump(exclude={"runtime_image"})
