@@ -1,0 +1,77 @@
+"""A client that records what it is asked, and keeps objects as simply as the engine's tests need.
+
+It does not imitate server-side apply: an applied object replaces the one before. Ownership, conflicts and pruning are
+tested on a real API server (tests/cluster).
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from assistant_operator.cluster.client import ApiError
+from assistant_operator.cluster.kinds import Kind
+from assistant_operator.manifests import Object
+
+
+class RecordingClient:
+    """Remembers calls as (verb, kind, name); `fail` may raise for one of them."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, str]] = []
+        self.objects: dict[tuple[str, str, str], Object] = {}
+        self.fail: Callable[[str, str, str], None] = lambda *_: None
+        self._versions = itertools.count(100)
+
+    def writes(self) -> list[tuple[str, str, str]]:
+        return [call for call in self.calls if call[0] != "get"]
+
+    def put(self, body: Object) -> Object:
+        """Place an object as somebody else would."""
+        metadata = {
+            "namespace": "default",
+            "uid": f"uid-{next(self._versions)}",
+            **body["metadata"],
+            "resourceVersion": str(next(self._versions)),
+        }
+        stored = {**body, "metadata": metadata}
+        self.objects[body["kind"], metadata["namespace"], metadata["name"]] = stored
+        return stored
+
+    async def get(self, kind: Kind, namespace: str, name: str, *, metadata_only: bool = False) -> Object | None:
+        self._record("get", kind.kind, name)
+        return self.objects.get((kind.kind, namespace, name))
+
+    async def create(self, kind: Kind, body: Object) -> Object:
+        metadata = body["metadata"]
+        name = metadata.get("name") or metadata["generateName"]
+        self._record("create", kind.kind, name)
+        if (kind.kind, metadata["namespace"], name) in self.objects:
+            raise ApiError(409, "AlreadyExists", f"{name} already exists")
+        return self.put({**body, "metadata": {**metadata, "name": name}})
+
+    async def apply(self, kind: Kind, body: Object, *, subresource: str | None = None) -> Object:
+        metadata = body["metadata"]
+        self._record("status" if subresource else "apply", kind.kind, metadata["name"])
+        before = self.objects.get((kind.kind, metadata["namespace"], metadata["name"]), {})
+        if subresource:
+            return self.put({**before, "status": body["status"]})
+        kept = {key: before["metadata"][key] for key in ("uid",)} if before else {}
+        return self.put({**body, "metadata": {**metadata, **kept}, "status": before.get("status", {})})
+
+    async def merge(self, kind: Kind, namespace: str, name: str, body: Object) -> Object:
+        self._record("merge", kind.kind, name)
+        before = self.objects[kind.kind, namespace, name]
+        merged = {**before, "data": {**before.get("data", {}), **body.get("data", {})}}
+        return self.put({**merged, "metadata": {**before["metadata"], **body.get("metadata", {})}})
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        self._record("delete", kind.kind, name)
+        self.objects.pop((kind.kind, namespace, name), None)
+
+    def _record(self, verb: str, kind: str, name: str) -> None:
+        self.calls.append((verb, kind, name))
+        self.fail(verb, kind, name)
+
+
+def events(client: RecordingClient) -> list[dict[str, Any]]:
+    return [body for (kind, _, _), body in client.objects.items() if kind == "Event"]

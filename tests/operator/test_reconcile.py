@@ -1,0 +1,335 @@
+"""In what order does a pass work, and what happens when a step fails?"""
+
+import base64
+from typing import Any
+
+import pytest
+from assistant_operator.cluster.cache import Cache
+from assistant_operator.cluster.client import ApiError
+from assistant_operator.desired import KIND_ORDER
+from assistant_operator.errors import TransientError
+from assistant_operator.manifests import Object
+from assistant_operator.reconcile import Reconciler
+from assistant_operator.telemetry import Metrics
+
+from tests.operator.assistants import IMAGES, PROVIDERS, resource
+from tests.operator.recording import RecordingClient, events
+
+
+class Bench:
+    """A reconciler over a recording client, and one AIAssistant."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.client = RecordingClient()
+        self.cache = Cache()
+        self.reconciler = Reconciler(self.client, self.cache, IMAGES, Metrics())
+        self.resource = self.client.put(resource(**spec))
+
+    async def reconcile(self, **spec: Any) -> Object:
+        """One pass; `spec` changes the spec before it."""
+        if spec:
+            metadata = {**self.resource["metadata"], "generation": self.resource["metadata"]["generation"] + 1}
+            self.resource = self.client.put(
+                {**self.resource, "metadata": metadata, "spec": {**self.resource["spec"], **spec}}
+            )
+        self.client.calls.clear()
+        self.resource = await self.reconciler.reconcile(self.resource)
+        return self.resource["status"]
+
+    def place(self, body: Object) -> None:
+        """Place an object as somebody else would, seen by the watch."""
+        self.cache.put(body["kind"], self.client.put(body))
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        found = {c["type"]: c for c in self.resource["status"]["conditions"]}
+        return found.get(kind, {})
+
+
+def secret(name: str, **data: str) -> Object:
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": encoded}
+
+
+PROVIDERS_WITH_KEY = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "provider", "key": "token"}}]}
+
+
+async def test_credentials_come_first_then_objects_in_order_then_status() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    writes = bench.client.writes()
+    kinds = [kind for verb, kind, _ in writes if verb == "apply"]
+    assert kinds == sorted(kinds, key=KIND_ORDER.index)
+    assert [verb for verb, _, _ in writes] == ["create"] * 3 + ["apply"] * len(kinds) + ["status", "create"]
+
+
+async def test_an_unchanged_assistant_costs_no_request() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    await bench.reconcile()
+    assert bench.client.calls == []
+
+
+async def test_an_unchanged_assistant_costs_no_write_after_an_operator_restart() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    fresh = Cache()
+    for (kind, _, _), body in bench.client.objects.items():
+        if kind not in ("AIAssistant", "Event"):
+            fresh.put(kind, body)
+    bench.reconciler = Reconciler(bench.client, fresh, IMAGES, Metrics())
+    await bench.reconcile()
+    assert bench.client.writes() == []
+
+
+async def test_a_changed_field_writes_only_the_object_that_shows_it() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    await bench.reconcile(replicas=2)
+    assert [call for call in bench.client.writes() if call[0] == "apply"] == [("apply", "Deployment", "demo-runtime")]
+
+
+async def test_drift_is_corrected() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    live = bench.client.objects["Service", "default", "demo"]
+    drifted = {**live, "spec": {**live["spec"], "ports": [{**live["spec"]["ports"][0], "port": 81}]}}
+    bench.place(drifted)
+    await bench.reconcile()
+    assert ("apply", "Service", "demo") in bench.client.writes()
+
+
+async def test_what_is_no_longer_desired_is_deleted_after_every_apply() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    await bench.reconcile(redis={"enabled": False})
+    verbs = [verb for verb, _, _ in bench.client.writes()]
+    deleted = {(kind, name) for verb, kind, name in bench.client.writes() if verb == "delete"}
+    assert deleted == {("ConfigMap", "demo-redis"), ("Service", "demo-redis"), ("StatefulSet", "demo-redis")}
+    assert verbs.index("delete") > max(i for i, verb in enumerate(verbs) if verb == "apply")
+
+
+async def test_nothing_is_deleted_when_an_apply_failed() -> None:
+    bench = Bench()
+    await bench.reconcile()
+
+    def fail(verb: str, kind: str, name: str) -> None:
+        if (verb, kind) == ("apply", "Deployment"):
+            raise ApiError(503, "ServiceUnavailable", "try again")
+
+    bench.client.fail = fail
+    with pytest.raises(TransientError, match="Deployment demo-runtime: try again"):
+        await bench.reconcile(redis={"enabled": False})
+    assert "delete" not in [verb for verb, _, _ in bench.client.calls]
+
+
+async def test_a_transient_failure_is_in_the_status_while_it_lasts() -> None:
+    bench = Bench()
+
+    def fail(verb: str, kind: str, name: str) -> None:
+        if verb == "apply" and kind == "Service":
+            raise ApiError(500, "InternalError", "etcd is away")
+
+    bench.client.fail = fail
+    with pytest.raises(TransientError):
+        await bench.reconcile()
+    bench.resource = bench.client.objects["AIAssistant", "default", "demo"]
+    assert bench.condition("Reconciling")["status"] == "True"
+    assert "etcd is away" in bench.condition("Ready")["message"]
+
+
+async def test_a_failing_status_write_is_retried() -> None:
+    bench = Bench()
+
+    def fail(verb: str, kind: str, name: str) -> None:
+        if verb == "status":
+            raise ApiError(500, "InternalError", "etcd is away")
+
+    bench.client.fail = fail
+    with pytest.raises(TransientError, match="status could not be written"):
+        await bench.reconcile()
+
+
+async def test_a_missing_secret_leaves_everything_as_it_is_and_says_what_to_do() -> None:
+    bench = Bench(providers=PROVIDERS_WITH_KEY)
+    status = await bench.reconcile()
+    assert not [call for call in bench.client.writes() if call[0] in ("apply", "delete") or call[1] == "Secret"]
+    message = bench.condition("Ready")["message"]
+    assert message.startswith("spec.providers.items[0].apiKeyFrom: there is no Secret provider in namespace default.")
+    assert "kubectl -n default create secret generic provider --from-literal=token=VALUE" in message
+    assert bench.condition("Ready")["reason"] == bench.condition("Reconciling")["reason"] == "SecretNotFound"
+    assert status["phase"] == "Pending"
+
+
+async def test_a_secret_that_appears_is_picked_up() -> None:
+    bench = Bench(providers=PROVIDERS_WITH_KEY)
+    await bench.reconcile()
+    bench.place(secret("provider", token="sk-1"))
+    await bench.reconcile()
+    assert ("apply", "Deployment", "demo-runtime") in bench.client.writes()
+
+
+async def test_a_secret_without_the_key_names_the_keys_it_has() -> None:
+    bench = Bench(providers=PROVIDERS_WITH_KEY)
+    bench.place(secret("provider", key="sk-1"))
+    await bench.reconcile()
+    assert bench.condition("Ready")["reason"] == "SecretKeyNotFound"
+    assert "has no key token; it has key." in bench.condition("Ready")["message"]
+
+
+async def test_a_changed_secret_rolls_the_pods_that_read_it() -> None:
+    bench = Bench(providers=PROVIDERS_WITH_KEY)
+    bench.place(secret("provider", token="sk-1"))
+    await bench.reconcile()
+    before = bench.client.objects["Deployment", "default", "demo-runtime"]
+    bench.place({**bench.client.objects["Secret", "default", "provider"], **secret("provider", token="sk-2")})
+    await bench.reconcile()
+    after = bench.client.objects["Deployment", "default", "demo-runtime"]
+    assert [call for call in bench.client.writes() if call[0] == "apply"] == [("apply", "Deployment", "demo-runtime")]
+    hashes = [d["spec"]["template"]["metadata"]["annotations"]["aiassistant.dev/config-hash"] for d in (before, after)]
+    assert hashes[0] != hashes[1]
+
+
+async def test_no_secret_value_is_in_any_applied_object_or_status() -> None:
+    bench = Bench(providers=PROVIDERS_WITH_KEY)
+    bench.place(secret("provider", token="sk-very-secret"))
+    await bench.reconcile()
+    values = [
+        base64.b64decode(value).decode()
+        for (kind, _, _), body in bench.client.objects.items()
+        if kind == "Secret"
+        for value in body["data"].values()
+    ]
+    others = str([body for (kind, _, _), body in bench.client.objects.items() if kind != "Secret"])
+    assert values
+    assert not [value for value in values if value in others]
+
+
+async def test_generated_credentials_are_created_once_and_kept() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    before = bench.client.objects["Secret", "default", "demo-redis"]["data"]
+    await bench.reconcile(replicas=1)
+    assert bench.client.objects["Secret", "default", "demo-redis"]["data"] == before
+    password = base64.b64decode(before["password"]).decode()
+    assert base64.b64decode(before["url"]).decode() == f"redis://:{password}@demo-redis:6379/0"
+
+
+async def test_a_generated_secret_that_lost_a_key_gets_it_back_with_the_password_it_has() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    whole = bench.client.objects["Secret", "default", "demo-redis"]
+    bench.place({**whole, "data": {"password": whole["data"]["password"]}})
+    await bench.reconcile()
+    assert bench.client.objects["Secret", "default", "demo-redis"]["data"] == whole["data"]
+
+
+async def test_deletion_policy_decides_who_owns_the_credentials() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    assert bench.client.objects["Secret", "default", "demo-redis"]["metadata"]["ownerReferences"] == []
+    await bench.reconcile(deletionPolicy="Delete")
+    owner = bench.client.objects["Secret", "default", "demo-redis"]["metadata"]["ownerReferences"][0]
+    assert owner["uid"] == bench.resource["metadata"]["uid"]
+    await bench.reconcile(deletionPolicy="Retain")
+    assert bench.client.objects["Secret", "default", "demo-redis"]["metadata"]["ownerReferences"] == []
+
+
+@pytest.mark.parametrize("kind", ["Service", "Secret"])
+async def test_a_foreign_object_of_the_same_name_is_left_alone(kind: str) -> None:
+    bench = Bench()
+    name = {"Service": "demo", "Secret": "demo-redis"}[kind]
+    bench.client.put({"kind": kind, "metadata": {"name": name}, "spec": {"mine": True}})
+    if kind == "Secret":  # all Secrets are watched, other kinds only by label
+        bench.cache.put(kind, bench.client.objects[kind, "default", name])
+    status = await bench.reconcile()
+    assert bench.client.objects[kind, "default", name]["spec"] == {"mine": True}
+    assert bench.condition("Stalled")["reason"] == "NameConflict"
+    assert f"{kind} default/{name} exists" in bench.condition("Stalled")["message"]
+    assert status["phase"] == "Stalled"
+
+
+async def test_what_a_deleted_predecessor_leaves_behind_is_waited_for() -> None:
+    bench = Bench()
+    predecessor = {"kind": "AIAssistant", "name": "demo", "uid": "older", "controller": True}
+    bench.client.put({"kind": "Service", "metadata": {"name": "demo", "ownerReferences": [predecessor]}})
+    await bench.reconcile()
+    assert bench.condition("Reconciling")["reason"] == "Terminating"
+
+
+async def test_an_invalid_spec_is_stalled_and_nothing_is_touched() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    status = await bench.reconcile(cache={"ttl": "soon"}, colour="blue")
+    assert [verb for verb, _, _ in bench.client.writes()] == ["status", "create"]
+    message = bench.condition("Stalled")["message"]
+    assert "spec.cache.ttl: must be a duration" in message
+    assert "spec.colour: is no field of AIAssistant" in message
+    assert status["observedGeneration"] == bench.resource["metadata"]["generation"]
+    assert bench.condition("RedisReady"), "what was known of the running stack stays"
+
+
+async def test_refused_for_ever_is_stalled_with_the_api_servers_words() -> None:
+    bench = Bench()
+
+    def fail(verb: str, kind: str, name: str) -> None:
+        if (verb, kind) == ("apply", "Deployment"):
+            raise ApiError(422, "Invalid", "spec.template.spec.containers[0].name: Invalid value")
+
+    bench.client.fail = fail
+    await bench.reconcile()
+    assert bench.condition("Stalled")["reason"] == "InvalidObject"
+    assert "containers[0].name" in bench.condition("Stalled")["message"]
+
+
+async def test_a_namespace_that_goes_away_is_no_failure() -> None:
+    bench = Bench()
+
+    def fail(verb: str, kind: str, name: str) -> None:
+        if verb in ("create", "apply"):
+            raise ApiError(403, "Forbidden", "unable to create new content because it is being terminated")
+
+    bench.client.fail = fail
+    await bench.reconcile()
+    assert bench.condition("Reconciling")["reason"] == "Terminating"
+
+
+async def test_readiness_is_told_by_an_event_only_when_it_changes() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    await bench.reconcile(replicas=2)
+    assert [(event["type"], event["reason"]) for event in events(bench.client)] == [("Normal", "Progressing")]
+
+
+def _rolled_out(deployment: Object, ready: int) -> Object:
+    counts = {"replicas": ready, "readyReplicas": ready, "updatedReplicas": ready, "observedGeneration": 1}
+    return {**deployment, "status": counts}
+
+
+async def test_ready_when_every_component_is() -> None:
+    bench = Bench(ingress={"enabled": True, "host": "a.example.com"})
+    await bench.reconcile()
+    for kind, name, ready in (("StatefulSet", "demo-redis", 1), ("Deployment", "demo-runtime", 3)):
+        bench.place(_rolled_out(bench.client.objects[kind, "default", name], ready))
+    status = await bench.reconcile()
+    assert bench.condition("Ready")["status"] == "True"
+    assert not bench.condition("Reconciling")
+    assert (status["phase"], status["url"], status["readyReplicas"]) == ("Ready", "http://a.example.com", 3)
+    assert [c["type"] for c in status["conditions"]] == ["Ready", "RedisReady", "RuntimeReady", "IngressReady"]
+
+
+async def test_suspension_is_a_state_and_not_a_failure() -> None:
+    bench = Bench(suspend=True)
+    status = await bench.reconcile()
+    assert status["phase"] == "Suspended"
+    assert not bench.condition("Reconciling")
+    assert not bench.condition("Stalled")
+
+
+async def test_a_certificate_that_is_missing_is_named() -> None:
+    bench = Bench(ingress={"enabled": True, "host": "a.example.com", "tls": {"secretName": "wildcard"}})
+    await bench.reconcile()
+    assert bench.condition("IngressReady")["reason"] == "SecretNotFound"
+    assert "kubectl -n default create secret tls wildcard" in bench.condition("IngressReady")["message"]
+    bench.place(secret("wildcard", **{"tls.crt": "x"}))
+    await bench.reconcile()
+    assert bench.condition("IngressReady")["status"] == "True"
