@@ -1,1 +1,116 @@
+# Everything that is done with this project, each in one word. `make` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# Two steps at once would fight for the same cores and mix their output.
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+# Variables that a person may set.
+CONTEXT ?=
+REGISTRY ?=
+ARGS ?=
+export E2E HELM
+
+# $(call step,title,command): one line with the time it took, and the command's output only when it fails.
+define step
+	@started=$$(date +%s%N); \
+	if ! output=$$($(2) 2>&1); then \
+	    printf 'FAIL  %s\n%s\n' '$(1)' "$$output"; \
+	    exit 1; \
+	fi; \
+	elapsed=$$(( ($$(date +%s%N) - started) / 100000000 )); \
+	printf 'ok    %-36s %4d.%d s\n' '$(1)' $$((elapsed / 10)) $$((elapsed % 10))
+endef
+
+##@ Start here
+
+.PHONY: demo
+demo: install ## A real Kubernetes on this machine, an assistant on it, and a question to it. CONTEXT=name uses a cluster of yours (with REGISTRY=host/path to push the images to)
+	@$(BIN)/python -m devcluster.demo up $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(REGISTRY),--registry '$(REGISTRY)')
+
+.PHONY: down
+down: install ## Take the demo down: the cluster with all that is on it, or what the demo put on CONTEXT=name
+	@$(BIN)/python -m devcluster.demo down $(if $(CONTEXT),--context '$(CONTEXT)')
+
+.PHONY: test
+test: lint check-generated ## Everything: lint, generated files, and every test. E2E=off leaves out what needs real pods
+	@$(PYTEST) $(ARGS)
+
+##@ Work on it
+
+.PHONY: install
+install: .venv/.installed ## The development environment in .venv, from the hash-pinned locks
+
+.venv/.installed: pyproject.toml requirements/dev.txt requirements/bootstrap.txt scripts/bootstrap
+	@scripts/bootstrap
+	@touch $@
+
+.PHONY: fmt
+fmt: install ## Format the code, and fix what can be fixed by machine
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix-only --quiet .
+
+.PHONY: lint
+lint: install ## Format, lint, types, and who may import whom
+	$(call step,format,$(BIN)/ruff format --check .)
+	$(call step,lint,$(BIN)/ruff check .)
+	$(call step,types,$(BIN)/mypy)
+	$(call step,import rules,$(BIN)/lint-imports)
+
+.PHONY: unit
+unit: install ## Tests that need no cluster
+	@$(PYTEST) --ignore=tests/contract -m 'not cluster and not e2e' $(ARGS)
+
+.PHONY: contract
+contract: install ## Tests of the seam between operator and runtime
+	@$(PYTEST) tests/contract $(ARGS)
+
+.PHONY: cluster
+cluster: install ## Tests on a real API server
+	@$(PYTEST) -m cluster $(ARGS)
+
+.PHONY: e2e
+e2e: install ## Tests with real pods (root)
+	@$(PYTEST) -m e2e $(ARGS)
+
+.PHONY: golden
+golden: install ## Accept what is rendered now as the golden output; review the difference
+	@$(PYTEST) --quiet -m 'not cluster and not e2e' --update-golden tests/operator tests/chart
+
+.PHONY: bench-operator
+bench-operator: install ## Measure the operator with 200 assistants against a bare client
+	@$(BIN)/python -m tests.bench.operator $(ARGS)
+
+##@ Generated files, locks and images
+
+.PHONY: generate
+generate: install ## CRD, RBAC rules and install manifest, from the operator's code and the chart
+	@scripts/generate
+
+.PHONY: check-generated
+check-generated: install ## Fail if a generated file is out of date
+	$(call step,generated files,scripts/generate --check)
+
 .PHONY: lock
+lock: install ## Locks for what pyproject.toml asks; UPGRADE=1 takes the newest versions
+	@scripts/lock $(if $(UPGRADE),--upgrade)
+
+.PHONY: push
+push: install ## Build both images and push them to REGISTRY=host/path
+	@$(BIN)/python -m devcluster.demo push --registry '$(REGISTRY)'
+
+.PHONY: clean
+clean: ## Remove what make made in this folder (the development cluster's cache is the user's: see docs/devcluster.md)
+	@rm -rf .venv .cache build dist artifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } \
+	    /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	    /^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
