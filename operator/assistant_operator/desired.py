@@ -3,7 +3,7 @@
 A component makes objects of its own and may offer a binding; a policy adds objects that dress the components.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from assistant_operator import manifests
@@ -36,7 +36,8 @@ class Desired:
     """Everything that should exist for one assistant, in the order of application."""
 
     objects: list[Object]
-    components: tuple[Component, ...]
+    immutable: Mapping[tuple[str, str], Mapping[str, str]]
+    """By kind and name of a workload: the field of the AIAssistant behind each part that can't be changed later."""
 
 
 def enabled(assistant: AIAssistant) -> tuple[Component, ...]:
@@ -63,4 +64,4 @@ def desired(assistant: AIAssistant, facts: Facts) -> Desired:
     for found in rendered:
         found["metadata"]["ownerReferences"] = [manifests.owner_reference(assistant)]
     rendered.sort(key=lambda found: (KIND_ORDER.index(found["kind"]), found["metadata"]["name"]))
-    return Desired(rendered, components)
+    return Desired(rendered, {component.workload(assistant): component.immutable for component in components})

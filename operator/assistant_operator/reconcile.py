@@ -104,8 +104,10 @@ class Reconciler:
             facts = await self._observe(assistant)
             wanted = desired.desired(assistant, facts)
             for body in wanted.objects:
-                written = await apply.ensure(self._api, self._cache, assistant, body)
-                self._count("object", written, body["kind"], body["metadata"]["name"])
+                kind, name = body["kind"], body["metadata"]["name"]
+                immutable = wanted.immutable.get((kind, name), {})
+                written = await apply.ensure(self._api, self._cache, assistant, body, immutable)
+                self._count("object", written, kind, name)
             for ref in await prune.prune(self._api, self._cache, assistant, wanted.objects):
                 self._count("deletion", True, ref.kind, ref.name)
         except ReconcileError as error:

@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 import pytest
+
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiError
 from assistant_operator.desired import KIND_ORDER
@@ -11,7 +12,6 @@ from assistant_operator.errors import TransientError
 from assistant_operator.manifests import Object
 from assistant_operator.reconcile import Reconciler
 from assistant_operator.telemetry import Metrics
-
 from tests.operator.assistants import IMAGES, PROVIDERS, resource
 from tests.operator.recording import RecordingClient, events
 

@@ -2,9 +2,10 @@
 
 import asyncio
 
-from assistant_operator.workqueue import BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, WorkQueue
 from hypothesis import given
 from hypothesis import strategies as st
+
+from assistant_operator.workqueue import BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, WorkQueue
 
 
 async def test_a_key_that_waits_is_not_added_twice() -> None:

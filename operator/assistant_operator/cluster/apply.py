@@ -5,11 +5,12 @@ its value, there is nothing to do: this holds over operator restarts, and costs 
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from assistant_operator import labels
+from assistant_operator import conditions, labels
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiError, Client
@@ -20,6 +21,8 @@ from assistant_operator.values import quantity
 
 _INVALID = 422
 _BAD_REQUEST = 400
+_IMMUTABLE = "updates to statefulset spec"
+"""What the API server says of a StatefulSet's fixed fields; it names `spec`, so the part is found by comparing."""
 _QUANTITIES = {"requests", "limits", "capacity"}
 _ENTRY_KEYS = ("uid", "mountPath", "containerPort", "name", "port", "topologyKey", "host")
 """Keys by which list entries are found again in the live object, in the order tried."""
@@ -33,8 +36,12 @@ def stamped(wanted: Object) -> Object:
     return {**wanted, "metadata": {**metadata, "annotations": annotations}}
 
 
-async def ensure(api: Client, cache: Cache, assistant: AIAssistant, wanted: Object) -> bool:
+async def ensure(
+    api: Client, cache: Cache, assistant: AIAssistant, wanted: Object, immutable: Mapping[str, str]
+) -> bool:
     """Make the object so; return whether a write was needed.
+
+    `immutable` names the field of the AIAssistant behind each part of the object that can't be changed later.
 
     Raises
     ------
@@ -55,7 +62,7 @@ async def ensure(api: Client, cache: Cache, assistant: AIAssistant, wanted: Obje
     try:
         cache.put(kind.kind, await api.apply(kind, body))
     except ApiError as error:
-        raise _explain(error, body, live or {}) from error
+        raise _explain(error, body, live or {}, immutable) from error
     return True
 
 
@@ -74,32 +81,35 @@ def check_owner(kind: str, live: Object, assistant: AIAssistant) -> None:
     predecessor = controller.get("kind") == labels.KIND and controller.get("name") == assistant.name
     ours = controller.get("uid") == assistant.metadata.uid
     if (predecessor and not ours) or (ours and metadata.get("deletionTimestamp")):
-        raise WaitingError("Terminating", f"{what} is still being deleted; it is created again after that.")
+        raise WaitingError(conditions.TERMINATING, f"{what} is still being deleted; it is created again after that.")
     if not ours:
         raise StalledError(
-            "NameConflict",
+            conditions.NAME_CONFLICT,
             f"{what} exists and is not managed by this AIAssistant. Delete it, or give the AIAssistant another name.",
         )
 
 
-def _explain(error: ApiError, wanted: Object, live: Object) -> StalledError | TransientError:
+def _explain(
+    error: ApiError, wanted: Object, live: Object, immutable: Mapping[str, str]
+) -> StalledError | TransientError:
     what = f"{wanted['kind']} {wanted['metadata']['name']}"
-    if error.status == _INVALID and "updates to statefulset spec" in error.message:
-        return StalledError("ImmutableField", f"{what}: {', '.join(immutable_changes(wanted, live))}")
-    if error.status == _INVALID and "field is immutable" in error.message:
-        return StalledError("ImmutableField", f"{what}: {', '.join(error.fields)} can't be changed.")
+    if error.status == _INVALID and _IMMUTABLE in error.message:
+        changed = immutable_changes(wanted, live)
+        fields = ", ".join(immutable.get(part, f"spec.{part} of {what}") for part in changed)
+        return StalledError(
+            conditions.IMMUTABLE_FIELD,
+            f"{fields}: can't be changed once {what} exists. Set it back to what it was; the running stack is untouched.",
+        )
     if error.status in (_INVALID, _BAD_REQUEST):
-        return StalledError("InvalidObject", f"The API server refused {what}: {error.message}")
-    return TransientError("ApiError", f"The API server did not take {what}: {error.message or error.reason}")
+        return StalledError(conditions.INVALID_OBJECT, f"The API server refused {what}: {error.message}")
+    return TransientError(conditions.API_ERROR, f"The API server did not take {what}: {error.message or error.reason}")
 
 
 def immutable_changes(wanted: Object, live: Object) -> list[str]:
     """Name the parts of a StatefulSet that differ and that Kubernetes never changes."""
     mutable = {"replicas", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy", "minReadySeconds"}
     spec, now = wanted["spec"], live.get("spec", {})
-    return [
-        f"spec.{field}" for field in spec if field not in mutable and not matches(spec[field], now.get(field), field)
-    ]
+    return [field for field in spec if field not in mutable and not matches(spec[field], now.get(field), field)]
 
 
 def matches(wanted: Any, live: Any, field: str = "") -> bool:

@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from assistant_operator import labels
+from assistant_operator import conditions, labels
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiError, Client
@@ -100,7 +100,7 @@ class Secrets:
             if error.status != _CONFLICT:
                 raise
             message = f"Secret {credential.name} was created by another hand just now; it is looked at again."
-            raise TransientError("Conflict", message) from error
+            raise TransientError(conditions.CONFLICT, message) from error
         return True
 
     def _check(self, live: Object, credential: Credential, assistant: AIAssistant) -> None:
@@ -108,14 +108,14 @@ class Secrets:
         found = metadata.get("labels") or {}
         if (found.get(labels.MANAGED_BY), found.get(labels.INSTANCE)) != (labels.MANAGER, assistant.name):
             raise StalledError(
-                "NameConflict",
+                conditions.NAME_CONFLICT,
                 f"Secret {metadata['namespace']}/{credential.name} exists and was not generated for this AIAssistant. "
                 "Delete or rename it, or give the AIAssistant another name.",
             )
         owners = metadata.get("ownerReferences") or []
         if any(owner["uid"] != assistant.metadata.uid for owner in owners):
             message = f"Secret {credential.name} of the AIAssistant's predecessor is still being deleted."
-            raise WaitingError("Terminating", message)
+            raise WaitingError(conditions.TERMINATING, message)
 
     async def _patch(self, live: Object, credential: Credential, assistant: AIAssistant) -> Object:
         """Return the merge patch that makes a generated Secret complete, empty where it is."""

@@ -1,0 +1,65 @@
+"""Bad AIAssistants, each with a part of the message that the API server's CEL rules and Python must give."""
+
+from typing import Any
+
+from tests.operator.assistants import PROVIDERS
+
+ITEM = PROVIDERS["items"][0]
+LATEST = {"repository": "registry.example.com/runtime", "tag": "latest"}
+
+
+def _provider(**fields: Any) -> dict[str, Any]:
+    return {"providers": {"items": [{**ITEM, **fields}]}}
+
+
+def _redis(**fields: Any) -> dict[str, Any]:
+    return {"redis": {"managed": fields}}
+
+
+BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
+    "no provider": ({"providers": None}, "spec.providers.items: name at least one server that speaks OpenAI's API"),
+    "provider url": (_provider(baseURL="ftp://a"), "must be an http or https URL without user, query or fragment"),
+    "provider url with a password": (_provider(baseURL="https://u:p@a/v1"), "must be an http or https URL"),
+    "provider name": (_provider(name="Open AI"), "must begin with a letter and hold only lower-case letters"),
+    "provider timeout": (_provider(timeout="soon"), "must be a duration: whole numbers with the units h, m, s or ms"),
+    "provider secret": (_provider(apiKeyFrom={"name": "A_b"}), "must be an object's name: lower-case letters"),
+    "provider secret key": (_provider(apiKeyFrom={"name": "a", "key": "a b"}), "must be a key of that Secret's data"),
+    "preferred": (
+        {"providers": {"items": [ITEM], "preferred": "other"}},
+        "spec.providers.preferred: must be the name of one of spec.providers.items",
+    ),
+    "cpu": (
+        {"resources": {"limits": {"cpu": "1 core"}}},
+        "must be a Kubernetes quantity, such as 500m, 2, 512Mi or 1Gi",
+    ),
+    "volume size": (_redis(storage={"size": "big"}), "must be a Kubernetes quantity"),
+    "redis memory": (_redis(maxMemory="512MB"), "must be a Kubernetes quantity"),
+    "image without a tag": (
+        {"image": {"repository": "registry.example.com/runtime"}},
+        "image.tag: give a tag or a digest beside the repository",
+    ),
+    "latest in production": ({"image": LATEST}, "pin a version or a digest instead of `latest`"),
+    "latest redis in production": (_redis(image=LATEST), "pin a version or a digest instead of `latest`"),
+    "cache ttl": ({"cache": {"ttl": "1 hour"}}, "must be a duration"),
+    "window": ({"rateLimit": {"window": "60"}}, "must be a duration"),
+    "ingress without a host": (
+        {"ingress": {"enabled": True}},
+        "spec.ingress.host: an enabled Ingress needs the DNS name",
+    ),
+    "host with a scheme": (
+        {"ingress": {"enabled": True, "host": "https://a.example.com"}},
+        "must be a DNS name in lower case without scheme, port or path",
+    ),
+    "host in capitals": ({"ingress": {"enabled": True, "host": "A.example.com"}}, "must be a DNS name in lower case"),
+    "tls without a source": (
+        {"ingress": {"enabled": True, "host": "a.example.com", "tls": {}}},
+        "spec.ingress.tls: give secretName (a TLS Secret that exists) or issuerRef (a cert-manager issuer)",
+    ),
+    "two budgets": (
+        {"podDisruptionBudget": {"minAvailable": 1, "maxUnavailable": 1}},
+        "spec.podDisruptionBudget: give minAvailable or maxUnavailable, not both",
+    ),
+    "budget": ({"podDisruptionBudget": {"minAvailable": "half"}}, "must be a number of pods or a percentage"),
+}
+
+BAD_NAMES = ["a" * 53, "1demo", "my.demo"]

@@ -1,0 +1,72 @@
+"""Hypothesis strategies that draw any valid AIAssistant."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from assistant_operator.assistant import AIAssistant
+
+NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,50}[a-z0-9])?", fullmatch=True)
+QUANTITIES = st.sampled_from(["100m", "1", 2, "512Mi", "1Gi", "1000m"])
+DURATIONS = st.sampled_from(["30s", "5m", "1h30m", "3600s"])
+RESOURCES = st.fixed_dictionaries(
+    {}, optional={k: st.dictionaries(st.sampled_from(["cpu", "memory"]), QUANTITIES) for k in ("requests", "limits")}
+)
+IMAGES = st.fixed_dictionaries(
+    {}, optional={"tag": st.just("1.2.3"), "pullSecrets": st.just(["registry"]), "pullPolicy": st.just("Always")}
+)
+REFERENCES = st.fixed_dictionaries({"name": st.sampled_from(["one", "two"])}, optional={"key": st.just("token")})
+PROVIDERS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "name": NAMES.map(lambda n: n[:20].rstrip("-")),
+            "baseURL": st.just("https://a.example.com/v1"),
+            "model": st.just("m"),
+        },
+        optional={"apiKeyFrom": REFERENCES, "timeout": DURATIONS},
+    ),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda provider: provider["name"],
+).map(lambda items: {"items": items})
+
+SPECS = st.fixed_dictionaries(
+    {"providers": PROVIDERS},
+    optional={
+        "environment": st.sampled_from(["development", "staging", "production"]),
+        "image": IMAGES,
+        "replicas": st.integers(0, 10),
+        "resources": RESOURCES,
+        "suspend": st.booleans(),
+        "deletionPolicy": st.sampled_from(["Retain", "Delete"]),
+        "cache": st.fixed_dictionaries({}, optional={"enabled": st.booleans(), "ttl": DURATIONS}),
+        "rateLimit": st.fixed_dictionaries({}, optional={"requests": st.integers(1, 1000), "window": DURATIONS}),
+        "security": st.fixed_dictionaries({}, optional={"apiKeysFrom": REFERENCES, "behindProxy": st.booleans()}),
+        "redis": st.fixed_dictionaries(
+            {"enabled": st.booleans()},
+            optional={
+                "managed": st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "image": IMAGES,
+                        "resources": RESOURCES,
+                        "maxMemory": QUANTITIES,
+                        "storage": st.fixed_dictionaries({"size": QUANTITIES}),
+                    },
+                )
+            },
+        ),
+        "ingress": st.fixed_dictionaries(
+            {"enabled": st.booleans(), "host": st.just("a.example.com")},
+            optional={"tls": st.just({"secretName": "wildcard"}), "className": st.just("nginx")},
+        ),
+        "podDisruptionBudget": st.sampled_from([{}, {"minAvailable": 1}, {"maxUnavailable": "25%"}]),
+    },
+)
+
+
+def _assistant(name: str, spec: dict[str, Any]) -> AIAssistant:
+    return AIAssistant.model_validate({"metadata": {"name": name, "namespace": "ns", "uid": "u"}, "spec": spec})
+
+
+ASSISTANTS = st.builds(_assistant, NAMES, SPECS)

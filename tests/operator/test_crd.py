@@ -1,0 +1,148 @@
+"""The schema is the manual: every field described, every rule explained, no field without effect."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from assistant_operator import desired
+from assistant_operator.crd import definition
+from assistant_operator.manifests import Object
+from tests.operator.assistants import FACTS, PROVIDERS, assistant
+
+SCHEMA = definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+def _fields(schema: Object, path: str = "") -> Iterator[tuple[str, Object]]:
+    """Every field below a schema with its path; list entries as `[]`."""
+    for name, child in schema.get("properties", {}).items():
+        yield f"{path}.{name}".lstrip("."), child
+        yield from _fields(child, f"{path}.{name}")
+    if "items" in schema:
+        yield from _fields(schema["items"], f"{path}[]")
+
+
+SPEC_FIELDS = dict(_fields(SCHEMA["properties"]["spec"]))
+LEAVES = {
+    path
+    for path, schema in SPEC_FIELDS.items()
+    if not any(other.startswith((f"{path}.", f"{path}[]")) for other in SPEC_FIELDS)
+}
+
+
+@pytest.mark.parametrize(("path", "schema"), [*SPEC_FIELDS.items(), *_fields(SCHEMA["properties"]["status"])])
+def test_every_field_is_described(path: str, schema: Object) -> None:
+    assert schema.get("description"), f"{path} has no description"
+    assert schema["description"].endswith(".")
+
+
+def test_the_schema_is_structural() -> None:
+    text = str(SCHEMA)
+    for word in ("$ref", "$defs", "anyOf", "'title'", ": None"):
+        assert word not in text
+
+
+def test_every_string_and_list_of_the_spec_has_a_limit() -> None:
+    # Rules on unbounded values make the API server refuse the CRD for its cost.
+    for path, schema in SPEC_FIELDS.items():
+        if schema.get("type") == "array":
+            assert "maxItems" in schema, path
+        if schema.get("type") == "string" and "enum" not in schema:
+            assert "maxLength" in schema, path
+
+
+def test_every_rule_has_a_message() -> None:
+    def rules(node: Any) -> Iterator[Object]:
+        if isinstance(node, dict):
+            yield from node.get("x-kubernetes-validations", [])
+            for child in node.values():
+                yield from rules(child)
+
+    found = list(rules(SCHEMA))
+    assert found
+    assert all(rule.get("message") for rule in found)
+
+
+ON: Object = {"enabled": True, "host": "a.example.com"}
+ITEM: Object = PROVIDERS["items"][0]
+KEYED: Object = {**ITEM, "apiKeyFrom": {"name": "provider"}}
+CLAIM: Object = {"size": "1Gi"}
+
+# For each field of the spec: a spec with a value, and the same with another one.
+EFFECTS: dict[str, tuple[Object, Object]] = {
+    "environment": ({}, {"environment": "staging"}),
+    "providers.preferred": (
+        {"providers": {"items": [ITEM, {**ITEM, "name": "b"}]}},
+        {"providers": {"items": [ITEM, {**ITEM, "name": "b"}], "preferred": "b"}},
+    ),
+    "providers.fallback": ({}, {"providers": {**PROVIDERS, "fallback": False}}),
+    "providers.items[].name": ({}, {"providers": {"items": [{**ITEM, "name": "other"}]}}),
+    "providers.items[].baseURL": ({}, {"providers": {"items": [{**ITEM, "baseURL": "https://b.example.com/v1"}]}}),
+    "providers.items[].model": ({}, {"providers": {"items": [{**ITEM, "model": "other"}]}}),
+    "providers.items[].timeout": ({}, {"providers": {"items": [{**ITEM, "timeout": "5s"}]}}),
+    "providers.items[].apiKeyFrom.name": ({}, {"providers": {"items": [KEYED]}}),
+    "providers.items[].apiKeyFrom.key": (
+        {"providers": {"items": [KEYED]}},
+        {"providers": {"items": [{**ITEM, "apiKeyFrom": {"name": "provider", "key": "other"}}]}},
+    ),
+    "image.repository": ({}, {"image": {"repository": "b.example.com/runtime", "tag": "1.0.0"}}),
+    "image.tag": ({}, {"image": {"tag": "2"}}),
+    "image.digest": ({}, {"image": {"digest": f"sha256:{'0' * 64}"}}),
+    "image.pullPolicy": ({}, {"image": {"pullPolicy": "Always"}}),
+    "image.pullSecrets": ({}, {"image": {"pullSecrets": ["registry"]}}),
+    "replicas": ({}, {"replicas": 4}),
+    "resources.requests": ({}, {"resources": {"limits": {"cpu": "1000m", "memory": "1Gi"}}}),
+    "resources.limits": ({}, {"resources": {"requests": {"cpu": "500m", "memory": "512Mi"}}}),
+    "podTemplate": ({}, {"podTemplate": {"spec": {"nodeSelector": {"a": "b"}}}}),
+    "suspend": ({}, {"suspend": True}),
+    "deletionPolicy": ({}, {"deletionPolicy": "Delete"}),
+    "cache.enabled": ({}, {"cache": {"enabled": False}}),
+    "cache.ttl": ({}, {"cache": {"ttl": "5m"}}),
+    "cache.compression": ({}, {"cache": {"compression": False}}),
+    "rateLimit.enabled": ({}, {"rateLimit": {"enabled": False}}),
+    "rateLimit.requests": ({}, {"rateLimit": {"requests": 5}}),
+    "rateLimit.window": ({}, {"rateLimit": {"window": "5m"}}),
+    "security.apiKeysFrom.name": ({}, {"security": {"apiKeysFrom": {"name": "clients"}}}),
+    "security.apiKeysFrom.key": (
+        {"security": {"apiKeysFrom": {"name": "clients"}}},
+        {"security": {"apiKeysFrom": {"name": "clients", "key": "other"}}},
+    ),
+    "security.corsOrigins": ({}, {"security": {"corsOrigins": ["https://a.example.com"]}}),
+    "security.behindProxy": ({}, {"security": {"behindProxy": True}}),
+    "logging.level": ({}, {"logging": {"level": "DEBUG"}}),
+    "logging.format": ({}, {"logging": {"format": "console"}}),
+    "redis.enabled": ({}, {"redis": {"enabled": False}}),
+    "redis.managed.image.repository": ({}, {"redis": {"managed": {"image": {"repository": "b", "tag": "7.4.7"}}}}),
+    "redis.managed.image.tag": ({}, {"redis": {"managed": {"image": {"tag": "7.2"}}}}),
+    "redis.managed.image.digest": ({}, {"redis": {"managed": {"image": {"digest": f"sha256:{'0' * 64}"}}}}),
+    "redis.managed.image.pullPolicy": ({}, {"redis": {"managed": {"image": {"pullPolicy": "Always"}}}}),
+    "redis.managed.image.pullSecrets": ({}, {"redis": {"managed": {"image": {"pullSecrets": ["registry"]}}}}),
+    "redis.managed.resources.requests": ({}, {"redis": {"managed": {"resources": {"requests": {"cpu": 1}}}}}),
+    "redis.managed.resources.limits": ({}, {"redis": {"managed": {"resources": {"limits": {"cpu": 1}}}}}),
+    "redis.managed.maxMemory": ({}, {"redis": {"managed": {"maxMemory": "1Gi"}}}),
+    "redis.managed.storage.size": ({}, {"redis": {"managed": {"storage": {"size": "2Gi"}}}}),
+    "redis.managed.storage.storageClassName": (
+        {"redis": {"managed": {"storage": CLAIM}}},
+        {"redis": {"managed": {"storage": {**CLAIM, "storageClassName": "fast"}}}},
+    ),
+    "redis.managed.podTemplate": ({}, {"redis": {"managed": {"podTemplate": {"spec": {"nodeSelector": {"a": "b"}}}}}}),
+    "ingress.enabled": ({}, {"ingress": ON}),
+    "ingress.className": ({"ingress": ON}, {"ingress": {**ON, "className": "nginx"}}),
+    "ingress.host": ({"ingress": ON}, {"ingress": {**ON, "host": "b.example.com"}}),
+    "ingress.annotations": ({"ingress": ON}, {"ingress": {**ON, "annotations": {"a": "b"}}}),
+    "ingress.tls.secretName": ({"ingress": ON}, {"ingress": {**ON, "tls": {"secretName": "wildcard"}}}),
+    "ingress.tls.issuerRef.name": ({"ingress": ON}, {"ingress": {**ON, "tls": {"issuerRef": {"name": "a"}}}}),
+    "ingress.tls.issuerRef.kind": (
+        {"ingress": {**ON, "tls": {"issuerRef": {"name": "a"}}}},
+        {"ingress": {**ON, "tls": {"issuerRef": {"name": "a", "kind": "Issuer"}}}},
+    ),
+    "podDisruptionBudget.minAvailable": ({}, {"podDisruptionBudget": {"minAvailable": 1}}),
+    "podDisruptionBudget.maxUnavailable": ({}, {"podDisruptionBudget": {"maxUnavailable": 2}}),
+}
+
+
+@pytest.mark.parametrize("path", sorted(LEAVES))
+def test_every_field_changes_what_is_rendered(path: str) -> None:
+    before, after = EFFECTS[path]
+    rendered = [desired.desired(assistant(**spec), FACTS).objects for spec in (before, after)]
+    assert rendered[0] != rendered[1]

@@ -1,0 +1,138 @@
+"""What always holds of whatever is rendered, for any valid AIAssistant."""
+
+import json
+from collections.abc import Iterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assistant_operator import desired, labels
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.cluster.apply import matches, stamped
+from assistant_operator.cluster.kinds import APPLIED, rules
+from assistant_operator.desired import KIND_ORDER
+from assistant_operator.manifests import Object
+from assistant_operator.names import MAX_LENGTH, child
+from tests.operator.assistants import FACTS
+from tests.operator.strategies import ASSISTANTS
+
+
+def _render(assistant: AIAssistant) -> list[Object]:
+    return desired.desired(assistant, FACTS).objects
+
+
+def _templates(objects: list[Object]) -> Iterator[Object]:
+    return (o["spec"]["template"] for o in objects if o["kind"] in ("Deployment", "StatefulSet"))
+
+
+@given(ASSISTANTS)
+def test_every_name_fits_and_no_two_objects_share_one(assistant: AIAssistant) -> None:
+    rendered = [(o["kind"], o["metadata"]["name"]) for o in _render(assistant)]
+    assert all(len(name) <= MAX_LENGTH for _, name in rendered)
+    assert len(set(rendered)) == len(rendered)
+
+
+@given(ASSISTANTS)
+def test_every_object_is_labelled_owned_and_in_the_assistants_namespace(assistant: AIAssistant) -> None:
+    for rendered in _render(assistant):
+        metadata = rendered["metadata"]
+        assert metadata["namespace"] == assistant.namespace
+        assert metadata["labels"][labels.INSTANCE] == assistant.name
+        assert metadata["labels"][labels.MANAGED_BY] == labels.MANAGER
+        assert [owner["controller"] for owner in metadata["ownerReferences"]] == [True]
+
+
+@given(ASSISTANTS)
+def test_every_pod_meets_restricted_pod_security(assistant: AIAssistant) -> None:
+    # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+    for template in _templates(_render(assistant)):
+        pod = template["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        allowed = {"configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected"}
+        assert all(set(volume) - {"name"} <= allowed for volume in pod["volumes"])
+        for container in pod["containers"]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert security["readOnlyRootFilesystem"] is True
+
+
+@given(ASSISTANTS)
+def test_every_container_has_probes_and_resources(assistant: AIAssistant) -> None:
+    for template in _templates(_render(assistant)):
+        for container in template["spec"]["containers"]:
+            assert {"readinessProbe", "livenessProbe", "resources"} <= set(container)
+
+
+@given(ASSISTANTS)
+def test_selectors_pick_the_pods_of_their_own_component(assistant: AIAssistant) -> None:
+    rendered = _render(assistant)
+    templates = [template["metadata"]["labels"] for template in _templates(rendered)]
+    for found in rendered:
+        selector = found["spec"]["selector"] if found["kind"] == "Service" else None
+        if found["kind"] in ("Deployment", "StatefulSet", "PodDisruptionBudget"):
+            selector = found["spec"]["selector"]["matchLabels"]
+        if selector:
+            assert len([t for t in templates if selector.items() <= t.items()]) == 1
+
+
+@given(ASSISTANTS)
+def test_no_object_holds_a_secret_inline(assistant: AIAssistant) -> None:
+    rendered = _render(assistant)
+    assert "Secret" not in {found["kind"] for found in rendered}
+    sensitive = {"SECRET_KEY", "API_KEYS", "REDIS_URL", "REDISCLI_AUTH", "OPENAI_COMPATIBLE_API_KEY"}
+    for template in _templates(rendered):
+        for container in template["spec"]["containers"]:
+            for variable in container["env"]:
+                if variable["name"] in sensitive or variable["name"].endswith("_API_KEY"):
+                    assert "secretKeyRef" in variable["valueFrom"]
+            assert "password" not in json.dumps([container.get("args"), container.get("command")])
+
+
+@given(ASSISTANTS)
+def test_no_field_is_null(assistant: AIAssistant) -> None:
+    assert "null" not in json.dumps(_render(assistant))
+
+
+@given(ASSISTANTS)
+def test_every_variable_is_set_once(assistant: AIAssistant) -> None:
+    for template in _templates(_render(assistant)):
+        for container in template["spec"]["containers"]:
+            names = [variable["name"] for variable in container["env"]]
+            assert len(set(names)) == len(names)
+
+
+@given(ASSISTANTS)
+def test_rbac_covers_every_kind_that_is_rendered(assistant: AIAssistant) -> None:
+    granted = {(group, resource) for rule in rules() for group in rule["apiGroups"] for resource in rule["resources"]}
+    for rendered in _render(assistant):
+        kind = APPLIED[rendered["kind"]]
+        assert kind.api_version == rendered["apiVersion"]
+        assert (kind.group, kind.plural) in granted
+
+
+@given(ASSISTANTS)
+def test_what_was_applied_is_recognised(assistant: AIAssistant) -> None:
+    for rendered in _render(assistant):
+        body = stamped(rendered)
+        assert matches(body, json.loads(json.dumps(body)))
+
+
+def test_every_applied_kind_has_its_place_in_the_order() -> None:
+    assert set(KIND_ORDER) == set(APPLIED)
+
+
+def test_no_right_beyond_what_is_used() -> None:
+    verbs = {verb for rule in rules() for verb in rule["verbs"]}
+    assert "*" not in verbs
+    secrets = next(rule for rule in rules() if rule["resources"] == ["secrets"])
+    assert "delete" not in secrets["verbs"], "credentials are never pruned"
+
+
+@given(st.text("abc-", min_size=1, max_size=80), st.text("abc-", min_size=1, max_size=80))
+def test_long_names_are_cut_without_meeting(one: str, other: str) -> None:
+    assert len(child(one, "redis")) <= MAX_LENGTH
+    assert (child(one, "redis") == child(other, "redis")) == (one == other)
