@@ -98,7 +98,7 @@ def _explain(
         fields = ", ".join(immutable.get(part, f"spec.{part} of {what}") for part in changed)
         return StalledError(
             conditions.IMMUTABLE_FIELD,
-            f"{fields}: can't be changed once {what} exists. Set it back to what it was; the running stack is untouched.",
+            f"{fields}: can't be changed once {what} exists. Set it back to what it was; the stack runs on as it is.",
         )
     if error.status in (_INVALID, _BAD_REQUEST):
         return StalledError(conditions.INVALID_OBJECT, f"The API server refused {what}: {error.message}")
