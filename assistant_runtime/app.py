@@ -12,13 +12,12 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
 
-from assistant_runtime.api.chat import ChatCompletions, invalid_request
+from assistant_runtime.api.chat import ChatCompletions
 from assistant_runtime.api.health import health_router, metrics_router
 from assistant_runtime.api.middleware import BodyLimit, ErrorAnswers, Gate, RequestRecord
 from assistant_runtime.api.models import models_router
@@ -157,13 +156,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         headers = {**(getattr(error, "headers", None) or {}), "content-type": "application/json"}
         return Response(answer.body, status, headers)
 
-    async def validation_error(_: Request, error: Exception) -> Response:
-        details = error.errors() if isinstance(error, RequestValidationError) else []
-        answer = invalid_request(details[0])
-        return Response(answer.body, answer.status, {"content-type": "application/json"})
-
     app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(RequestValidationError, validation_error)
 
 
 def _lifespan(providers: Sequence[Provider], watch: ProviderWatch, stores: Stores, metrics: Metrics) -> Any:

@@ -5,7 +5,7 @@ the OpenAPI document.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -131,20 +131,31 @@ def parse(body: bytes) -> dict[str, Any]:
     try:
         ChatRequest.model_validate(payload)
     except ValidationError as error:
-        raise invalid_request(error.errors(include_input=False, include_url=False)[0]) from None
+        raise invalid_request(error.errors(include_input=False, include_url=False)[0], payload) from None
     return payload
 
 
-def invalid_request(detail: Any) -> ApiError:
-    """Turn pydantic's first finding into OpenAI's error."""
+def invalid_request(detail: Any, payload: Any) -> ApiError:
+    """Turn pydantic's first finding about `payload` into OpenAI's error."""
     kind = detail["type"]
     code = "invalid_value"
     if kind == "missing":
         code = "missing_required_parameter"
     elif kind.endswith("_type"):
         code = "invalid_type"
-    param = field_path(detail["loc"])
+    loc = detail["loc"] if kind == "missing" else list(_present(detail["loc"], payload))
+    param = field_path(loc)
     return ApiError(400, f"{param}: {detail['msg']}", code=code, param=param)
+
+
+def _present(loc: Sequence[int | str], payload: Any) -> Iterator[int | str]:
+    """Give the leading parts of `loc` that are in the request; pydantic appends the name of the type it tried."""
+    for part in loc:
+        try:
+            payload = payload[part]
+        except (KeyError, IndexError, TypeError):
+            return
+        yield part
 
 
 def _question(payload: dict[str, Any], context: RequestContext, cache_control: bytes) -> Question:

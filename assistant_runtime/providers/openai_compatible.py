@@ -6,6 +6,7 @@ provider's key: providers quote keys in their own messages.
 """
 
 import asyncio
+import io
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
@@ -29,6 +30,9 @@ TAIL_SECONDS = 1.0
 
 KEEPALIVE_SECONDS = 60.0
 """Idle connections are kept a minute, less than the common 75 s of servers: they never close first."""
+
+SMALL_BODY_BYTES = 512 * 1024
+"""Longer bodies are written in pieces, as aiohttp asks for, so that other requests get their turn."""
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Far above any answer; bounds what one broken provider can make this process hold."""
@@ -121,7 +125,7 @@ class OpenAICompatibleProvider:
     async def _post(self, body: bytes, request_id: str) -> aiohttp.ClientResponse:
         response = await self._session.post(
             self._chat_url,
-            data=body,
+            data=body if len(body) <= SMALL_BODY_BYTES else io.BytesIO(body),
             headers={**self._headers, "x-request-id": request_id},
             timeout=self._timeout,
             allow_redirects=False,

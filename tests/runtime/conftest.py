@@ -1,0 +1,35 @@
+"""Fixtures of the runtime's tests: real providers, a real Redis, and a clean environment."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from assistant_runtime.settings import Settings
+from tests.support.redis import RedisServer, run_redis
+from tests.support.upstream import Upstream, run_upstream
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.lower() in Settings.model_fields:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with run_upstream("first") as provider:
+        yield provider
+
+
+@pytest.fixture
+async def second() -> AsyncIterator[Upstream]:
+    async with run_upstream("second") as provider:
+        yield provider
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    with run_redis() as server:
+        yield server

@@ -1,0 +1,201 @@
+"""Streams: every byte arrives, a client that leaves is noticed, and a broken stream says that it is broken."""
+
+import asyncio
+import json
+import socket
+from typing import Any
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assistant_runtime.providers.sse import EventReader
+from tests.support.runtime import QUESTION, Runtime, eventually, run_runtime
+from tests.support.upstream import (
+    MODEL,
+    WORDS,
+    Behaviour,
+    Upstream,
+    chunk,
+    die_mid_stream,
+    hang,
+    paced,
+    sse,
+    whole_stream,
+    writes,
+)
+
+WHOLE = b"".join(whole_stream(MODEL))
+
+
+def last_event(body: bytes) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(body.strip().split(b"\n\n")[-1].removeprefix(b"data: "))
+    return event
+
+
+async def test_a_stream_arrives_byte_for_byte(upstream: Upstream) -> None:
+    async with run_runtime(upstream) as runtime:
+        reply = await runtime.chat(stream=True)
+    assert reply.body == WHOLE
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    assert reply.headers["cache-control"] == "no-cache"
+    assert reply.headers["x-accel-buffering"] == "no"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [WHOLE],
+        [WHOLE[i : i + 1] for i in range(len(WHOLE))],
+        [b": waiting\n\n", b": still\n\n", WHOLE],
+        [WHOLE.replace(b"\n", b"\r\n")],
+        [b"event: message\nid: 7\n" + WHOLE],
+    ],
+    ids=["one write", "one byte a write", "comments first", "CRLF", "other fields"],
+)
+async def test_however_the_provider_cuts_its_writes(upstream: Upstream, parts: list[bytes]) -> None:
+    upstream.script = [writes(*parts)]
+    async with run_runtime(upstream) as runtime:
+        assert (await runtime.chat(stream=True)).body == b"".join(parts)
+
+
+@given(st.lists(st.integers(min_value=0, max_value=len(WHOLE)), max_size=12))
+def test_any_cut_gives_the_same_events(cuts: list[int]) -> None:
+    reader = EventReader()
+    edges = [0, *sorted(cuts), len(WHOLE)]
+    given_out = [reader.feed(WHOLE[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    assert b"".join(given_out) == WHOLE
+    assert all(part == b"" or part.endswith(b"\n\n") for part in given_out)
+    assert reader.summary.done
+    assert reader.problem is None
+
+
+async def test_a_hundred_streams_at_once_lose_and_mix_nothing(upstream: Upstream) -> None:
+    async def echo(_: Upstream, request: Any, body: dict[str, Any]) -> Any:
+        response = await sse(request)
+        for number in range(50):
+            await response.write(chunk(body["user"], f"{body['user']}-{number} "))
+            await asyncio.sleep(0)
+        await response.write(chunk(body["user"], None, "stop") + b"data: [DONE]\n\n")
+        return response
+
+    upstream.default = echo
+    async with run_runtime(upstream, rate_limit_enabled=False) as runtime:
+        replies = await asyncio.gather(*(runtime.chat(stream=True, user=f"u{i}") for i in range(100)))
+    for i, reply in enumerate(replies):
+        events = [json.loads(event[6:]) for event in reply.body.split(b"\n\n")[:-2]]
+        text = "".join(event["choices"][0]["delta"].get("content", "") for event in events)
+        assert text == "".join(f"u{i}-{number} " for number in range(50))
+
+
+async def test_the_first_word_arrives_before_the_second_is_spoken(upstream: Upstream) -> None:
+    upstream.script = [paced]
+    async with run_runtime(upstream) as runtime, open_stream(runtime) as answer:
+        assert await answer.content.readuntil(b"\n\n") == chunk(MODEL, WORDS[0])
+        upstream.release.set()
+        assert (await answer.read()).endswith(b"data: [DONE]\n\n")
+
+
+async def test_a_missing_done_after_a_whole_answer_is_added(upstream: Upstream) -> None:
+    upstream.script = [writes(*whole_stream(MODEL)[:-1])]
+    async with run_runtime(upstream) as runtime:
+        assert (await runtime.chat(stream=True)).body == WHOLE
+
+
+async def test_a_missing_last_blank_line_is_added(upstream: Upstream) -> None:
+    upstream.script = [writes(WHOLE.rstrip(b"\n"))]
+    async with run_runtime(upstream) as runtime:
+        assert (await runtime.chat(stream=True)).body == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code"),
+    [
+        (die_mid_stream, "provider_disconnected"),
+        (writes(*whole_stream(MODEL)[:2]), "provider_stream_truncated"),
+        (writes(*whole_stream(MODEL)[:2], b"data: {broken\n\n", *whole_stream(MODEL)[2:]), "provider_bad_response"),
+        (writes(*whole_stream(MODEL)[:2], b'data: {"error": {"message": "out of memory"}}\n\n'), "provider_stream_error"),
+    ],
+    ids=["cut", "ends early", "bad chunk", "own error"],
+)
+async def test_a_stream_that_breaks_ends_with_one_event_that_says_so(
+    upstream: Upstream, second: Upstream, behaviour: Behaviour, code: str
+) -> None:
+    upstream.script = [behaviour]
+    async with run_runtime(upstream, second) as runtime:
+        reply = await runtime.chat(stream=True)
+    error = last_event(reply.body)["error"]
+    assert reply.status == 200
+    assert reply.body.startswith(b"".join(whole_stream(MODEL)[:2]) + b'data: {"error"')
+    assert (error["code"], error["truncated"]) == (code, True)
+    assert "truncated" in error["message"]
+    assert b"[DONE]" not in reply.body
+    assert second.requests == [], "after the first token nobody else may go on"
+
+
+async def test_a_provider_that_falls_silent_is_given_up(upstream: Upstream) -> None:
+    upstream.script = [paced]
+    async with run_runtime(upstream, openai_compatible_timeout=0.2) as runtime:
+        reply = await runtime.chat(stream=True)
+    assert reply.body.startswith(chunk(MODEL, WORDS[0]))
+    assert last_event(reply.body)["error"]["code"] == "provider_timeout"
+    await asyncio.wait_for(upstream.closed.wait(), 5)
+
+
+@pytest.mark.parametrize("behaviour", [paced, hang], ids=["mid-stream", "before the first token"])
+async def test_a_client_that_leaves_a_stream_closes_the_provider(upstream: Upstream, behaviour: Behaviour) -> None:
+    upstream.script = [behaviour]
+    async with run_runtime(upstream) as runtime:
+        asking = asyncio.create_task(runtime.chat(stream=True))
+        await upstream.started.wait()
+        asking.cancel()
+        await asyncio.wait_for(upstream.closed.wait(), 5)
+        assert (await runtime.chat()).status == 200
+
+
+async def test_a_client_that_leaves_without_streaming_closes_the_provider(upstream: Upstream) -> None:
+    upstream.script = [hang]
+    async with run_runtime(upstream) as runtime:
+        asking = asyncio.create_task(runtime.chat())
+        await upstream.started.wait()
+        asking.cancel()
+        await asyncio.wait_for(upstream.closed.wait(), 5)
+        scraped = (await runtime.get("/metrics")).body.decode()
+    assert 'http_requests_total{endpoint="/v1/chat/completions",method="POST",status="499"} 1.0' in scraped
+
+
+async def test_a_slow_client_slows_the_provider(upstream: Upstream) -> None:
+    """What the client does not read must wait at the provider, and not in this process's memory."""
+    sent = 0
+
+    async def endless(_: Upstream, request: Any, body: dict[str, Any]) -> Any:
+        nonlocal sent
+        response = await sse(request)
+        event = chunk(body["model"], "x" * 10_000)
+        while True:
+            await response.write(event)
+            sent += len(event)
+
+    upstream.script = [endless]
+    async with run_runtime(upstream) as runtime:
+        body = json.dumps({**QUESTION, "stream": True}).encode()
+        host, port = runtime.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(
+                b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+            )
+            await eventually(lambda: sent > 0)
+            before = -1
+            while before != sent:
+                before = sent
+                await asyncio.sleep(0.2)
+        await asyncio.wait_for(upstream.closed.wait(), 5)
+    assert sent < 64 * 1024 * 1024
+
+
+def open_stream(runtime: Runtime) -> Any:
+    timeout = aiohttp.ClientTimeout(total=20)
+    return runtime.client.post(
+        f"{runtime.url}/v1/chat/completions", json={**QUESTION, "stream": True}, timeout=timeout
+    )

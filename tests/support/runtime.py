@@ -1,0 +1,190 @@
+"""Run the assistant runtime for a test: in this process, or as the process that a user starts."""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from assistant_runtime.server import RuntimeServer, build_server
+from assistant_runtime.settings import Settings
+from tests.support.redis import free_port
+from tests.support.upstream import MODEL, Upstream
+
+QUESTION = {"messages": [{"role": "user", "content": "What is the capital of France?"}]}
+PATIENCE_SECONDS = 20.0
+
+
+@dataclass
+class Runtime:
+    """A runtime that serves on a loopback port."""
+
+    url: str
+    client: aiohttp.ClientSession
+    server: RuntimeServer
+
+    async def chat(self, key: str | None = None, headers: dict[str, str] | None = None, **fields: Any) -> "Reply":
+        """Send a chat request and read the whole answer."""
+        sent = dict(headers or {})
+        if key is not None:
+            sent["authorization"] = f"Bearer {key}"
+        return await self.post(json.dumps({**QUESTION, **fields}), sent)
+
+    async def post(self, body: Any, headers: dict[str, str] | None = None) -> "Reply":
+        """Send any body to the chat endpoint."""
+        async with self.client.post(f"{self.url}/v1/chat/completions", data=body, headers=headers) as answer:
+            return Reply(answer.status, dict(answer.headers), await answer.read())
+
+    async def get(self, path: str, headers: dict[str, str] | None = None) -> "Reply":
+        """Send a GET."""
+        async with self.client.get(f"{self.url}{path}", headers=headers) as answer:
+            return Reply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, await answer.read())
+
+    async def ready(self) -> dict[str, Any]:
+        """Give what /ready says."""
+        return (await self.get("/ready")).json
+
+
+@dataclass
+class Reply:
+    """A whole answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def __post_init__(self) -> None:
+        self.headers = {name.lower(): value for name, value in self.headers.items()}
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        error: dict[str, Any] = self.json["error"]
+        return error
+
+
+class InProcessServer(RuntimeServer):
+    """Leaves this process's signals alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def run_runtime(*upstreams: Upstream, **settings: Any) -> AsyncIterator[Runtime]:
+    """Serve in this process, with these providers, the first one preferred."""
+    if upstreams:
+        first, *others = upstreams
+        settings = {
+            "openai_compatible_name": first.name,
+            "openai_compatible_base_url": first.url,
+            "openai_compatible_default_model": MODEL,
+            "providers": [{"name": each.name, "base_url": each.url, "default_model": MODEL} for each in others],
+            **settings,
+        }
+    port = free_port()
+    server = build_server(Settings.load(host="127.0.0.1", port=port, **settings))
+    server.__class__ = InProcessServer
+    serving = asyncio.create_task(server.serve())
+    try:
+        await eventually(lambda: server.started or serving.done())
+        async with aiohttp.ClientSession() as client:
+            runtime = Runtime(f"http://127.0.0.1:{port}", client, server)
+            yield runtime
+    finally:
+        server.should_exit = server.force_exit = True
+        await serving
+        await server.lifespan.shutdown()
+
+
+async def eventually(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+    """Wait until the condition, which may be a coroutine function, gives something true; give that."""
+    async with asyncio.timeout(seconds):
+        while True:
+            result = condition()
+            if isinstance(result, Awaitable):
+                result = await result
+            if result:
+                return result
+            await asyncio.sleep(0.01)
+
+
+class RuntimeProcess:
+    """`assistant-runtime serve`, as a user starts it.
+
+    Parameters
+    ----------
+    log
+        File that takes its output.
+    variables
+        Its environment, beside the variables that any program needs.
+    """
+
+    def __init__(self, log: Path, **variables: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = log
+        environment = clean_environment() | {"HOST": "127.0.0.1", "PORT": str(self.port)} | variables
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "assistant_runtime", "serve"],
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def output(self) -> str:
+        """Everything it has written."""
+        return self._log.read_text()
+
+    def status(self, path: str) -> int:
+        """Give the status of a GET; 0 where nothing listens."""
+        try:
+            with urllib.request.urlopen(f"{self.url}{path}", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        except OSError:
+            return 0
+
+    def wait_for(self, path: str, status: int) -> None:
+        """Wait until a GET has that status."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.status(path) != status:
+            assert self.process.poll() is None, f"the runtime ended: {self.output}"
+            assert time.monotonic() < deadline, f"{path} never answered {status}: {self.output}"
+            time.sleep(0.02)
+
+
+@contextmanager
+def run_process(log: Path, **variables: str) -> Iterator[RuntimeProcess]:
+    """Start a runtime process, and end it afterwards."""
+    runtime = RuntimeProcess(log, **variables)
+    try:
+        yield runtime
+    finally:
+        runtime.process.kill()
+        runtime.process.wait()
+
+
+def clean_environment() -> dict[str, str]:
+    """Give this process's environment without any of the runtime's settings."""
+    ours = {name.upper() for name in Settings.model_fields}
+    return {name: value for name, value in os.environ.items() if name.upper() not in ours}
