@@ -28,9 +28,7 @@ class Api:
         context = ssl.create_default_context(cafile=str(files.pki / "ca.crt"))
         context.load_cert_chain(files.pki / "admin.crt", files.pki / "admin.key")
         # No proxy of the environment lies between this machine and a cluster on it.
-        self._client = httpx.Client(
-            base_url=server, verify=context, timeout=REQUEST_TIMEOUT_SECONDS, trust_env=False
-        )
+        self._client = httpx.Client(base_url=server, verify=context, timeout=REQUEST_TIMEOUT_SECONDS, trust_env=False)
 
     def __enter__(self) -> "Api":
         return self

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from devcluster import build, cluster, state
+from devcluster import build, cluster, images, state
 from devcluster.cluster import Cluster
 from devcluster.errors import DevclusterError
 from devcluster.progress import Terminal
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("name", metavar="NAME", help="the cluster")
         command.add_argument("arguments", metavar="ARGUMENTS", nargs=argparse.REMAINDER, help=f"for {tool}")
 
+    _add(commands, "image-base", _image_base, "make the Debian base image, once, and print its name")
     _add(commands, "bin", _bin, "print the folder that has kubectl and helm")
     return parser
 
@@ -186,9 +187,7 @@ def _logs(arguments: argparse.Namespace) -> int:
         known = ", ".join(files.components()) or "none"
         raise DevclusterError(f"name one of the components of cluster {arguments.name}: {known}")
     follow = ["--follow"] if arguments.follow else []
-    return subprocess.run(
-        ["tail", "--lines=+1", *follow, files.log(arguments.component)], check=False
-    ).returncode
+    return subprocess.run(["tail", "--lines=+1", *follow, files.log(arguments.component)], check=False).returncode
 
 
 def _tool(arguments: argparse.Namespace) -> int:
@@ -201,4 +200,9 @@ def _tool(arguments: argparse.Namespace) -> int:
 
 def _bin(_: argparse.Namespace) -> int:
     print(build.binaries(Terminal()))
+    return 0
+
+
+def _image_base(_: argparse.Namespace) -> int:
+    print(images.base(Terminal()))
     return 0

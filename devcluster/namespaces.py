@@ -42,9 +42,7 @@ class Namespaces:
             The command failed.
         """
         command = self.enter(kinds, argv)
-        result = subprocess.run(
-            command, input=text, check=False, capture_output=True, text=True, env=environment()
-        )
+        result = subprocess.run(command, input=text, check=False, capture_output=True, text=True, env=environment())
         if result.returncode != 0:
             raise DevclusterError(f"{' '.join(command)} failed: {(result.stderr or result.stdout).strip()}")
         return result.stdout

@@ -74,9 +74,7 @@ def connect_node(plan: AddressPlan, switch: Namespaces, node: Namespaces, number
 def disconnect_host(plan: AddressPlan) -> None:
     """Remove this machine's interface to a cluster, and its routes with it."""
     name = interface(plan)
-    listed = subprocess.run(
-        ["ip", "link", "show", name], check=False, capture_output=True, env=environment()
-    )
+    listed = subprocess.run(["ip", "link", "show", name], check=False, capture_output=True, env=environment())
     if listed.returncode == 0:
         _ip([f"link delete {name}"])
 

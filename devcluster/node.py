@@ -64,9 +64,7 @@ def isolate(files: Files, record: Record, number: int, switch: Namespaces) -> No
     node = name(number)
     pause = Path(record.binaries) / PAUSE_PROGRAM
     inside = namespaces.hold(files, node, pause, kinds=components.EVERYTHING)
-    folders = OWN_FOLDERS.format(
-        folder=files.node(node), name=config.NODE_FILES.name, binaries=record.binaries
-    )
+    folders = OWN_FOLDERS.format(folder=files.node(node), name=config.NODE_FILES.name, binaries=record.binaries)
     inside.run(["mount"], ["/bin/sh", "-ec", folders])
     network.connect_node(record.plan, switch, inside, number, len(record.nodes))
     cgroups.make(cgroups.path(record.name, node))

@@ -64,9 +64,7 @@ def issue(program: Path, folder: Path, certificates: Iterable[Certificate]) -> N
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     requests = json.dumps([asdict(certificate) for certificate in certificates])
-    result = subprocess.run(
-        [program, "--dir", folder], input=requests, check=False, capture_output=True, text=True
-    )
+    result = subprocess.run([program, "--dir", folder], input=requests, check=False, capture_output=True, text=True)
     if result.returncode != 0:
         raise DevclusterError(f"the certificates could not be made: {result.stderr.strip()}")
 

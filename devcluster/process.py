@@ -83,9 +83,7 @@ def spawn(argv: Sequence[str], *, pidfile: Path, log: Path, env: Mapping[str, st
     pidfile.unlink(missing_ok=True)
     detached = ["setsid", "--fork", "/bin/sh", "-c", RECORD_THEN_EXEC, str(pidfile), *argv]
     with log.open("ab") as output:
-        subprocess.run(
-            detached, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, cwd="/", check=True
-        )
+        subprocess.run(detached, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, cwd="/", check=True)
     deadline = time.monotonic() + RECORD_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if (process := recorded(pidfile)) is not None:
