@@ -5,6 +5,7 @@ deleted while the operator is down, and what happens is decided in one place, th
 """
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 import kopf
@@ -17,8 +18,8 @@ _WATCH_SECONDS = 600
 """kopf's own watch has no time limit by default; a silent connection would then stay for ever (nolar/kopf#585)."""
 
 
-async def watch(settings: Settings, engine: Engine, ready: asyncio.Event) -> None:
-    """Watch AIAssistants until cancelled, handing every event to the engine; `ready` is set when the watch runs.
+async def watch(settings: Settings, engine: Engine) -> None:
+    """Watch AIAssistants and hand every event to the engine, until cancelled or told to stop by SIGTERM or SIGINT.
 
     Raises
     ------
@@ -36,14 +37,30 @@ async def watch(settings: Settings, engine: Engine, ready: asyncio.Event) -> Non
         # kopf's default would load the whole synchronous client; it asks again when a token has expired.
         return kopf.login_with_service_account(**context) or kopf.login_with_kubeconfig(**context)
 
-    await kopf.operator(
+    tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=_kopf_settings(),
         standalone=True,
         clusterwide=not settings.watch_namespaces,
         namespaces=settings.watch_namespaces,
-        ready_flag=ready,
     )
+    await _until_stopped(tasks)
+
+
+async def _until_stopped(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Wait for kopf to end by a signal or an error, and take it down.
+
+    `kopf.operator` would do this too, but it takes every task of the event loop for its own and waits for them.
+    """
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ended = [task for task in tasks if task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in ended:
+        task.result()
 
 
 def _kopf_settings() -> kopf.OperatorSettings:

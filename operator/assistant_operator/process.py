@@ -1,7 +1,6 @@
 """The operator as a process: everything is started here, and everything stops together."""
 
 import asyncio
-import signal
 from collections.abc import Coroutine
 from typing import Any
 
@@ -24,24 +23,21 @@ def run(settings: Settings) -> None:
 
 
 async def _main(settings: Settings) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     log.info("starting", version=__version__, namespaces=settings.watch_namespaces or "all")
     async with await ApiServer.connect() as api:
         metrics = Metrics()
         engine = Engine(settings, api, metrics)
         runner = await server.serve(engine, metrics, settings.http_port)
         try:
-            await _until_stopped(stop, engine.run(), handlers.watch(settings, engine, asyncio.Event()))
+            await _until_one_ends(engine.run(), handlers.watch(settings, engine))
         finally:
             await runner.cleanup()
     log.info("stopped")
 
 
-async def _until_stopped(stop: asyncio.Event, *programs: Coroutine[Any, Any, None]) -> None:
-    """Run the programs until told to stop; one that ends by itself ends the process with its error."""
-    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(program) for program in (stop.wait(), *programs)]
+async def _until_one_ends(*programs: Coroutine[Any, Any, None]) -> None:
+    """Run the programs until one of them ends, by a signal or by its error, and cancel the others."""
+    tasks = [asyncio.create_task(program) for program in programs]
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()

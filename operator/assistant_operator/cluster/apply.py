@@ -53,7 +53,7 @@ async def ensure(
     kind, metadata = APPLIED[wanted["kind"]], wanted["metadata"]
     body = stamped(wanted)
     live = cache.get(kind.kind, metadata["namespace"], metadata["name"])
-    if live is not None and matches(body, live):
+    if live is not None and matches(_content(body), live):
         return False
     if live is None:
         live = await api.get(kind, metadata["namespace"], metadata["name"], metadata_only=True)
@@ -64,6 +64,11 @@ async def ensure(
     except ApiError as error:
         raise _explain(error, body, live or {}, immutable) from error
     return True
+
+
+def _content(body: Object) -> Object:
+    """Return an object without its type, which the entries of a list do not carry."""
+    return {key: value for key, value in body.items() if key not in ("apiVersion", "kind")}
 
 
 def check_owner(kind: str, live: Object, assistant: AIAssistant) -> None:
