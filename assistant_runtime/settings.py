@@ -51,10 +51,6 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-def _blank_is_none(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
-
-
 def _provider_url(value: Any) -> Any:
     if isinstance(value, str) and not re.match(r"^https?://[^/\s]+", value):
         raise ValueError("write the API's root with its scheme, for example https://openrouter.ai/api/v1")
@@ -72,7 +68,6 @@ ProviderName = Annotated[str, Field(pattern=PROVIDER_NAME)]
 TimeoutSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 StringList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_list)]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(split_list)]
-OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_blank_is_none)]
 
 
 class ProviderSettings(BaseModel):
@@ -113,7 +108,7 @@ ProviderList = Annotated[tuple[ProviderSettings, ...], NoDecode, BeforeValidator
 class Settings(BaseSettings):
     """What the runtime reads from its environment; every field has an effect."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True, env_ignore_empty=True)
 
     environment: Annotated[Literal["development", "staging", "production"], BeforeValidator(_lower)] = Field(
         "development",
@@ -122,7 +117,7 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = Field(
         "INFO", description="Lowest level that is logged."
     )
-    log_format: Annotated[Literal["json", "console"] | None, BeforeValidator(_blank_is_none)] = Field(
+    log_format: Literal["json", "console"] | None = Field(
         None, description="`json` or `console`. Empty: console in development, json elsewhere."
     )
     debug: bool = Field(
@@ -132,7 +127,7 @@ class Settings(BaseSettings):
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container serves its pod's network
     port: int = Field(8000, ge=1, le=65535, description="TCP port to listen on.")
 
-    secret_key: OptionalSecret = Field(
+    secret_key: SecretStr | None = Field(
         None,
         description=(
             "HMAC key, at least 16 characters, for tenant ids and cache keys, so that no API key or prompt reaches "
@@ -150,10 +145,10 @@ class Settings(BaseSettings):
     )
 
     openai_compatible_name: ProviderName = Field("openai_compatible", description="Name of the first provider.")
-    openai_compatible_api_key: OptionalSecret = Field(
+    openai_compatible_api_key: SecretStr | None = Field(
         None, description="Key of the first provider; empty: none is sent."
     )
-    openai_compatible_base_url: Annotated[ProviderURL | None, BeforeValidator(_blank_is_none)] = Field(
+    openai_compatible_base_url: ProviderURL | None = Field(
         None, description="API root of the first provider, for example https://openrouter.ai/api/v1."
     )
     openai_compatible_default_model: str = Field(
@@ -169,14 +164,12 @@ class Settings(BaseSettings):
             "`timeout` in seconds, `api_key_env` names the environment variable that holds the key."
         ),
     )
-    preferred_provider: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(
-        None, description="Provider that is asked first. Empty: the first one."
-    )
+    preferred_provider: str | None = Field(None, description="Provider that is asked first. Empty: the first one.")
     enable_provider_fallback: bool = Field(
         default=True, description="Ask the next provider when one fails before its first token."
     )
 
-    redis_url: OptionalSecret = Field(
+    redis_url: SecretStr | None = Field(
         None, description="Redis for rate limits and cache. Empty: both are kept in this process."
     )
     redis_cache_enabled: bool = Field(default=True, description="Cache answers that were not streamed.")

@@ -83,9 +83,7 @@ async def test_hits_and_misses_are_counted(cached: Runtime) -> None:
     assert 'response_cache_requests_total{result="miss"} 1.0' in scraped
 
 
-async def test_a_fallbacks_answer_is_not_kept_as_the_preferred_providers(
-    upstream: Upstream, second: Upstream
-) -> None:
+async def test_a_fallbacks_answer_is_not_kept_as_the_preferred_providers(upstream: Upstream, second: Upstream) -> None:
     upstream.script = [refuses(500)]
     async with run_runtime(upstream, second) as runtime:
         assert (await runtime.chat()).headers["x-provider"] == "second"

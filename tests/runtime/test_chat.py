@@ -148,7 +148,9 @@ async def test_a_long_body_within_the_limit_passes(upstream: Upstream) -> None:
 
 
 async def test_a_model_that_the_provider_lacks_is_404(upstream: Upstream) -> None:
-    upstream.script = [refuses(404, "no such model", code="model_not_found", type="invalid_request_error", param="model")]
+    upstream.script = [
+        refuses(404, "no such model", code="model_not_found", type="invalid_request_error", param="model")
+    ]
     async with run_runtime(upstream) as runtime:
         reply = await runtime.chat(model="nonsense")
     assert reply.status == 404
@@ -167,9 +169,7 @@ async def test_unknown_paths_and_methods_have_openais_error_shape(path: str, met
         assert "x-request-id" in answer.headers
 
 
-@pytest.mark.parametrize(
-    ("given", "kept"), [("trace-42", True), ("a b", False), ("x" * 129, False), ('"}{', False)]
-)
+@pytest.mark.parametrize(("given", "kept"), [("trace-42", True), ("a b", False), ("x" * 129, False), ('"}{', False)])
 async def test_a_sane_request_id_is_kept_and_passed_on(upstream: Upstream, given: str, kept: bool) -> None:
     async with run_runtime(upstream) as runtime:
         reply = await runtime.chat(headers={"x-request-id": given})

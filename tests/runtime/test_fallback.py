@@ -97,9 +97,7 @@ async def test_each_failure_has_its_status_and_code(
     upstream: Upstream, behaviour: Behaviour, status: int, code: str
 ) -> None:
     upstream.script = [behaviour]
-    async with run_runtime(
-        upstream, openai_compatible_timeout=0.5, openai_compatible_api_key=KEY
-    ) as runtime:
+    async with run_runtime(upstream, openai_compatible_timeout=0.5, openai_compatible_api_key=KEY) as runtime:
         reply = await runtime.chat()
     assert (reply.status, reply.error["code"]) == (status, code)
     assert "first" in reply.error["message"] or "provider" in reply.error["message"]
@@ -141,9 +139,7 @@ async def test_the_providers_key_is_never_told(upstream: Upstream, status: int, 
 
 
 async def test_the_providers_key_is_not_told_in_a_stream_either(upstream: Upstream) -> None:
-    upstream.script = [
-        writes(whole_stream(MODEL)[0], f'data: {{"error": {{"message": "{KEY}"}}}}\n\n'.encode())
-    ]
+    upstream.script = [writes(whole_stream(MODEL)[0], f'data: {{"error": {{"message": "{KEY}"}}}}\n\n'.encode())]
     async with run_runtime(upstream, openai_compatible_api_key=KEY) as runtime:
         assert KEY.encode() not in (await runtime.chat(stream=True)).body
 

@@ -61,9 +61,7 @@ async def test_no_request_hangs_on_a_redis_that_hangs(upstream: Upstream, redis:
     assert {reply.status for reply in replies} == {200}
 
 
-async def test_the_limit_holds_in_each_process_while_redis_is_down(
-    upstream: Upstream, redis: RedisServer
-) -> None:
+async def test_the_limit_holds_in_each_process_while_redis_is_down(upstream: Upstream, redis: RedisServer) -> None:
     async with run_runtime(upstream, redis_url=redis.url, rate_limit_requests=3) as runtime:
         await eventually(lambda: redis_is(runtime, "up"))
         assert (await runtime.chat()).status == 200

@@ -115,7 +115,10 @@ async def test_a_missing_last_blank_line_is_added(upstream: Upstream) -> None:
         (die_mid_stream, "provider_disconnected"),
         (writes(*whole_stream(MODEL)[:2]), "provider_stream_truncated"),
         (writes(*whole_stream(MODEL)[:2], b"data: {broken\n\n", *whole_stream(MODEL)[2:]), "provider_bad_response"),
-        (writes(*whole_stream(MODEL)[:2], b'data: {"error": {"message": "out of memory"}}\n\n'), "provider_stream_error"),
+        (
+            writes(*whole_stream(MODEL)[:2], b'data: {"error": {"message": "out of memory"}}\n\n'),
+            "provider_stream_error",
+        ),
     ],
     ids=["cut", "ends early", "bad chunk", "own error"],
 )
@@ -196,6 +199,4 @@ async def test_a_slow_client_slows_the_provider(upstream: Upstream) -> None:
 
 def open_stream(runtime: Runtime) -> Any:
     timeout = aiohttp.ClientTimeout(total=20)
-    return runtime.client.post(
-        f"{runtime.url}/v1/chat/completions", json={**QUESTION, "stream": True}, timeout=timeout
-    )
+    return runtime.client.post(f"{runtime.url}/v1/chat/completions", json={**QUESTION, "stream": True}, timeout=timeout)

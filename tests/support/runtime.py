@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -78,11 +79,23 @@ class Reply:
 
 
 class InProcessServer(RuntimeServer):
-    """Leaves this process's signals alone."""
+    """Leaves this process's signals alone, and stops without uvicorn's pauses; test_drain has the real thing."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        await eventually(lambda: self.should_exit, seconds=300)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self.lifespan.shutdown()
 
 
 @asynccontextmanager
@@ -107,9 +120,8 @@ async def run_runtime(*upstreams: Upstream, **settings: Any) -> AsyncIterator[Ru
             runtime = Runtime(f"http://127.0.0.1:{port}", client, server)
             yield runtime
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
         await serving
-        await server.lifespan.shutdown()
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:

@@ -67,9 +67,7 @@ def completion(model: str, text: str = "".join(WORDS)) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 1,
         "model": model,
-        "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        ],
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 14, "completion_tokens": 6, "total_tokens": 20},
     }
 

@@ -1,0 +1,90 @@
+"""SIGTERM, to a real process: not ready at once, still accepting, streams end whole, exit code 0."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.support.runtime import QUESTION, RuntimeProcess, eventually, run_process
+from tests.support.upstream import MODEL, WORDS, Upstream, chunk, paced, whole_stream
+
+
+@pytest.fixture
+async def process(upstream: Upstream, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RuntimeProcess]:
+    variables = {
+        "OPENAI_COMPATIBLE_BASE_URL": upstream.url,
+        "OPENAI_COMPATIBLE_DEFAULT_MODEL": MODEL,
+        "DRAIN_DELAY_SECONDS": "1",
+        **getattr(request, "param", {}),
+    }
+    with run_process(tmp_path / "log", **variables) as runtime:
+        await asyncio.to_thread(runtime.wait_for, "/ready", 200)
+        yield runtime
+
+
+async def exit_code(process: RuntimeProcess) -> int:
+    return await asyncio.to_thread(process.process.wait, 20)
+
+
+def streaming(client: aiohttp.ClientSession, process: RuntimeProcess) -> aiohttp.client._RequestContextManager:
+    return client.post(f"{process.url}/v1/chat/completions", json={**QUESTION, "stream": True})
+
+
+async def test_sigterm_during_a_stream_loses_nothing(process: RuntimeProcess, upstream: Upstream) -> None:
+    upstream.script = [paced]
+    async with aiohttp.ClientSession() as client, streaming(client, process) as answer:
+        assert await answer.content.readuntil(b"\n\n") == chunk(MODEL, WORDS[0])
+        process.process.send_signal(signal.SIGTERM)
+        await eventually(lambda: asyncio.to_thread(process.status, "/ready"), seconds=5)
+        await asyncio.to_thread(process.wait_for, "/ready", 503)
+        assert await asyncio.to_thread(process.status, "/health") == 200
+        async with client.post(f"{process.url}/v1/chat/completions", json=QUESTION) as late:
+            assert late.status == 200, "requests are still routed here for seconds"
+        await eventually(lambda: not_listening(process))
+        upstream.release.set()
+        assert await answer.read() == b"".join(whole_stream(MODEL)[1:])
+    assert await exit_code(process) == 0
+
+
+async def not_listening(process: RuntimeProcess) -> bool:
+    return await asyncio.to_thread(process.status, "/health") == 0
+
+
+@pytest.mark.parametrize(
+    "process", [{"DRAIN_DELAY_SECONDS": "0", "SHUTDOWN_GRACE_SECONDS": "1"}], indirect=True
+)
+async def test_a_stream_that_outlives_the_grace_ends_honestly(process: RuntimeProcess, upstream: Upstream) -> None:
+    upstream.script = [paced]
+    async with aiohttp.ClientSession() as client, streaming(client, process) as answer:
+        await answer.content.readuntil(b"\n\n")
+        process.process.send_signal(signal.SIGTERM)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            rest = b""
+            async for part in answer.content.iter_any():
+                rest += part
+    assert b'"code":"server_shutting_down"' in rest
+    assert b"[DONE]" not in rest
+    assert await exit_code(process) == 0
+
+
+@pytest.mark.parametrize("process", [{"DRAIN_DELAY_SECONDS": "600"}], indirect=True)
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_ends_at_once(
+    process: RuntimeProcess, upstream: Upstream, second: signal.Signals
+) -> None:
+    upstream.script = [paced]
+    async with aiohttp.ClientSession() as client, streaming(client, process) as answer:
+        await answer.content.readuntil(b"\n\n")
+        process.process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(process.wait_for, "/ready", 503)
+        process.process.send_signal(second)
+        assert await exit_code(process) == 1
+
+
+@pytest.mark.parametrize("process", [{"DRAIN_DELAY_SECONDS": "600"}], indirect=True)
+async def test_an_interrupt_has_no_drain_delay(process: RuntimeProcess) -> None:
+    process.process.send_signal(signal.SIGINT)
+    assert await exit_code(process) == 0

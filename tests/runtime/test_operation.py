@@ -1,0 +1,259 @@
+"""Probes, metrics, authentication, CORS and OpenAPI: what whoever runs the assistant relies on."""
+
+import json
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from assistant_runtime.lifecycle import Lifecycle
+from assistant_runtime.security.api_keys import ApiKeys
+from tests.support.redis import free_port
+from tests.support.runtime import QUESTION, Runtime, eventually, run_runtime
+from tests.support.upstream import MODEL, Upstream, refuses, run_upstream
+
+ALICE = "alice-0123456789"
+
+
+async def is_ready(runtime: Runtime) -> bool:
+    return (await runtime.get("/ready")).status == 200
+
+
+async def test_health_needs_nothing() -> None:
+    async with run_runtime(redis_url=f"redis://127.0.0.1:{free_port()}/0") as runtime:
+        reply = await runtime.get("/health")
+    assert (reply.status, reply.json) == (200, {"status": "alive"})
+
+
+async def test_ready_names_each_dependency(upstream: Upstream) -> None:
+    async with run_runtime(upstream) as runtime:
+        await eventually(lambda: is_ready(runtime))
+        state = await runtime.ready()
+    assert state["status"] == "ready"
+    assert state["degraded"] == []
+    assert state["checks"]["provider"] == {
+        "status": "up",
+        "required": True,
+        "degraded": False,
+        "providers": {"first": {"status": "up"}},
+    }
+    assert state["checks"]["redis"]["status"] == "embedded"
+
+
+async def test_without_a_provider_not_ready_and_the_remedy_is_told() -> None:
+    async with run_runtime() as runtime:
+        reply = await runtime.get("/ready")
+    assert (reply.status, reply.json["status"]) == (503, "not_ready")
+    assert "OPENAI_COMPATIBLE_BASE_URL" in reply.json["checks"]["provider"]["detail"]
+
+
+async def test_readiness_follows_the_provider_down_and_up() -> None:
+    async with run_upstream() as upstream, run_runtime(upstream, rate_limit_enabled=False) as runtime:
+        await eventually(lambda: is_ready(runtime))
+        upstream.models_status, upstream.default = 500, refuses(500)
+        await runtime.chat()
+        state = await eventually(lambda: not_ready(runtime))
+        assert "500" in state["checks"]["provider"]["providers"]["first"]["detail"]
+        upstream.models_status, upstream.default = 200, None
+        await eventually(lambda: is_ready(runtime))
+
+
+async def not_ready(runtime: Runtime) -> Any:
+    reply = await runtime.get("/ready")
+    return reply.json if reply.status == 503 else None
+
+
+async def test_one_of_two_providers_down_is_degraded(upstream: Upstream) -> None:
+    gone = Upstream(name="gone", url=f"http://127.0.0.1:{free_port()}/v1")
+    async with run_runtime(upstream, gone) as runtime:
+        await eventually(lambda: is_ready(runtime))
+        state = await eventually(lambda: degraded(runtime))
+    assert state["degraded"] == ["provider"]
+
+
+async def degraded(runtime: Runtime) -> Any:
+    state = await runtime.ready()
+    return state if state["status"] == "degraded" else None
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_a_provider_without_a_list_of_models_is_up(upstream: Upstream, status: int) -> None:
+    upstream.models_status = status
+    async with run_runtime(upstream) as runtime:
+        await eventually(lambda: is_ready(runtime))
+        assert [model["id"] for model in (await runtime.get("/v1/models")).json["data"]] == [MODEL]
+
+
+async def test_draining_is_not_ready_and_still_serves(upstream: Upstream) -> None:
+    async with run_runtime(upstream) as runtime:
+        await eventually(lambda: is_ready(runtime))
+        lifecycle: Lifecycle = runtime.server._lifecycle
+        lifecycle.draining = True
+        reply = await runtime.get("/ready")
+        chat = await runtime.chat()
+        health = await runtime.get("/health")
+    assert (reply.status, reply.json["status"]) == (503, "draining")
+    assert (chat.status, chat.headers["connection"]) == (200, "close")
+    assert health.status == 200
+
+
+async def test_models_of_other_providers_carry_their_name(upstream: Upstream, second: Upstream) -> None:
+    second.models = ("big", "vendor/small")
+    async with run_runtime(upstream, second) as runtime:
+        expected = [MODEL, "second/big", "second/vendor/small"]
+        await eventually(lambda: models_are(runtime, expected))
+
+
+async def models_are(runtime: Runtime, expected: list[str]) -> bool:
+    return [model["id"] for model in (await runtime.get("/v1/models")).json["data"]] == expected
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer ", "Bearer wrong", f"Basic {ALICE}", ALICE])
+async def test_without_a_valid_key_nothing_is_served(upstream: Upstream, authorization: str | None) -> None:
+    headers = {} if authorization is None else {"authorization": authorization}
+    async with run_runtime(upstream, api_keys=ALICE) as runtime:
+        for reply in (await runtime.chat(headers=headers), await runtime.get("/v1/models", headers)):
+            assert (reply.status, reply.error["code"]) == (401, "invalid_api_key")
+            assert reply.headers["www-authenticate"] == "Bearer"
+        assert (await runtime.chat(ALICE)).status == 200
+        assert (await runtime.chat(headers={"authorization": f"bearer {ALICE}"})).status == 200
+    assert len(upstream.requests) == 1, "the second one is a cache hit"
+
+
+def test_a_tenant_is_an_hmac_of_its_key() -> None:
+    tenants = {
+        ApiKeys([ALICE], secret).tenant(f"Bearer {ALICE}".encode(), "")
+        for secret in (b"secret one", b"secret two", b"secret one")
+    }
+    assert len(tenants) == 2
+    assert all(len(tenant) == 16 and ALICE not in tenant for tenant in tenants)
+
+
+async def samples(runtime: Runtime) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    text = (await runtime.get("/metrics")).body.decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def key_of(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return name, frozenset(labels.items())
+
+
+async def test_the_metrics_count_what_happened(upstream: Upstream) -> None:
+    async with run_runtime(upstream) as runtime:
+        await runtime.chat()
+        await runtime.chat(stream=True)
+        await runtime.get("/nothing/of/the/kind")
+        seen = await samples(runtime)
+    chat = {"endpoint": "/v1/chat/completions", "method": "POST"}
+    model = {
+        "gen_ai_operation_name": "chat",
+        "gen_ai_provider_name": "first",
+        "gen_ai_request_model": MODEL,
+        "gen_ai_response_model": MODEL,
+    }
+    assert seen[key_of("http_requests_total", **chat, status="200")] == 2
+    assert seen[key_of("http_requests_total", endpoint="unmatched", method="GET", status="404")] == 1
+    assert seen[key_of("http_request_duration_seconds_count", **chat)] == 2
+    assert seen[key_of("http_requests_in_flight")] == 1, "the scrape itself"
+    assert seen[key_of("gen_ai_client_operation_duration_seconds_count", **model, error_type="")] == 2
+    assert seen[key_of("gen_ai_client_operation_time_to_first_chunk_seconds_count", **model)] == 1
+    assert seen[key_of("gen_ai_client_token_usage_sum", **model, gen_ai_token_type="input")] == 14
+    assert seen[key_of("gen_ai_client_token_usage_sum", **model, gen_ai_token_type="output")] == 6
+    assert key_of("event_loop_lag_seconds") in seen
+
+
+async def test_a_client_cant_invent_time_series(upstream: Upstream) -> None:
+    async with run_runtime(upstream) as runtime:
+        for number in range(5):
+            await runtime.chat(model=f"invented-{number}")
+            await runtime.get(f"/invented/{number}")
+        text = (await runtime.get("/metrics")).body.decode()
+    request_models = {
+        sample.labels["gen_ai_request_model"]
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if "gen_ai_request_model" in sample.labels
+    }
+    assert request_models == {"other"}
+    assert "/invented" not in text
+
+
+async def test_provider_failures_are_counted_by_code(upstream: Upstream) -> None:
+    upstream.script = [refuses(500)]
+    async with run_runtime(upstream) as runtime:
+        await runtime.chat()
+        text = (await runtime.get("/metrics")).body.decode()
+    assert 'error_type="provider_error"' in text
+
+
+async def test_metrics_can_be_turned_off(upstream: Upstream) -> None:
+    async with run_runtime(upstream, metrics_collection_enabled=False) as runtime:
+        assert (await runtime.chat()).status == 200
+        assert (await runtime.get("/metrics")).status == 404
+
+
+async def test_two_applications_count_apart(upstream: Upstream) -> None:
+    async with run_runtime(upstream) as one, run_runtime(upstream) as two:
+        await one.chat()
+        seen = await samples(two)
+    assert not any(labels >= {("endpoint", "/v1/chat/completions")} for _, labels in seen)
+
+
+async def test_browsers_of_named_origins_may_call(upstream: Upstream) -> None:
+    origins = "https://one.example, https://two.example"
+    preflight = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    async with run_runtime(upstream, cors_origins=origins, api_keys=ALICE) as runtime:
+        url = f"{runtime.url}/v1/chat/completions"
+        for origin, status in (("https://two.example", 200), ("https://evil.example", 400)):
+            async with runtime.client.options(url, headers={"origin": origin, **preflight}) as answer:
+                assert answer.status == status
+        refused = await runtime.chat(headers={"origin": "https://one.example"})
+    assert refused.status == 401
+    assert refused.headers["access-control-allow-origin"] == "https://one.example", "or the page can't read why"
+
+
+async def test_without_cors_origins_no_browser_may_call(upstream: Upstream) -> None:
+    async with run_runtime(upstream) as runtime:
+        reply = await runtime.chat(headers={"origin": "https://one.example"})
+    assert "access-control-allow-origin" not in reply.headers
+
+
+async def test_openapi_describes_every_route_with_examples(upstream: Upstream) -> None:
+    async with run_runtime(upstream, api_keys=ALICE) as runtime:
+        document = (await runtime.get("/openapi.json")).json
+        assert (await runtime.get("/docs")).status == 200
+    assert set(document["paths"]) == {"/v1/chat/completions", "/v1/models", "/health", "/ready", "/metrics"}
+    schemas = document["components"]["schemas"]
+    for name in ("ChatRequest", "ChatCompletion", "ModelList", "Readiness", "ErrorAnswer"):
+        assert schemas[name]["examples"], name
+    text = json.dumps(document)
+    for reference in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
+        assert reference in schemas
+    assert document["paths"]["/v1/chat/completions"]["post"]["security"] == [{"apiKey": []}]
+
+
+async def test_the_examples_of_openapi_work(upstream: Upstream) -> None:
+    async with run_runtime(upstream) as runtime:
+        document = (await runtime.get("/openapi.json")).json
+        for example in document["components"]["schemas"]["ChatRequest"]["examples"]:
+            assert (await runtime.post(json.dumps(example))).status == 200
+
+
+@pytest.mark.parametrize("debug", [True, False])
+async def test_an_internal_error_tells_its_text_in_debug_alone(
+    upstream: Upstream, debug: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a detail of the inside")
+
+    monkeypatch.setattr("assistant_runtime.turn._body", broken)
+    async with run_runtime(upstream, debug=debug) as runtime:
+        reply = await runtime.post(json.dumps(QUESTION))
+        assert (await runtime.get("/health")).status == 200
+    assert (reply.status, reply.error["code"]) == (500, "internal_error")
+    assert reply.headers["x-request-id"] in reply.error["message"]
+    assert ("a detail of the inside" in reply.error["message"]) is debug

@@ -1,0 +1,192 @@
+"""Settings: read from the environment, frozen, and refused with a message that names the variable and the remedy."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from assistant_runtime.errors import SettingsError
+from assistant_runtime.logs import log_format
+from assistant_runtime.settings import Settings
+from tests.support.runtime import clean_environment
+
+PROVIDER = {
+    "OPENAI_COMPATIBLE_BASE_URL": "https://openrouter.ai/api/v1",
+    "OPENAI_COMPATIBLE_DEFAULT_MODEL": "anthropic/claude-3.5-sonnet",
+}
+PRODUCTION = {**PROVIDER, "ENVIRONMENT": "production", "SECRET_KEY": "s" * 32, "API_KEYS": "one-key"}
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return Settings.load()
+
+
+def test_the_environment_is_read_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(
+        monkeypatch,
+        **PRODUCTION | {"API_KEYS": "one, two\nthree\n", "CORS_ORIGINS": "https://a.example,https://b.example"},
+        LOG_LEVEL="warning",
+        CACHE_TTL="60",
+        BEHIND_PROXY="true",
+    )
+    assert [key.get_secret_value() for key in settings.api_keys] == ["one", "two", "three"]
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+    assert (settings.log_level, settings.cache_ttl, settings.behind_proxy) == ("WARNING", 60, True)
+
+
+def test_nothing_set_is_a_laptop() -> None:
+    settings = Settings.load()
+    assert settings.environment == "development"
+    assert settings.providers_in_order == ()
+    assert settings.redis_url is None
+
+
+def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes renders an optional value that is missing as an empty one."""
+    names = [name.upper() for name in Settings.model_fields]
+    assert load(monkeypatch, **dict.fromkeys(names, "")) == Settings.load()
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "used"),
+    [
+        ("development", "", "console"),
+        ("staging", "", "json"),
+        ("development", "json", "json"),
+        ("staging", "console", "console"),
+    ],
+)
+def test_the_log_format_follows_the_environment(
+    monkeypatch: pytest.MonkeyPatch, environment: str, given: str, used: str
+) -> None:
+    assert log_format(load(monkeypatch, ENVIRONMENT=environment, LOG_FORMAT=given)) == used
+
+
+def test_further_providers_take_their_key_from_the_variable_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = [
+        {"name": "backup", "base_url": "http://b/v1/", "default_model": "m", "timeout": 5, "api_key_env": "B_KEY"}
+    ]
+    settings = load(
+        monkeypatch, **PROVIDER, PROVIDERS=json.dumps(listed), B_KEY="b-secret", PREFERRED_PROVIDER="backup"
+    )
+    preferred, first = settings.providers_in_order
+    assert (preferred.name, preferred.base_url, preferred.timeout) == ("backup", "http://b/v1", 5)
+    assert preferred.api_key == SecretStr("b-secret")
+    assert (first.name, first.timeout, first.api_key) == ("openai_compatible", 60, None)
+
+
+def test_settings_cant_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError):
+        Settings.load().port = 1  # type: ignore[misc]
+
+
+def test_no_secret_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {
+        "SECRET_KEY": "secret-key-0123456789",
+        "API_KEYS": "api-key-0123456789",
+        "OPENAI_COMPATIBLE_API_KEY": "provider-key-0123456789",
+        "REDIS_URL": "redis://:redis-password@r/0",
+    }
+    settings = load(monkeypatch, **PROVIDER, **secrets)
+    printed = f"{settings!r} {settings} {settings.providers_in_order!r} {settings.model_dump_json()}"
+    for secret in ("secret-key-", "api-key-", "provider-key-", "redis-password"):
+        assert secret not in printed
+
+
+BAD = {
+    "a word for a number": ({"PORT": "http"}, "PORT", "integer"),
+    "a service link": ({"PORT": "tcp://10.0.0.1:8000"}, "PORT", "integer"),
+    "unknown environment": ({"ENVIRONMENT": "prod"}, "ENVIRONMENT", "production"),
+    "negative limit": ({"RATE_LIMIT_REQUESTS": "0"}, "RATE_LIMIT_REQUESTS", "greater than or equal to 1"),
+    "URL without scheme": (
+        PROVIDER | {"OPENAI_COMPATIBLE_BASE_URL": "openrouter.ai"},
+        "OPENAI_COMPATIBLE_BASE_URL",
+        "https://",
+    ),
+    "no default model": (
+        PROVIDER | {"OPENAI_COMPATIBLE_DEFAULT_MODEL": ""},
+        "OPENAI_COMPATIBLE_DEFAULT_MODEL",
+        "set the model",
+    ),
+    "providers not JSON": ({"PROVIDERS": "openai"}, "PROVIDERS", "JSON list"),
+    "provider without URL": ({"PROVIDERS": '[{"name": "a", "default_model": "m"}]'}, "PROVIDERS", "base_url"),
+    "provider with an unknown field": (
+        {"PROVIDERS": '[{"name": "a", "base_url": "http://a", "default_model": "m", "api_key": "sk-hidden"}]'},
+        "PROVIDERS",
+        "api_key",
+    ),
+    "key variable missing": (
+        {"PROVIDERS": '[{"name": "a", "base_url": "http://a", "default_model": "m", "api_key_env": "A_KEY"}]'},
+        "PROVIDERS",
+        "set A_KEY",
+    ),
+    "names twice": (
+        PROVIDER | {"PROVIDERS": '[{"name": "openai_compatible", "base_url": "http://a", "default_model": "m"}]'},
+        "PROVIDERS",
+        "name of its own",
+    ),
+    "unknown preferred provider": (
+        PROVIDER | {"PREFERRED_PROVIDER": "nobody"},
+        "PREFERRED_PROVIDER",
+        "openai_compatible",
+    ),
+    "redis URL": ({"REDIS_URL": "redis.example:6379"}, "REDIS_URL", "redis://"),
+    "short secret": ({"SECRET_KEY": "sk-hidden"}, "SECRET_KEY", "at least 16"),
+    "production without secret": (PRODUCTION | {"SECRET_KEY": ""}, "SECRET_KEY", "openssl"),
+    "production without keys": (PRODUCTION | {"API_KEYS": " , "}, "API_KEYS", "set at least one key"),
+    "production with debug": (PRODUCTION | {"DEBUG": "true"}, "DEBUG", "turn it off"),
+}
+
+
+@pytest.mark.parametrize(("variables", "name", "remedy"), BAD.values(), ids=BAD.keys())
+def test_a_bad_value_names_its_variable_and_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], name: str, remedy: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(monkeypatch, **variables)
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"{name}:")
+    assert remedy in line
+    assert "sk-hidden" not in line
+
+
+def test_the_start_is_refused_with_one_clear_message() -> None:
+    environment = clean_environment() | {"ENVIRONMENT": "production", "PORT": "8000"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "assistant_runtime", "serve"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    assert "SECRET_KEY: set it in production" in ended.stderr
+    assert "API_KEYS: set at least one key" in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_docs_list_every_setting_with_its_default_and_meaning() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "runtime.md").read_text()
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.+) \|$", text, flags=re.MULTILINE))
+    assert list(rows) == [name.upper() for name in Settings.model_fields]
+    for name, field in Settings.model_fields.items():
+        assert rows[name.upper()] == f"{documented(field.default)} | {field.description}", name
+
+
+def documented(default: object) -> str:
+    if default is None or default in ("", ()):
+        return "empty"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def test_random_secrets_differ_between_processes() -> None:
+    assert Settings.load().hmac_key != Settings.load().hmac_key
+    assert "SECRET_KEY" not in os.environ
