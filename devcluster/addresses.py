@@ -37,7 +37,7 @@ class AddressPlan:
 
     @property
     def host(self) -> IPv4Address:
-        """This machine in the cluster's network."""
+        """The machine itself, in the cluster's network."""
         return self.lan[1]
 
     @property

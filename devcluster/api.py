@@ -6,7 +6,7 @@ kubectl would do, but it takes longer to start than the answer takes to come.
 import ssl
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -30,7 +30,7 @@ class Api:
         # No proxy of the environment lies between this machine and a cluster on it.
         self._client = httpx.Client(base_url=server, verify=context, timeout=REQUEST_TIMEOUT_SECONDS, trust_env=False)
 
-    def __enter__(self) -> "Api":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

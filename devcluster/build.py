@@ -6,7 +6,6 @@ its inputs changed: the folder's name is the answer to both. It appears under th
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -59,6 +58,7 @@ def binaries(progress: Progress) -> Path:
         if not folder.exists():
             with progress.step("Building Kubernetes from source (once; about 10 minutes on 2 cores)"):
                 _build(go, folder)
+            toolchain.drop_caches()
             _remove_unused(folder)
     return folder
 
@@ -113,7 +113,7 @@ def _build(go: toolchain.Toolchain, folder: Path) -> None:
             raise DevclusterError(f"the build failed: {' '.join(command)}\n{result.stderr[-4000:]}")
         for program in PROGRAMS:
             (unfinished / program).symlink_to(MULTI_CALL)
-        os.replace(unfinished, folder)
+        unfinished.rename(folder)
 
 
 def _remove_unused(current: Path) -> None:

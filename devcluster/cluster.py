@@ -233,7 +233,8 @@ def _endpoints(record: Record) -> Endpoints:
     """Choose where the control plane listens: fixed ports in a node's own network, free ones on loopback."""
     if record.nodes:
         return Endpoints(str(record.plan.node(0)), API_PORT, 2379, 2380, record.nodes[0])
-    return Endpoints("127.0.0.1", *_free_ports(3))
+    port, etcd_port, etcd_peer_port = _free_ports(3)
+    return Endpoints("127.0.0.1", port, etcd_port, etcd_peer_port)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -167,14 +167,18 @@ def corefile(plan: AddressPlan, kubeconfig: Path) -> str:
     """Return CoreDNS' configuration: names of the cluster, and at once "no such name" for all others."""
     address = plan.node(0)
     return f"""\
-. {{
+{CLUSTER_DOMAIN} in-addr.arpa {{
     bind {address}
     errors
     ready {address}:{DNS_READY_PORT}
-    kubernetes {CLUSTER_DOMAIN} in-addr.arpa {{
+    kubernetes {{
         kubeconfig {kubeconfig}
         pods insecure
     }}
+}}
+. {{
+    bind {address}
+    errors
     template ANY ANY {{
         rcode NXDOMAIN
     }}

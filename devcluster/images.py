@@ -57,6 +57,7 @@ def build(
     tag: str,
     dockerfile: Path,
     context: Path,
+    *,
     target: str | None = None,
     args: Mapping[str, str] | None = None,
     progress: Progress | None = None,

@@ -13,6 +13,13 @@ from devcluster.namespaces import Namespaces, environment
 SWITCH = "switch"
 """Name under which the switch's namespace is on record."""
 
+SWITCH_LINES = (
+    "link add switch type bridge",
+    "link set switch up",
+    "link set host master switch",
+    "link set host up",
+)
+
 FORWARDING = (
     "echo 1 > /proc/sys/net/ipv4/ip_forward",
     # A pod's request to a Service that ends at a pod of the same node is rewritten; its answer must be, too,
@@ -30,18 +37,7 @@ def connect_host(plan: AddressPlan, switch: Namespaces, nodes: int) -> None:
     """Plug this machine into the switch, and route to a cluster's nodes, pods and Services."""
     name = interface(plan)
     _ip([f"link add {name} type veth peer name host netns {switch.init.pid}"])
-    switch.run(
-        ["net"],
-        ["ip", "-batch", "-"],
-        text="\n".join(
-            [
-                "link add switch type bridge",
-                "link set switch up",
-                "link set host master switch",
-                "link set host up",
-            ]
-        ),
-    )
+    switch.run(["net"], ["ip", "-batch", "-"], text="\n".join(SWITCH_LINES))
     routes = [f"route add {plan.services} via {plan.node(0)} src {plan.host}"]
     routes += [f"route add {plan.node_pods(n)} via {plan.node(n)} src {plan.host}" for n in range(nodes)]
     _ip([f"addr add {plan.host}/{plan.lan.prefixlen} dev {name}", f"link set {name} up", *routes])

@@ -18,6 +18,17 @@ RUNTIME_TIMEOUT_SECONDS = 30.0
 CTR = ("ctr", "--namespace", "k8s.io")
 """containerd's own client, for the images that Kubernetes sees."""
 
+KERNEL_SETTINGS = {
+    "kernel/keys/root_maxbytes": 25000000,
+    "kernel/keys/root_maxkeys": 1000000,
+    "kernel/panic": 10,
+    "kernel/panic_on_oops": 1,
+    "vm/overcommit_memory": 1,
+    "vm/panic_on_oom": 0,
+}
+"""What a kubelet sets on its machine when it starts. A node shows it files that say so, as this machine is not its
+own to set."""
+
 OWN_FOLDERS = """
 mount -t tmpfs -o mode=0755 tmpfs {folder}/run
 mkdir {folder}/run/{name}
@@ -26,6 +37,10 @@ mount --bind {binaries} {folder}/run/{name}/bin
 mount --bind {folder}/var {folder}/run/{name}/var
 mount --rbind {folder}/run /run
 mount --bind /run/{name}/var /var
+cd /run/{name}/sysctl
+for setting in */*/* */*; do
+    [ ! -f "$setting" ] || mount --bind "$setting" "/proc/sys/$setting"
+done
 """
 
 
@@ -41,6 +56,10 @@ def prepare(files: Files, record: Record, number: int) -> None:
     for sub in ("bin", "cni", "pki", "run", "var/lib", "var/log", "var/tmp"):
         (folder / sub).mkdir(parents=True, exist_ok=True)
     (folder / "var" / "run").symlink_to("/run")
+    for setting, value in KERNEL_SETTINGS.items():
+        file = folder / "sysctl" / setting
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{value}\n")
     for file in ("ca.crt", f"{node}.crt", f"{node}.key"):
         (folder / "pki" / file).write_bytes((files.pki / file).read_bytes())
     inside = config.NODE_FILES

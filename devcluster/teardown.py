@@ -46,7 +46,11 @@ def _end_processes(files: Files) -> None:
         if started is None:
             continue
         inside = process.only_child(started) if process.is_alive(started) else None
-        if not all(process.kill(each) for each in (inside, started) if each is not None):
+        try:
+            ended = all(process.kill(each) for each in (inside, started) if each is not None)
+        except PermissionError as error:
+            raise DevclusterError(f"{component} was started by another user, who has to take it down") from error
+        if not ended:
             stuck.append(f"{component} (process {started.pid})")
     if stuck:
         raise DevclusterError(f"still running after they were killed: {', '.join(stuck)}")

@@ -71,12 +71,19 @@ def environment(toolchain: Toolchain) -> dict[str, str]:
     A user's own Go keeps its own caches. The packaged one keeps them in this project's cache, writable, so that
     removing that folder removes everything.
     """
-    env = {**os.environ, "CGO_ENABLED": "0"}
+    # local: a toolchain that is new enough must not fetch another one.
+    env = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
     if toolchain.go is not None and toolchain.go.is_relative_to(cache_dir()):
         env.setdefault("GOPATH", str(_packaged_folder() / "path"))
         env.setdefault("GOCACHE", str(_packaged_folder() / "build"))
         env["GOFLAGS"] = f"{env.get('GOFLAGS', '')} -modcacherw".strip()
     return env
+
+
+def drop_caches() -> None:
+    """Remove what the packaged Go cached for a build: gigabytes that serve nothing but the next change."""
+    for cache in ("build", "path"):
+        shutil.rmtree(_packaged_folder() / cache, ignore_errors=True)
 
 
 def _packaged_folder() -> Path:
