@@ -14,9 +14,12 @@ REMOVE_TIMEOUT_SECONDS = 15.0
 """For the kernel to let go of the cgroups of processes that were killed."""
 
 
-def path(cluster: str, node: str = "") -> str:
-    """Return the cgroup of a cluster or of one of its nodes, from the root of a hierarchy."""
-    return "/".join(["", ROOT_NAME, cluster, *([node] if node else [])])
+def path(block: int, node: str = "") -> str:
+    """Return the cgroup of a cluster or of one of its nodes, from the root of a hierarchy.
+
+    It is named by the cluster's address block, which no other cluster of this machine has: names are a cache's.
+    """
+    return "/".join(["", ROOT_NAME, str(block), *([node] if node else [])])
 
 
 def make(cgroup: str) -> None:

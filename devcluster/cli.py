@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     down = _add(commands, "down", _down, "take a cluster down and remove all that it left")
     _name(down)
     down.add_argument("--all", action="store_true", help="every cluster of this cache")
+    down.add_argument("--owner", help="every cluster that was started with DEVCLUSTER_OWNER set to this")
 
     status = _add(commands, "status", _status, "list the clusters and what runs in them")
     status.add_argument("--json", action="store_true", help="print them as JSON")
@@ -134,13 +135,20 @@ def _described(up: Cluster) -> dict[str, object]:
 
 def _down(arguments: argparse.Namespace) -> int:
     progress = Terminal()
-    for name in state.names() if arguments.all else [arguments.name]:
+    for name in _chosen(arguments):
         if not state.files(name).folder.exists():
             progress.note(f"There is no cluster {name}")
             continue
         with progress.step(f"Taking cluster {name} down"):
             cluster.down(name)
     return 0
+
+
+def _chosen(arguments: argparse.Namespace) -> list[str]:
+    if arguments.owner:
+        records = map(state.read, state.names())
+        return [record.name for record in records if record is not None and record.owner == arguments.owner]
+    return state.names() if arguments.all else [arguments.name]
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -203,6 +203,7 @@ def _start(name: str, binaries: Path, nodes: int, progress: Progress) -> Cluster
         server="",
         nodes=tuple(node.name(number) for number in range(nodes)),
         block=block,
+        owner=os.environ.get("DEVCLUSTER_OWNER", ""),
     )
     at = _endpoints(record)
     record = replace(record, server=at.server)
@@ -277,14 +278,6 @@ def _isolate(files: Files, record: Record) -> None:
 def _join(files: Files, record: Record, api: Api) -> None:
     """Start what needs the API server, and wait until pods can run and names resolve."""
     binaries, first = Path(record.binaries), record.nodes[0]
-    for worker in record.nodes:
-        wait(
-            lambda worker=worker: node.runtime_answers(files, worker),  # type: ignore[misc]
-            what=f"the container runtime of {worker}",
-            files=files,
-            components=[f"{worker}-containerd"],
-            timeout_seconds=node.RUNTIME_TIMEOUT_SECONDS,
-        )
     _each(lambda number: node.start_agents(files, record, number), range(len(record.nodes)))
     for manifest in addons.manifests(record.plan):
         api.apply(manifest)

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from devcluster import archive, cgroups, components, config, namespaces, network, pki
+from devcluster.api import wait
 from devcluster.errors import DevclusterError
 from devcluster.namespaces import Namespaces
 from devcluster.state import Files, Record
@@ -57,13 +58,13 @@ def prepare(files: Files, record: Record, number: int) -> None:
         (folder / sub).mkdir(parents=True, exist_ok=True)
     (folder / "var" / "run").symlink_to("/run")
     for setting, value in KERNEL_SETTINGS.items():
-        file = folder / "sysctl" / setting
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{value}\n")
+        shown = folder / "sysctl" / setting
+        shown.parent.mkdir(parents=True, exist_ok=True)
+        shown.write_text(f"{value}\n")
     for file in ("ca.crt", f"{node}.crt", f"{node}.key"):
         (folder / "pki" / file).write_bytes((files.pki / file).read_bytes())
     inside = config.NODE_FILES
-    cgroup = cgroups.path(record.name, node)
+    cgroup = cgroups.path(plan.index, node)
     texts = {
         "resolv.conf": f"nameserver {plan.dns_service}\n",
         "containerd.toml": config.containerd(),
@@ -86,7 +87,7 @@ def isolate(files: Files, record: Record, number: int, switch: Namespaces) -> No
     folders = OWN_FOLDERS.format(folder=files.node(node), name=config.NODE_FILES.name, binaries=record.binaries)
     inside.run(["mount"], ["/bin/sh", "-ec", folders])
     network.connect_node(record.plan, switch, inside, number, len(record.nodes))
-    cgroups.make(cgroups.path(record.name, node))
+    cgroups.make(cgroups.path(record.plan.index, node))
 
 
 def start_runtime(files: Files, node: str) -> None:
@@ -95,21 +96,18 @@ def start_runtime(files: Files, node: str) -> None:
 
 
 def start_agents(files: Files, record: Record, number: int) -> None:
-    """Start what joins a node, whose runtime is up, to the cluster."""
+    """Start what joins a node to the cluster, when its runtime is up."""
     node = name(number)
+    wait(
+        lambda: _runtime_answers(files, node),
+        what=f"the container runtime of {node}",
+        files=files,
+        components=[f"{node}-containerd"],
+        timeout_seconds=RUNTIME_TIMEOUT_SECONDS,
+    )
     load(files, node, files.node(node) / "pause.tar")
     namespaces.start(files, components.kubelet(node, str(record.plan.node(number))))
     namespaces.start(files, components.kube_proxy(node))
-
-
-def runtime_answers(files: Files, node: str) -> bool:
-    """Tell whether the container runtime of a node is up."""
-    inside = namespaces.find(files, node)
-    if inside is None:
-        return False
-    command = inside.enter(["mount"], [*CTR, "version"])
-    result = subprocess.run(command, check=False, capture_output=True, env=namespaces.environment())
-    return result.returncode == 0
 
 
 def load(files: Files, node: str, images: Path) -> bool:
@@ -149,6 +147,16 @@ def _has_all(inside: Namespaces, images: Path) -> bool:
         and all(digests.get(tag) == digests[image.identity] for tag in image.tags)
         for image in archive.images(images)
     )
+
+
+def _runtime_answers(files: Files, node: str) -> bool:
+    """Tell whether the container runtime of a node is up."""
+    inside = namespaces.find(files, node)
+    if inside is None:
+        return False
+    command = inside.enter(["mount"], [*CTR, "version"])
+    result = subprocess.run(command, check=False, capture_output=True, env=namespaces.environment())
+    return result.returncode == 0
 
 
 def _kubeconfig(files: Files, record: Record, user: str) -> str:

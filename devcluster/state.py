@@ -90,6 +90,8 @@ class Record:
     """Names of the nodes; empty for a control plane alone."""
     block: int | None
     """Number of the address block; None for a control plane alone."""
+    owner: str = ""
+    """$DEVCLUSTER_OWNER of whoever started it, so that a run can take down its own clusters and no others."""
     ready: bool = False
     """Whether the start was completed."""
 

@@ -29,9 +29,10 @@ def remove(name: str) -> None:
         _end_processes(files)
     for number in blocks.held_by(files.folder):
         network.disconnect_host(AddressPlan(number))
+        cgroup = cgroups.path(number)
+        if not cgroups.remove(cgroup):
+            raise DevclusterError(f"processes are left in the cgroup {cgroup}: end them and try again")
         blocks.release(number)
-    if not cgroups.remove(cgroups.path(name)):
-        raise DevclusterError(f"processes are left in the cgroup {cgroups.path(name)}: end them and try again")
     _remove_files(files)
 
 
