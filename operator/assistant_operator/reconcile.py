@@ -38,8 +38,7 @@ from assistant_operator.telemetry import Metrics
 
 log = structlog.get_logger()
 
-_NAMESPACE_TERMINATING = "being terminated"
-_CONFLICT, _NOT_FOUND, _FORBIDDEN = 409, 404, 403
+_NOT_FOUND, _CONFLICT = 404, 409
 
 
 class Reconciler:
@@ -113,7 +112,7 @@ class Reconciler:
         except ReconcileError as error:
             return error
         except ApiError as error:
-            if error.status == _FORBIDDEN and _NAMESPACE_TERMINATING in error.message:
+            if error.namespace_terminating:
                 return WaitingError(conditions.TERMINATING, "The namespace is being deleted.")
             return TransientError(conditions.API_ERROR, f"The API server answered {error}")
         except UNREACHABLE as error:
@@ -180,7 +179,7 @@ class Reconciler:
                 await status_writer.record_event(self._api, resource, changed, now)
                 self._metrics.writes.labels("event").inc()
         except ApiError as error:
-            if error.status in (_NOT_FOUND, _CONFLICT) or _NAMESPACE_TERMINATING in error.message:
+            if error.status in (_NOT_FOUND, _CONFLICT) or error.namespace_terminating:
                 return resource  # deleted meanwhile
             raise TransientError(conditions.API_ERROR, f"The status could not be written: {error}") from error
         except UNREACHABLE as error:

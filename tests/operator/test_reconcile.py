@@ -333,3 +333,33 @@ async def test_a_certificate_that_is_missing_is_named() -> None:
     bench.place(secret("wildcard", **{"tls.crt": "x"}))
     await bench.reconcile()
     assert bench.condition("IngressReady")["status"] == "True"
+
+
+async def test_drift_that_apply_can_not_merge_is_put_back_whole() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    live = bench.client.objects["Service", "default", "demo"]
+    bench.place({**live, "spec": {**live["spec"], "ports": [{**live["spec"]["ports"][0], "port": 81}]}})
+    refused: list[str] = []
+
+    def fail(verb: str, kind: str, name: str) -> None:
+        if (verb, kind) == ("apply", "Service") and not refused:
+            refused.append(name)
+            raise ApiError(422, "Invalid", "spec.ports[1].name: Duplicate value")
+
+    bench.client.fail = fail
+    await bench.reconcile()
+    verbs = [verb for verb, kind, _ in bench.client.writes() if kind == "Service"]
+    assert verbs == ["apply", "merge", "apply"]
+
+
+async def test_a_field_that_the_kind_does_not_have_is_stalled() -> None:
+    bench = Bench()
+
+    def fail(verb: str, kind: str, name: str) -> None:
+        if (verb, kind) == ("apply", "Deployment"):
+            raise ApiError(500, "", "failed to create typed patch: .spec.containrs: field not declared in schema")
+
+    bench.client.fail = fail
+    await bench.reconcile()
+    assert bench.condition("Stalled")["reason"] == "InvalidObject"

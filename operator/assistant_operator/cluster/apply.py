@@ -14,8 +14,8 @@ from assistant_operator import conditions, labels
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiError, Client
-from assistant_operator.cluster.kinds import APPLIED
-from assistant_operator.errors import StalledError, TransientError, WaitingError
+from assistant_operator.cluster.kinds import APPLIED, Kind
+from assistant_operator.errors import ReconcileError, StalledError, TransientError, WaitingError
 from assistant_operator.manifests import Object
 from assistant_operator.values import quantity
 
@@ -23,6 +23,8 @@ _INVALID = 422
 _BAD_REQUEST = 400
 _IMMUTABLE = "updates to statefulset spec"
 """What the API server says of a StatefulSet's fixed fields; it names `spec`, so the part is found by comparing."""
+_UNKNOWN_FIELD = "field not declared in schema"
+"""What the API server says, with status 500, of an applied field that the kind does not have."""
 _QUANTITIES = {"requests", "limits", "capacity"}
 _ENTRY_KEYS = ("uid", "mountPath", "containerPort", "name", "port", "topologyKey", "host")
 """Keys by which list entries are found again in the live object, in the order tried."""
@@ -60,10 +62,29 @@ async def ensure(
     if live is not None:
         check_owner(kind.kind, live, assistant)
     try:
-        cache.put(kind.kind, await api.apply(kind, body))
+        cache.put(kind.kind, await _write(api, kind, body, live))
     except ApiError as error:
         raise _explain(error, body, live or {}, immutable) from error
     return True
+
+
+async def _write(api: Client, kind: Kind, body: Object, live: Object | None) -> Object:
+    try:
+        return await api.apply(kind, body)
+    except ApiError as error:
+        if error.status != _INVALID or not _drifted(body, live):
+            raise
+    # Somebody changed the key of a list entry (a Service's port number), so apply would add ours beside theirs. What
+    # was valid when it was applied is put back whole, and then owned by apply again.
+    metadata = body["metadata"]
+    await api.merge(kind, metadata["namespace"], metadata["name"], {"spec": body["spec"]})
+    return await api.apply(kind, body)
+
+
+def _drifted(body: Object, live: Object | None) -> bool:
+    """Tell whether the object was applied exactly so before, and changed by another hand since."""
+    applied = ((live or {}).get("metadata", {}).get("annotations") or {}).get(labels.APPLIED_HASH)
+    return bool(applied == body["metadata"]["annotations"][labels.APPLIED_HASH])
 
 
 def _content(body: Object) -> Object:
@@ -94,10 +115,10 @@ def check_owner(kind: str, live: Object, assistant: AIAssistant) -> None:
         )
 
 
-def _explain(
-    error: ApiError, wanted: Object, live: Object, immutable: Mapping[str, str]
-) -> StalledError | TransientError:
+def _explain(error: ApiError, wanted: Object, live: Object, immutable: Mapping[str, str]) -> ReconcileError:
     what = f"{wanted['kind']} {wanted['metadata']['name']}"
+    if error.namespace_terminating:
+        return WaitingError(conditions.TERMINATING, "The namespace is being deleted.")
     if error.status == _INVALID and _IMMUTABLE in error.message:
         changed = immutable_changes(wanted, live)
         fields = ", ".join(immutable.get(part, f"spec.{part} of {what}") for part in changed)
@@ -105,7 +126,7 @@ def _explain(
             conditions.IMMUTABLE_FIELD,
             f"{fields}: can't be changed once {what} exists. Set it back to what it was; the stack runs on as it is.",
         )
-    if error.status in (_INVALID, _BAD_REQUEST):
+    if error.status in (_INVALID, _BAD_REQUEST) or _UNKNOWN_FIELD in error.message:
         return StalledError(conditions.INVALID_OBJECT, f"The API server refused {what}: {error.message}")
     return TransientError(conditions.API_ERROR, f"The API server did not take {what}: {error.message or error.reason}")
 

@@ -20,6 +20,7 @@ from assistant_operator import __version__, labels
 from assistant_operator.cluster.kinds import Kind
 from assistant_operator.manifests import Object
 
+_FORBIDDEN, _NOT_FOUND, _CONFLICT = 403, 404, 409
 _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
@@ -43,6 +44,11 @@ class ApiError(Exception):
         self.reason = reason
         self.message = message
         self.fields = fields
+
+    @property
+    def namespace_terminating(self) -> bool:
+        """Whether the object was refused because its namespace is being deleted."""
+        return self.status == _FORBIDDEN and "being terminated" in self.message
 
     @classmethod
     def of(cls, status: int, body: bytes) -> "ApiError":
@@ -122,7 +128,7 @@ class ApiServer:
         try:
             return await self._call("GET", kind.path(namespace, name), accept=accept)
         except ApiError as error:
-            if error.status == 404:  # noqa: PLR2004 - HTTP's not found
+            if error.status == _NOT_FOUND:
                 return None
             raise
 
@@ -164,7 +170,7 @@ class ApiServer:
         try:
             await self._call("DELETE", kind.path(namespace, name), body=body)
         except ApiError as error:
-            if error.status not in (404, 409):
+            if error.status not in (_NOT_FOUND, _CONFLICT):
                 raise
 
     async def watch(

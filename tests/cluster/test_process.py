@@ -1,0 +1,62 @@
+"""The operator as a process: restarts cost nothing, deletion needs no operator, and a namespace's rights are enough."""
+
+from pathlib import Path
+
+import pytest
+
+from devcluster.cluster import Cluster
+from tests.operator.assistants import resource
+from tests.support.kube import Kube, audit_mark, audited, eventually, install, running_operator, writes
+
+pytestmark = pytest.mark.cluster
+
+
+def _create(kube: Kube, name: str = "demo") -> None:
+    kube.apply({**resource(name), "metadata": {"name": name}})
+
+
+def _observed(kube: Kube, name: str) -> bool:
+    return bool((kube.must("aia", name).get("status") or {}).get("observedGeneration"))
+
+
+def test_a_restart_writes_nothing(kube: Kube, control_plane: Cluster, account: Path, operator_log: Path) -> None:
+    with running_operator(account, operator_log):
+        _create(kube)
+        eventually(lambda: kube.must("aia", "demo").get("status", {}).get("replicas") == 3, "all pods are counted")
+    mark = audit_mark(control_plane)
+    with running_operator(account, operator_log):
+        _create(kube, "later")
+        eventually(lambda: _observed(kube, "later"), "the new process works")
+    written = {name for _, _, name in writes(audited(control_plane, mark))}
+    assert "later-runtime" in written, "the audit log shows writes"
+    assert not [name for name in written if name.startswith("demo")]
+
+
+def test_an_assistant_can_be_deleted_while_the_operator_is_down(kube: Kube, account: Path, operator_log: Path) -> None:
+    with running_operator(account, operator_log):
+        _create(kube)
+        eventually(lambda: kube.get("deployment", "demo-runtime"), "the runtime is deployed")
+    kube.run("delete", "aia", "demo", timeout=10)
+    eventually(lambda: kube.get("deployment", "demo-runtime") is None, "the runtime is gone")
+
+
+def test_changes_made_while_the_operator_was_down_are_found(kube: Kube, account: Path, operator_log: Path) -> None:
+    with running_operator(account, operator_log):
+        _create(kube)
+        eventually(lambda: kube.get("deployment", "demo-runtime"), "the runtime is deployed")
+    kube.run("scale", "aia/demo", "--replicas=1")
+    kube.run("delete", "service", "demo")
+    with running_operator(account, operator_log):
+        eventually(lambda: kube.get("service", "demo"), "the Service is back")
+        eventually(lambda: kube.must("deployment", "demo-runtime")["spec"]["replicas"] == 1, "scaled")
+
+
+def test_watched_namespaces_need_no_cluster_role(kube: Kube, control_plane: Cluster, operator_log: Path) -> None:
+    account = install(Kube(control_plane), kube.namespace)
+    other = Kube(control_plane, "default")
+    with running_operator(account, operator_log, watch_namespaces=kube.namespace):
+        _create(other, "unwatched")
+        _create(kube)
+        eventually(lambda: kube.get("deployment", "demo-runtime"), "the runtime is deployed")
+        assert other.get("deployment", "unwatched-runtime") is None
+    other.run("delete", "aia", "unwatched")

@@ -1,0 +1,300 @@
+"""Does a real API server agree? Ownership, pruning, drift, deletion and adoption, with the operator's own rights."""
+
+from typing import Any
+
+import pytest
+
+from devcluster.cluster import Cluster
+from tests.operator.assistants import PROVIDERS, resource
+from tests.support.kube import Kube, audit_mark, audited, eventually
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
+
+PROVIDERS_WITH_KEY = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "provider", "key": "token"}}]}
+
+
+def create(kube: Kube, name: str = "demo", **spec: Any) -> None:
+    """Apply an AIAssistant and wait until the operator has looked at it."""
+    kube.apply({**resource(name, **spec), "metadata": {"name": name}})
+    settled(kube, name)
+
+
+def settled(kube: Kube, name: str = "demo") -> dict[str, Any]:
+    """Wait until the status describes the newest spec, and return the AIAssistant."""
+
+    def check() -> dict[str, Any] | None:
+        found = kube.must("aia", name)
+        seen = (found.get("status") or {}).get("observedGeneration")
+        return found if seen == found["metadata"]["generation"] else None
+
+    return eventually(check, f"{name} is observed", last=lambda: kube.get("aia", name))
+
+
+def gone(kube: Kube, kind: str, name: str) -> None:
+    eventually(lambda: kube.get(kind, name) is None, f"{kind} {name} is gone")
+
+
+def remove(kube: Kube, name: str = "demo") -> None:
+    """Delete an AIAssistant and wait for the garbage collector."""
+    kube.run("delete", "aia", name)
+    for kind, child in (("deployment", f"{name}-runtime"), ("statefulset", f"{name}-redis"), ("service", name)):
+        gone(kube, kind, child)
+
+
+def test_every_object_is_there_and_owned(kube: Kube) -> None:
+    create(kube)
+    uid = kube.must("aia", "demo")["metadata"]["uid"]
+    for kind, name in (
+        ("serviceaccount", "demo-runtime"),
+        ("configmap", "demo-redis"),
+        ("service", "demo"),
+        ("service", "demo-redis"),
+        ("statefulset", "demo-redis"),
+        ("deployment", "demo-runtime"),
+        ("poddisruptionbudget", "demo-runtime"),
+    ):
+        owners = kube.must(kind, name)["metadata"]["ownerReferences"]
+        assert [(owner["uid"], owner["controller"]) for owner in owners] == [(uid, True)]
+
+
+def test_pods_are_admitted_where_restricted_pod_security_is_enforced(kube: Kube) -> None:
+    create(kube)
+    eventually(lambda: len(kube.list("pods")) == 4, "three runtime pods and one of Redis exist")
+
+
+def test_the_resource_itself_is_left_alone(kube: Kube) -> None:
+    create(kube)
+    metadata = kube.must("aia", "demo")["metadata"]
+    assert "finalizers" not in metadata
+    assert set(metadata["annotations"]) == {"kubectl.kubernetes.io/last-applied-configuration"}
+
+
+def test_what_is_turned_off_is_pruned_but_its_data_and_password_stay(kube: Kube) -> None:
+    create(kube)
+    eventually(lambda: kube.names("pvc"), "the volume claim exists")
+    password = kube.secret("demo-redis")["password"]
+    kube.apply({**resource(redis={"enabled": False}), "metadata": {"name": "demo"}})
+    for kind in ("statefulset", "service", "configmap"):
+        gone(kube, kind, "demo-redis")
+    assert kube.names("pvc") == {"data-demo-redis-0"}
+    assert kube.secret("demo-redis")["password"] == password
+
+
+def test_foreign_labels_and_annotations_are_kept(kube: Kube) -> None:
+    create(kube)
+    kube.run("label", "service", "demo", "team=platform")
+    kube.run("annotate", "deployment", "demo-runtime", "example.com/note=mine")
+    create(kube, replicas=2)
+    eventually(lambda: kube.must("deployment", "demo-runtime")["spec"]["replicas"] == 2, "scaled")
+    assert kube.must("service", "demo")["metadata"]["labels"]["team"] == "platform"
+    assert kube.must("deployment", "demo-runtime")["metadata"]["annotations"]["example.com/note"] == "mine"
+
+
+def test_rollout_restart_is_kept(kube: Kube) -> None:
+    create(kube)
+    kube.run("rollout", "restart", "deployment/demo-runtime")
+    create(kube, logging={"level": "DEBUG"})
+    template = kube.must("deployment", "demo-runtime")["spec"]["template"]
+    assert "kubectl.kubernetes.io/restartedAt" in template["metadata"]["annotations"]
+    assert {"name": "LOG_LEVEL", "value": "DEBUG"} in template["spec"]["containers"][0]["env"]
+
+
+def test_drift_is_corrected(kube: Kube) -> None:
+    create(kube)
+    kube.run("patch", "service", "demo", "--type=json", '-p=[{"op":"replace","path":"/spec/ports/0/port","value":81}]')
+    kube.run("scale", "deployment/demo-runtime", "--replicas=7")
+    kube.run("delete", "configmap", "demo-redis")
+    eventually(lambda: kube.must("service", "demo")["spec"]["ports"][0]["port"] == 80, "the port is 80 again")
+    eventually(lambda: kube.must("deployment", "demo-runtime")["spec"]["replicas"] == 3, "three replicas again")
+    eventually(lambda: kube.get("configmap", "demo-redis"), "the ConfigMap is back")
+
+
+def test_a_field_that_is_no_longer_set_is_removed(kube: Kube) -> None:
+    create(kube, podTemplate={"spec": {"nodeSelector": {"disk": "ssd"}}})
+    assert kube.must("deployment", "demo-runtime")["spec"]["template"]["spec"]["nodeSelector"] == {"disk": "ssd"}
+    create(kube)
+    template = eventually(
+        lambda: (
+            t
+            if "nodeSelector" not in (t := kube.must("deployment", "demo-runtime")["spec"]["template"]["spec"])
+            else None
+        ),
+        "the node selector is gone",
+    )
+    assert template["containers"]
+
+
+def test_kubectl_scale_and_its_status(kube: Kube) -> None:
+    create(kube)
+    kube.run("scale", "aia/demo", "--replicas=5")
+    eventually(lambda: kube.must("deployment", "demo-runtime")["spec"]["replicas"] == 5, "five replicas")
+    status = eventually(
+        lambda: s if (s := kube.must("aia", "demo")["status"])["replicas"] == 5 else None, "five in the status"
+    )
+    assert len(kube.list("pods", status["selector"])) == 5
+
+
+def test_suspend_stops_every_pod_and_resume_brings_them_back(kube: Kube) -> None:
+    create(kube)
+    create(kube, suspend=True)
+    eventually(lambda: not kube.list("pods"), "no pods")
+    kube.wait_for_reason("demo", "Suspended")
+    assert {"demo", "demo-redis"} <= kube.names("service")
+    create(kube, suspend=False)
+    eventually(lambda: len(kube.list("pods")) == 4, "all pods are back")
+
+
+def test_retained_volumes_and_credentials_are_adopted_by_a_successor(kube: Kube) -> None:
+    create(kube)
+    claim = eventually(lambda: kube.get("pvc", "data-demo-redis-0"), "the volume claim exists")
+    before = {name: kube.secret(name) for name in ("demo-redis", "demo-runtime", "demo-api-keys")}
+    remove(kube)
+    create(kube)
+    assert {name: kube.secret(name) for name in before} == before
+    eventually(lambda: kube.get("statefulset", "demo-redis"), "Redis is back")
+    assert kube.must("pvc", "data-demo-redis-0")["metadata"]["uid"] == claim["metadata"]["uid"]
+    assert not kube.condition("demo", "Stalled")
+
+
+def test_deletion_policy_delete_leaves_nothing(kube: Kube) -> None:
+    create(kube, deletionPolicy="Delete")
+    eventually(lambda: kube.names("pvc"), "the volume claim exists")
+    eventually(
+        lambda: kube.must("pvc", "data-demo-redis-0")["metadata"].get("ownerReferences"),
+        "the StatefulSet controller owns the claim",
+    )
+    remove(kube)
+    # No kubelet runs here to release a claim that a pod may use; that it is being deleted is what counts.
+    eventually(
+        lambda: all(c["metadata"].get("deletionTimestamp") for c in kube.list("pvc")), "the volume claim is deleted"
+    )
+    eventually(lambda: not kube.list("secrets"), "no Secret is left")
+
+
+def test_the_policy_can_change_later(kube: Kube) -> None:
+    create(kube, deletionPolicy="Delete")
+    create(kube, deletionPolicy="Retain")
+    eventually(
+        lambda: not kube.must("secret", "demo-redis")["metadata"].get("ownerReferences"), "the Secret is not owned"
+    )
+    remove(kube)
+    assert "demo-redis" in kube.names("secret")
+
+
+def test_deleted_and_created_again_at_once(kube: Kube) -> None:
+    create(kube)
+    kube.run("delete", "aia", "demo", "--wait=false")
+    create(kube)
+    uid = kube.must("aia", "demo")["metadata"]["uid"]
+
+    def owned() -> bool:
+        children = [
+            kube.get("deployment", "demo-runtime"),
+            kube.get("statefulset", "demo-redis"),
+            kube.get("service", "demo"),
+        ]
+        return all(child and child["metadata"]["ownerReferences"][0]["uid"] == uid for child in children)
+
+    eventually(owned, "everything belongs to the successor", last=lambda: kube.get("aia", "demo"))
+
+
+def test_an_immutable_field_is_stalled_and_setting_it_back_mends_it(kube: Kube) -> None:
+    create(kube)
+    create(kube, redis={"managed": {"storage": {"size": "2Gi"}}})
+    stalled = kube.wait_for_reason("demo", "ImmutableField", "Stalled")
+    assert stalled["message"].startswith(
+        "spec.redis.managed.storage: can't be changed once StatefulSet demo-redis exists"
+    )
+    claim = kube.must("statefulset", "demo-redis")["spec"]["volumeClaimTemplates"][0]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "1Gi"
+    create(kube, redis={"managed": {"storage": {"size": "1Gi"}}})
+    eventually(lambda: not kube.condition("demo", "Stalled"), "no longer stalled")
+
+
+def test_a_secret_that_is_missing_and_then_appears(kube: Kube) -> None:
+    create(kube, providers=PROVIDERS_WITH_KEY)
+    waiting = kube.wait_for_reason("demo", "SecretNotFound")
+    assert "spec.providers.items[0].apiKeyFrom: there is no Secret provider" in waiting["message"]
+    assert kube.get("deployment", "demo-runtime") is None
+    kube.run("create", "secret", "generic", "provider", "--from-literal=key=x")
+    kube.wait_for_reason("demo", "SecretKeyNotFound")
+    kube.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "provider"}, "stringData": {"token": "sk"}})
+    eventually(lambda: kube.get("deployment", "demo-runtime"), "the runtime is deployed")
+
+
+def test_a_changed_secret_rolls_the_runtime(kube: Kube) -> None:
+    def hash_now() -> str:
+        template = kube.must("deployment", "demo-runtime")["spec"]["template"]
+        return template["metadata"]["annotations"]["aiassistant.dev/config-hash"]
+
+    kube.run("create", "secret", "generic", "provider", "--from-literal=token=one")
+    create(kube, providers=PROVIDERS_WITH_KEY)
+    before = hash_now()
+    patch = '{"stringData":{"token":"two"}}'
+    kube.run("patch", "secret", "provider", "-p", patch)
+    eventually(lambda: hash_now() != before, "the pod template changed")
+
+
+def test_a_foreign_object_of_the_same_name_is_left_alone(kube: Kube) -> None:
+    kube.run("create", "serviceaccount", "demo-runtime")
+    create(kube)
+    stalled = kube.wait_for_reason("demo", "NameConflict", "Stalled")
+    assert "ServiceAccount" in stalled["message"]
+    assert "labels" not in kube.must("serviceaccount", "demo-runtime")["metadata"]
+    kube.run("delete", "serviceaccount", "demo-runtime")
+    kube.run("annotate", "aia", "demo", "example.com/look=again")
+    eventually(lambda: kube.get("deployment", "demo-runtime"), "the conflict is over")
+
+
+def test_two_assistants_whose_objects_would_share_a_name(kube: Kube) -> None:
+    create(kube, "demo")
+    create(kube, "demo-redis")
+    conflict = kube.wait_for_reason("demo-redis", "NameConflict", "Stalled")
+    assert "Service" in conflict["message"]
+    assert kube.must("service", "demo-redis")["metadata"]["labels"]["app.kubernetes.io/instance"] == "demo"
+
+
+def test_what_kubernetes_refuses_is_stalled_in_its_own_words(kube: Kube) -> None:
+    create(kube, podTemplate={"spec": {"containrs": []}})
+    stalled = kube.wait_for_reason("demo", "InvalidObject", "Stalled")
+    assert "containrs" in stalled["message"]
+
+
+def test_a_change_of_readiness_is_an_event(kube: Kube) -> None:
+    create(kube, providers=PROVIDERS_WITH_KEY)
+    events = eventually(
+        lambda: [e for e in kube.list("events") if e["involvedObject"]["kind"] == "AIAssistant"], "an event"
+    )
+    assert [(e["type"], e["reason"]) for e in events] == [("Warning", "SecretNotFound")]
+
+
+def test_printer_columns(kube: Kube) -> None:
+    create(kube, ingress={"enabled": True, "host": "assistant.example.com"})
+    header, row = kube.run("get", "aia").splitlines()
+    assert header.split() == ["NAME", "READY", "STATUS", "REPLICAS", "URL", "AGE"]
+    assert "http://assistant.example.com" in row
+    assert "Reason" in kube.run("get", "aia", "-o", "wide").title()
+
+
+def test_a_namespace_with_an_assistant_goes_away(kube: Kube, control_plane: Cluster) -> None:
+    create(kube)
+    kube.run("delete", "namespace", kube.namespace, "--wait=false")
+    # Pods wait for a kubelet that does not run here; the AIAssistant itself must not hold the namespace.
+    eventually(lambda: not kube.list("aia"), "the AIAssistant is gone")
+    kube.run("delete", "pods", "--all", "--force", "--grace-period=0")
+    everywhere = Kube(control_plane)
+    eventually(lambda: everywhere.get("namespace", kube.namespace) is None, "the namespace is gone", timeout=60)
+    everywhere.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": kube.namespace}})
+
+
+def test_an_idle_assistant_costs_no_request(kube: Kube, control_plane: Cluster) -> None:
+    create(kube)
+    eventually(lambda: kube.must("aia", "demo")["status"]["replicas"] == 3, "all pods are counted")
+    mark = audit_mark(control_plane)
+    kube.run("annotate", "aia", "demo", "example.com/look=again")
+    kube.run("annotate", "deployment", "demo-runtime", "example.com/look=again")
+    # A pass over another assistant, queued after those, shows that they are over.
+    create(kube, "later")
+    requests = audited(control_plane, mark)
+    assert requests["patch", "deployments", "later-runtime"] == 1, "the audit log shows requests"
+    assert not [request for request in requests if request[2].startswith("demo")]

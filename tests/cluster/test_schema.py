@@ -1,0 +1,77 @@
+"""The API server refuses bad input itself, with a message that names the field and what to write there."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.operator.assistants import PROVIDERS, resource
+from tests.operator.bad_input import BAD_NAMES, BAD_SPECS
+from tests.support.kube import Kube, RefusedError
+
+pytestmark = pytest.mark.cluster
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = sorted((ROOT / "tests/operator/golden").glob("*/*.output.yaml"))
+
+
+def _assistant(name: str = "demo", **spec: Any) -> dict[str, Any]:
+    body = resource(name, **spec)
+    return {**body, "metadata": {"name": name}}
+
+
+def _dry_run(kube: Kube, body: dict[str, Any]) -> str:
+    return kube.run("apply", "--dry-run=server", "-o", "json", "-f", "-", stdin=yaml.safe_dump(body))
+
+
+@pytest.mark.parametrize(("spec", "message"), BAD_SPECS.values(), ids=BAD_SPECS)
+def test_bad_spec_is_refused(kube: Kube, spec: dict[str, Any], message: str) -> None:
+    body = _assistant(**spec)
+    body["spec"] = {key: value for key, value in body["spec"].items() if value is not None}
+    with pytest.raises(RefusedError) as refused:
+        _dry_run(kube, body)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_bad_name_is_refused(kube: Kube, name: str) -> None:
+    with pytest.raises(RefusedError, match=r"metadata\.name: must be at most 52 characters, begin with a letter"):
+        _dry_run(kube, _assistant(name))
+
+
+def test_the_longest_name_is_taken(kube: Kube) -> None:
+    _dry_run(kube, _assistant("a" * 52))
+
+
+def test_an_unknown_field_is_refused(kube: Kube) -> None:
+    with pytest.raises(RefusedError, match=r'unknown field "spec\.replcas"'):
+        _dry_run(kube, _assistant(replcas=2))
+
+
+def test_two_providers_of_one_name_are_refused(kube: Kube) -> None:
+    with pytest.raises(RefusedError, match=r"spec\.providers\.items\[1\]: Duplicate value"):
+        _dry_run(kube, _assistant(providers={"items": PROVIDERS["items"] * 2}))
+
+
+@pytest.mark.parametrize("sample", ["minimal", "production"])
+def test_samples_are_valid(kube: Kube, sample: str) -> None:
+    for body in yaml.safe_load_all((ROOT / f"manifests/samples/{sample}.yaml").read_text()):
+        body["metadata"].pop("namespace", None)
+        _dry_run(kube, body)
+
+
+def test_explain_is_the_manual(kube: Kube) -> None:
+    printed = kube.run("explain", "aia.spec.redis.managed.storage.size")
+    assert "Capacity of the volume." in printed
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: f"{path.parent.name}/{path.name.split('.')[0]}")
+def test_every_golden_object_is_accepted(kube: Kube, golden: Path) -> None:
+    """Strictly: an unknown or misplaced field in what the operator renders would be refused here."""
+    objects = list(yaml.safe_load_all(golden.read_text()))
+    for body in filter(None, objects):
+        body["metadata"]["namespace"] = kube.namespace
+        kube.run(
+            "apply", "--server-side", "--validate=strict", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(body)
+        )

@@ -1,0 +1,191 @@
+"""A cluster as tests see it: kubectl, waiting for what should come true, and the operator as its own process."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from assistant_operator.cluster.kinds import rules
+from assistant_operator.crd import definition
+from devcluster.cluster import Cluster
+
+T = TypeVar("T")
+Object = dict[str, Any]
+
+WRITE_VERBS = {"create", "update", "patch", "delete", "deletecollection"}
+OPERATOR_USER = "system:serviceaccount:operator-system:assistant-operator"
+
+
+class RefusedError(Exception):
+    """The API server refused; the text is what kubectl printed."""
+
+
+class Kube:
+    """kubectl against one cluster, in one namespace."""
+
+    def __init__(self, cluster: Cluster, namespace: str = "default") -> None:
+        self.cluster, self.namespace = cluster, namespace
+
+    def run(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+        """Run kubectl and return what it printed; `RefusedError` with its error output where it fails."""
+        command = [str(self.cluster.kubectl), "--kubeconfig", str(self.cluster.kubeconfig), "-n", self.namespace]
+        done = subprocess.run(
+            [*command, *arguments], input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        if done.returncode:
+            raise RefusedError(done.stderr)
+        return done.stdout
+
+    def apply(self, *objects: Object, **_: Any) -> str:
+        return self.run("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+
+    def get(self, kind: str, name: str) -> Object | None:
+        """Return an object, None where there is none."""
+        printed = self.run("get", kind, name, "-o", "json", "--ignore-not-found")
+        return json.loads(printed) if printed else None
+
+    def must(self, kind: str, name: str) -> Object:
+        found = self.get(kind, name)
+        assert found, f"there is no {kind} {name}"
+        return found
+
+    def list(self, kind: str, selector: str = "") -> list[Object]:
+        return json.loads(self.run("get", kind, "-o", "json", "-l", selector))["items"]
+
+    def names(self, kind: str) -> set[str]:
+        return {found["metadata"]["name"] for found in self.list(kind)}
+
+    def secret(self, name: str) -> dict[str, str]:
+        """Return a Secret's decoded values."""
+        data = self.must("secret", name)["data"]
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+    def condition(self, name: str, kind: str = "Ready") -> dict[str, Any]:
+        """Return a condition of an AIAssistant, empty where it has none."""
+        status = (self.get("aia", name) or {}).get("status") or {}
+        return next((c for c in status.get("conditions") or [] if c["type"] == kind), {})
+
+    def wait_for_reason(self, name: str, reason: str, kind: str = "Ready", timeout: float = 30) -> dict[str, Any]:
+        """Wait until a condition of an AIAssistant has a reason, and return it."""
+        return eventually(
+            lambda: found if (found := self.condition(name, kind)).get("reason") == reason else None,
+            f"{kind} of {name} has reason {reason}",
+            timeout=timeout,
+            last=lambda: self.condition(name, kind),
+        )
+
+
+def eventually(
+    check: Callable[[], T | None], what: str, *, timeout: float = 60, last: Callable[[], Any] = lambda: ""
+) -> T:
+    """Wait until `check` gives something true, and return it; fail saying what never came and what was there last."""
+    deadline = time.monotonic() + timeout
+    while not (found := check()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout} s: {what}; last seen: {last()}")
+        time.sleep(0.1)
+    return found
+
+
+Requests = Counter[tuple[str, str, str]]
+"""How often each verb was used on each object: (verb, resource, name)."""
+
+
+def audited(cluster: Cluster, since: int, user: str = OPERATOR_USER) -> Requests:
+    """Count a user's requests in the audit log from byte `since` on; watches excluded."""
+    counted: Requests = Counter()
+    with cluster.audit_log.open("rb") as log:
+        log.seek(since)
+        for line in log:
+            entry = json.loads(line)
+            if entry["user"]["username"] == user and entry["verb"] != "watch" and "objectRef" in entry:
+                counted[entry["verb"], entry["objectRef"]["resource"], entry["objectRef"].get("name", "")] += 1
+    return counted
+
+
+def audit_mark(cluster: Cluster) -> int:
+    """Return where the audit log ends now."""
+    return cluster.audit_log.stat().st_size
+
+
+def writes(requests: Requests) -> Requests:
+    return Counter({request: count for request, count in requests.items() if request[0] in WRITE_VERBS})
+
+
+def install(kube: Kube, *namespaces: str) -> Path:
+    """Install the CRD and the operator's account with the rights of its rules; return a kubeconfig of that account.
+
+    With `namespaces`, the rights are given by a Role in each of them and by nothing else, as the chart does it.
+    """
+    kube.apply(definition())
+    kube.run("wait", "--for=condition=Established", "crd/aiassistants.aiassistant.dev", "--timeout=30s")
+    account = "scoped" if namespaces else "assistant-operator"
+    system = Kube(kube.cluster, "operator-system")
+    system.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "operator-system"}})
+    system.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}})
+    for namespace in namespaces or (None,):
+        Kube(kube.cluster, namespace or "default").apply(*_grant(account, namespace))
+    token = system.run("create", "token", account, "--duration=8h").strip()
+    return _kubeconfig(kube.cluster, account, token)
+
+
+def _grant(account: str, namespace: str | None) -> list[Object]:
+    prefix = "" if namespace else "Cluster"
+    meta = {"name": account, **({"namespace": namespace} if namespace else {})}
+    group = "rbac.authorization.k8s.io"
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": "operator-system"}
+    return [
+        {"apiVersion": f"{group}/v1", "kind": f"{prefix}Role", "metadata": meta, "rules": rules()},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": f"{prefix}RoleBinding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": group, "kind": f"{prefix}Role", "name": account},
+            "subjects": [subject],
+        },
+    ]
+
+
+def _kubeconfig(cluster: Cluster, account: str, token: str) -> Path:
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    context = {"cluster": config["clusters"][0]["name"], "user": account}
+    config["users"] = [{"name": account, "user": {"token": token}}]
+    config["contexts"] = [{"name": account, "context": context}]
+    config["current-context"] = account
+    path = cluster.kubeconfig.with_name(f"kubeconfig-{account}")
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@contextmanager
+def running_operator(kubeconfig: Path, log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the operator as its own process until the block ends; it must then end well on SIGTERM."""
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "ASSISTANT_OPERATOR_HTTP_PORT": "0"}
+    environment |= {f"ASSISTANT_OPERATOR_{name.upper()}": value for name, value in settings.items()}
+    start = log.stat().st_size if log.exists() else 0
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "assistant_operator", "run"], env=environment, stdout=output, stderr=output
+        )
+    try:
+        eventually(
+            lambda: b'"synced"' in log.read_bytes()[start:] or process.poll() is not None,
+            "the operator's caches are filled",
+            timeout=60,
+            last=log.read_text,
+        )
+        assert process.poll() is None, log.read_text()
+        yield process
+    finally:
+        process.terminate()
+        code = process.wait(30)
+    assert code == 0, log.read_text()[-3000:]
