@@ -15,12 +15,14 @@ from assistant_operator.rules import Rule
 from assistant_operator.values import (
     URL,
     Amount,
-    Duration,
     Host,
     ObjectName,
     ProviderName,
     Quantity,
     SecretKey,
+    Timeout,
+    TimeToLive,
+    Window,
 )
 
 
@@ -126,7 +128,7 @@ class Provider(Model):
     """Model that answers when a request names none."""
     api_key_from: SecretKeyRef | None = None
     """Secret key that holds the provider's API key. Default: none is sent."""
-    timeout: Duration = "60s"
+    timeout: Timeout = "60s"
     """Longest wait for the provider's first byte, and between two of its bytes."""
 
 
@@ -172,7 +174,7 @@ class Cache(Model):
 
     enabled: bool = True
     """Whether an identical request of the same client is answered from the cache."""
-    ttl: Duration = "1h"
+    ttl: TimeToLive = "1h"
     """How long an answer is kept."""
     compression: bool = True
     """Whether cached answers are compressed (zstd)."""
@@ -183,9 +185,9 @@ class RateLimit(Model):
 
     enabled: bool = True
     """Whether requests are limited."""
-    requests: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    requests: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Requests that one client may send within the window."""
-    window: Duration = "60s"
+    window: Window = "60s"
     """Length of the window."""
 
 

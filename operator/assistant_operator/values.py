@@ -22,7 +22,7 @@ AMOUNT_MESSAGE = "must be a number of pods or a percentage, such as 1 or 25%"
 
 
 def seconds(duration: str) -> int:
-    """Convert a duration such as `1h30m` to whole seconds, rounded down."""
+    """Convert a duration such as `1h30m` to seconds."""
     parsed: timedelta = parse_duration(duration)
     return int(parsed.total_seconds())
 
@@ -53,6 +53,25 @@ def _text(pattern: str, message: str, max_length: int) -> tuple[AfterValidator, 
     return AfterValidator(check), WithJsonSchema(schema)
 
 
+def _duration(longest: str) -> tuple[AfterValidator, WithJsonSchema]:
+    """Build the Python check and the schema of a duration from one second to `longest`.
+
+    The form is the Gateway API's, without milliseconds: https://gateway-api.sigs.k8s.io/geps/gep-2257/
+    """
+    pattern = "^([0-9]{1,5}(h|m|s)){1,4}$"
+    message = f"must be a duration from 1s to {longest}: whole numbers with the units h, m or s, such as 30s or 1h30m"
+
+    def check(value: str) -> str:
+        if not re.match(pattern, value) or not 1 <= seconds(value) <= seconds(longest):
+            raise ValueError(message)
+        return value
+
+    limits = f"duration(self) >= duration('1s') && duration(self) <= duration('{longest}')"
+    rule = {"rule": f"self.matches('{pattern}') && {limits}", "message": message}
+    schema = {"type": "string", "maxLength": 24, "x-kubernetes-validations": [rule]}
+    return AfterValidator(check), WithJsonSchema(schema)
+
+
 def _int_or_string(
     check: Callable[[str | int], object], rule: str, message: str, max_length: int
 ) -> tuple[BeforeValidator, WithJsonSchema]:
@@ -80,15 +99,9 @@ def _check_amount(value: str | int) -> None:
         raise ValueError(AMOUNT_MESSAGE)
 
 
-Duration = Annotated[
-    str,
-    *_text(
-        # GEP-2257, the Gateway API's duration: https://gateway-api.sigs.k8s.io/geps/gep-2257/
-        "^([0-9]{1,5}(h|m|s|ms)){1,4}$",
-        "must be a duration: whole numbers with the units h, m, s or ms, such as 30s, 5m or 1h30m",
-        32,
-    ),
-]
+Timeout = Annotated[str, *_duration("1h")]
+Window = Annotated[str, *_duration("24h")]
+TimeToLive = Annotated[str, *_duration("720h")]
 Host = Annotated[
     str,
     *_text(

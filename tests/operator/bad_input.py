@@ -21,7 +21,10 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "provider url": (_provider(baseURL="ftp://a"), "must be an http or https URL without user, query or fragment"),
     "provider url with a password": (_provider(baseURL="https://u:p@a/v1"), "must be an http or https URL"),
     "provider name": (_provider(name="Open AI"), "must begin with a letter and hold only lower-case letters"),
-    "provider timeout": (_provider(timeout="soon"), "must be a duration: whole numbers with the units h, m, s or ms"),
+    "provider timeout": (
+        _provider(timeout="soon"),
+        "must be a duration from 1s to 1h: whole numbers",
+    ),
     "provider secret": (_provider(apiKeyFrom={"name": "A_b"}), "must be an object's name: lower-case letters"),
     "provider secret key": (_provider(apiKeyFrom={"name": "a", "key": "a b"}), "must be a key of that Secret's data"),
     "preferred": (
@@ -42,6 +45,9 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "latest redis in production": (_redis(image=LATEST), "pin a version or a digest instead of `latest`"),
     "cache ttl": ({"cache": {"ttl": "1 hour"}}, "must be a duration"),
     "window": ({"rateLimit": {"window": "60"}}, "must be a duration"),
+    "window of nothing": ({"rateLimit": {"window": "0s"}}, "must be a duration from 1s to 24h"),
+    "cache for too long": ({"cache": {"ttl": "9999h"}}, "must be a duration from 1s to 720h"),
+    "timeout too long": (_provider(timeout="61m"), "must be a duration from 1s to 1h"),
     "ingress without a host": (
         {"ingress": {"enabled": True}},
         "spec.ingress.host: an enabled Ingress needs the DNS name",

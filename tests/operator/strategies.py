@@ -8,7 +8,7 @@ from assistant_operator.assistant import AIAssistant
 
 NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,50}[a-z0-9])?", fullmatch=True)
 QUANTITIES = st.sampled_from(["100m", "1", 2, "512Mi", "1Gi", "1000m"])
-DURATIONS = st.sampled_from(["30s", "5m", "1h30m", "3600s"])
+DURATIONS = st.sampled_from(["30s", "5m", "30m30s", "3600s"])
 RESOURCES = st.fixed_dictionaries(
     {}, optional={k: st.dictionaries(st.sampled_from(["cpu", "memory"]), QUANTITIES) for k in ("requests", "limits")}
 )

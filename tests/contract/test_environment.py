@@ -1,0 +1,106 @@
+"""The seam between the two programs: what the operator renders, the runtime reads.
+
+No import joins the programs, so these tests hold both ends together.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from assistant_operator import desired
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.components.runtime import PORT
+from assistant_operator.values import seconds
+from assistant_runtime.app import create_app
+from assistant_runtime.settings import Settings
+from tests.operator.assistants import FACTS, PROVIDERS, assistant
+from tests.operator.strategies import ASSISTANTS
+
+NOT_RENDERED = {
+    "DEBUG": "production answers show no internals",
+    "MAX_REQUEST_BYTES": "the default serves",
+    "METRICS_COLLECTION_ENABLED": "always on",
+}
+"""Variables of the runtime that no field of an AIAssistant sets, and why."""
+
+FULL: dict[str, Any] = {
+    "providers": {
+        "items": [
+            {**PROVIDERS["items"][0], "apiKeyFrom": {"name": "one"}},
+            {"name": "other", "baseURL": "https://b.example.com/v1", "model": "m", "apiKeyFrom": {"name": "two"}},
+        ]
+    },
+    "security": {"corsOrigins": ["https://a.example.com"]},
+}
+
+
+def _pod(found: AIAssistant) -> dict[str, Any]:
+    deployment = next(o for o in desired.desired(found, FACTS).objects if o["kind"] == "Deployment")
+    spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    return spec
+
+
+def _environment(found: AIAssistant) -> dict[str, str]:
+    """The container's environment as the kubelet would set it, with made-up Secret values."""
+    values = {"SECRET_KEY": "0123456789abcdef0123456789abcdef", "REDIS_URL": "redis://:pw@demo-redis:6379/0"}
+    variables = _pod(found)["containers"][0]["env"]
+    return {v["name"]: v.get("value") or values.get(v["name"], "from-a-secret") for v in variables}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[AIAssistant], Settings]:
+    def use(found: AIAssistant) -> Settings:
+        for name, value in _environment(found).items():
+            monkeypatch.setenv(name, value)
+        return Settings.load()
+
+    return use
+
+
+def test_every_rendered_variable_is_one_that_the_runtime_declares() -> None:
+    rendered = _environment(assistant(**FULL))
+    keys = {provider["api_key_env"] for provider in json.loads(rendered["PROVIDERS"])}
+    declared = {name.upper() for name in Settings.model_fields}
+    assert set(rendered) - keys == declared - set(NOT_RENDERED)
+    assert keys <= set(rendered)
+
+
+@given(ASSISTANTS)
+def test_any_valid_assistant_starts_the_runtime(found: AIAssistant) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _environment(found).items():
+            patch.setenv(name, value)
+        settings = Settings.load()
+    assert settings.rate_limit_window == seconds(found.spec.rate_limit.window)
+    assert settings.cache_ttl == seconds(found.spec.cache.ttl)
+    assert (settings.redis_url is not None) == found.spec.redis.enabled
+
+
+def test_values_arrive(environment: Any) -> None:
+    settings = environment(assistant(**FULL, rateLimit={"requests": 7, "window": "2m"}, cache={"compression": False}))
+    assert (settings.rate_limit_requests, settings.rate_limit_window) == (7, 120)
+    assert settings.cache_compression is False
+    assert settings.cors_origins == ("https://a.example.com",)
+    assert settings.openai_compatible_base_url == "http://model-server:8080/v1"
+    assert [p.name for p in settings.providers] == ["other"]
+
+
+def test_ports_and_probe_paths_are_served(environment: Any) -> None:
+    found = assistant(**FULL)
+    settings = environment(found)
+    container = _pod(found)["containers"][0]
+    assert settings.port == PORT == container["ports"][0]["containerPort"]
+    paths = set(create_app(settings).openapi()["paths"])
+    probed = {container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")}
+    assert probed == {"/health", "/ready"}
+    assert probed <= paths
+
+
+def test_a_pod_lives_long_enough_to_drain(environment: Any) -> None:
+    found = assistant(**FULL)
+    settings = environment(found)
+    needed = settings.drain_delay_seconds + settings.shutdown_grace_seconds
+    assert needed < _pod(found)["terminationGracePeriodSeconds"]
