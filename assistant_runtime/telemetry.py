@@ -7,6 +7,7 @@ makes a time series for each invention.
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -46,6 +47,18 @@ class ModelCall:
     error_type: str = ""
 
 
+class Labelled(dict[tuple[str, ...], Any]):
+    """One metric's children by their labels: prometheus_client's own look-up takes a lock and copies, each time."""
+
+    def __init__(self, metric: Any) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, labels: tuple[str, ...]) -> Any:
+        child = self[labels] = self._metric.labels(*labels)
+        return child
+
+
 class Metrics:
     """Every metric of one application.
 
@@ -66,25 +79,29 @@ class Metrics:
 
     def _define_http(self) -> None:
         registry = self.registry
-        self._requests = Counter(
-            "http_requests_total",
-            "Requests answered.",
-            ["method", "endpoint", "status"],
-            registry=registry,
+        self._requests = Labelled(
+            Counter(
+                "http_requests_total",
+                "Requests answered.",
+                ["method", "endpoint", "status"],
+                registry=registry,
+            )
         )
-        self._duration = Histogram(
-            "http_request_duration_seconds",
-            "Time from a request's headers to its last byte.",
-            ["method", "endpoint"],
-            buckets=HTTP_SECONDS,
-            registry=registry,
+        self._duration = Labelled(
+            Histogram(
+                "http_request_duration_seconds",
+                "Time from a request's headers to its last byte.",
+                ["method", "endpoint"],
+                buckets=HTTP_SECONDS,
+                registry=registry,
+            )
         )
         self._in_flight = Gauge("http_requests_in_flight", "Requests being answered.", registry=registry)
-        self._cache = Counter(
-            "response_cache_requests_total", "Chat requests by cache result.", ["result"], registry=registry
+        self._cache = Labelled(
+            Counter("response_cache_requests_total", "Chat requests by cache result.", ["result"], registry=registry)
         )
-        self._limited = Counter(
-            "rate_limit_decisions_total", "Requests by rate limit decision.", ["decision"], registry=registry
+        self._limited = Labelled(
+            Counter("rate_limit_decisions_total", "Requests by rate limit decision.", ["decision"], registry=registry)
         )
         self._lag = Gauge(
             "event_loop_lag_seconds", "How late the event loop ran a timer, last measured.", registry=registry
@@ -98,26 +115,32 @@ class Metrics:
             "gen_ai_request_model",
             "gen_ai_response_model",
         ]
-        self._operation = Histogram(
-            "gen_ai_client_operation_duration_seconds",
-            "Time that a provider took for an answer.",
-            [*labels, "error_type"],
-            buckets=GENAI_SECONDS,
-            registry=registry,
+        self._operation = Labelled(
+            Histogram(
+                "gen_ai_client_operation_duration_seconds",
+                "Time that a provider took for an answer.",
+                [*labels, "error_type"],
+                buckets=GENAI_SECONDS,
+                registry=registry,
+            )
         )
-        self._first_chunk = Histogram(
-            "gen_ai_client_operation_time_to_first_chunk_seconds",
-            "Time until a provider's first chunk of a stream.",
-            labels,
-            buckets=GENAI_SECONDS,
-            registry=registry,
+        self._first_chunk = Labelled(
+            Histogram(
+                "gen_ai_client_operation_time_to_first_chunk_seconds",
+                "Time until a provider's first chunk of a stream.",
+                labels,
+                buckets=GENAI_SECONDS,
+                registry=registry,
+            )
         )
-        self._tokens = Histogram(
-            "gen_ai_client_token_usage",
-            "Tokens of an answer, as the provider counted them.",
-            [*labels, "gen_ai_token_type"],
-            buckets=GENAI_TOKENS,
-            registry=registry,
+        self._tokens = Labelled(
+            Histogram(
+                "gen_ai_client_token_usage",
+                "Tokens of an answer, as the provider counted them.",
+                [*labels, "gen_ai_token_type"],
+                buckets=GENAI_TOKENS,
+                registry=registry,
+            )
         )
 
     def request_started(self) -> None:
@@ -129,33 +152,33 @@ class Metrics:
         """Record an answered request."""
         if self._enabled:
             self._in_flight.dec()
-            self._requests.labels(method, endpoint, str(status)).inc()
-            self._duration.labels(method, endpoint).observe(seconds)
+            self._requests[method, endpoint, str(status)].inc()
+            self._duration[method, endpoint].observe(seconds)
 
     def cache_result(self, result: str) -> None:
         """Count `hit`, `miss` or `bypass`."""
         if self._enabled:
-            self._cache.labels(result).inc()
+            self._cache[(result,)].inc()
 
     def rate_limit_decision(self, decision: str) -> None:
         """Count `admitted` or `refused`."""
         if self._enabled:
-            self._limited.labels(decision).inc()
+            self._limited[(decision,)].inc()
 
     def first_chunk(self, call: ModelCall, seconds: float) -> None:
         """Record the time to a stream's first chunk."""
         if self._enabled:
-            self._first_chunk.labels("chat", call.provider, call.request_model, call.response_model).observe(seconds)
+            self._first_chunk["chat", call.provider, call.request_model, call.response_model].observe(seconds)
 
     def operation(self, call: ModelCall, seconds: float, usage: Usage | None) -> None:
         """Record a provider's answer, or its failure."""
         if not self._enabled:
             return
         labels = ("chat", call.provider, call.request_model, call.response_model)
-        self._operation.labels(*labels, call.error_type).observe(seconds)
+        self._operation[*labels, call.error_type].observe(seconds)
         if usage is not None:
-            self._tokens.labels(*labels, "input").observe(usage.input_tokens)
-            self._tokens.labels(*labels, "output").observe(usage.output_tokens)
+            self._tokens[*labels, "input"].observe(usage.input_tokens)
+            self._tokens[*labels, "output"].observe(usage.output_tokens)
 
     async def watch_event_loop(self) -> None:
         """Measure the event loop's lag until cancelled."""

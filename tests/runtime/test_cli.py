@@ -34,7 +34,15 @@ async def test_chat_prints_the_answer(upstream: Upstream) -> None:
     async with run_runtime(upstream, api_keys="one-key,two-key") as runtime:
         by_root = await run("chat", "--base-url", runtime.url, "Where?", API_KEY="two-key")
         by_list = await run(
-            "chat", "--base-url", f"{runtime.url}/v1", "--api-key-env", "KEYS", "--model", "m", "Where?", KEYS="one-key,x"
+            "chat",
+            "--base-url",
+            f"{runtime.url}/v1",
+            "--api-key-env",
+            "KEYS",
+            "--model",
+            "m",
+            "Where?",
+            KEYS="one-key,x",
         )
     for ended in (by_root, by_list):
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "".join(WORDS) + "\n", "")

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 
 from tests.support.redis import RedisServer
-from tests.support.runtime import QUESTION, RuntimeProcess, run_process
+from tests.support.runtime import QUESTION, RuntimeProcess, eventually, run_process
 from tests.support.upstream import MODEL, Upstream, die_mid_stream, refuses
 
 SECRETS = {
@@ -20,7 +20,16 @@ PROMPT = "a very private prompt"
 
 
 def lines(process: RuntimeProcess) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in process.output.splitlines()]
+    """Give the lines that are complete."""
+    return [json.loads(line) for line in process.output.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def api_requests(process: RuntimeProcess, count: int) -> list[dict[str, Any]] | None:
+    """Give the API's log lines once there are `count`: a line is written after its answer was sent."""
+    found = [
+        line for line in lines(process) if line["event"] == "request_processed" and line["path"].startswith("/v1/")
+    ]
+    return found if len(found) == count else None
 
 
 async def ask(process: RuntimeProcess, **fields: Any) -> None:
@@ -56,8 +65,8 @@ async def test_every_line_is_json_and_none_holds_a_secret(
         await ask(process)
         redis.kill()
         await ask(process, user="another question")
+        requests = await eventually(lambda: api_requests(process, 6))
         seen = lines(process)
-    requests = [line for line in seen if line["event"] == "request_processed" and line["path"].startswith("/v1/")]
     assert [line["status_code"] for line in requests] == [502, 400, 502, 200, 200, 200]
     assert requests[3]["truncated"] is True
     first = requests[0]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -64,7 +65,7 @@ async def test_however_the_provider_cuts_its_writes(upstream: Upstream, parts: l
 def test_any_cut_gives_the_same_events(cuts: list[int]) -> None:
     reader = EventReader()
     edges = [0, *sorted(cuts), len(WHOLE)]
-    given_out = [reader.feed(WHOLE[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    given_out = [reader.feed(WHOLE[a:b]) for a, b in pairwise(edges)]
     assert b"".join(given_out) == WHOLE
     assert all(part == b"" or part.endswith(b"\n\n") for part in given_out)
     assert reader.summary.done
