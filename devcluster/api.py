@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx
 
-from devcluster.errors import component_error
+from devcluster.errors import DevclusterError, component_error
 from devcluster.state import Files
 
 REQUEST_TIMEOUT_SECONDS = 5.0
@@ -56,16 +56,29 @@ class Api:
 
         Raises
         ------
-        httpx.HTTPError
-            The API server refused it.
+        DevclusterError
+            The API server refused it, or is gone.
         """
-        answer = self._client.patch(
-            object_path(manifest),
-            params={"fieldManager": FIELD_MANAGER, "force": "true"},
-            headers={"Content-Type": "application/apply-patch+yaml"},
-            json=manifest,
-        )
-        answer.raise_for_status()
+        path = object_path(manifest)
+        try:
+            answer = self._client.patch(
+                path,
+                params={"fieldManager": FIELD_MANAGER, "force": "true"},
+                headers={"Content-Type": "application/apply-patch+yaml"},
+                json=manifest,
+            )
+        except httpx.TransportError as error:
+            raise DevclusterError(f"the API server does not answer: {error}") from error
+        if not answer.is_success:
+            raise DevclusterError(f"{path} could not be applied: {answer.text}")
+
+
+def answers(url: str) -> bool:
+    """Tell whether a plain GET of `url` succeeds: how programs without the API server's certificates are asked."""
+    try:
+        return httpx.get(url, timeout=REQUEST_TIMEOUT_SECONDS, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 def object_path(manifest: dict[str, Any]) -> str:

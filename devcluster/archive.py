@@ -6,6 +6,7 @@ The pause image is one static program; an archive of it needs no tool that build
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,10 @@ def images(archive: Path) -> list[Image]:
         raise DevclusterError(f"{archive} is no docker-archive of images: {error}") from error
 
 
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""What images call the machine's architecture."""
+
+
 def write_pause(program: Path, tag: str, archive: Path) -> None:
     """Write an image that runs the static program `program` and has nothing else.
 
@@ -50,7 +55,7 @@ def write_pause(program: Path, tag: str, archive: Path) -> None:
     layer = _tar({program.name: (program.read_bytes(), 0o755)})
     configuration = json.dumps(
         {
-            "architecture": "amd64",
+            "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
             "os": "linux",
             "config": {"Entrypoint": [f"/{program.name}"], "User": "65535:65535"},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},

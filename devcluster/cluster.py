@@ -34,7 +34,7 @@ from devcluster import (
     teardown,
 )
 from devcluster.addresses import API_PORT, MAX_NODES
-from devcluster.api import Api, wait
+from devcluster.api import Api, answers, wait
 from devcluster.components import Endpoints
 from devcluster.errors import DevclusterError
 from devcluster.paths import lock
@@ -283,13 +283,27 @@ def _join(files: Files, record: Record, api: Api) -> None:
         api.apply(manifest)
     namespaces.start(files, components.coredns(binaries, files, first))
     namespaces.start(files, components.volume_provisioner(binaries, files, first))
-    wait(
-        lambda: _ready_nodes(api) >= len(record.nodes),
-        what="the nodes to be ready",
-        files=files,
-        components=[f"{worker}-kubelet" for worker in record.nodes],
-        timeout_seconds=NODE_TIMEOUT_SECONDS,
-    )
+    _wait_until_useful(files, record, api)
+
+
+def _wait_until_useful(files: Files, record: Record, api: Api) -> None:
+    """Wait until pods can run, names resolve and Services are reached, each on every node."""
+    dns = f"http://{record.plan.node(0)}:{config.DNS_READY_PORT}/ready"
+    proxies = [
+        f"http://{record.plan.node(number)}:{config.PROXY_HEALTH_PORT}/healthz" for number in range(len(record.nodes))
+    ]
+    conditions: list[tuple[str, Callable[[], bool], list[str]]] = [
+        ("the nodes to be ready", lambda: _ready_nodes(api) >= len(record.nodes), _on_each(record, "kubelet")),
+        ("Services to be reached", lambda: all(map(answers, proxies)), _on_each(record, "kube-proxy")),
+        ("names to resolve", lambda: answers(dns), ["coredns"]),
+    ]
+    for what, condition, programs in conditions:
+        wait(condition, what=what, files=files, components=programs, timeout_seconds=NODE_TIMEOUT_SECONDS)
+
+
+def _on_each(record: Record, program: str) -> list[str]:
+    """Return the names of the components that run `program` on each node."""
+    return [f"{worker}-{program}" for worker in record.nodes]
 
 
 def _ready_nodes(api: Api) -> int:

@@ -12,6 +12,7 @@ from devcluster.addresses import AddressPlan
 
 CLUSTER_DOMAIN = "cluster.local"
 DNS_READY_PORT = 8181
+PROXY_HEALTH_PORT = 10256
 PAUSE_IMAGE = "localhost/devcluster-pause:1"
 
 NODE_FILES = Path("/run/devcluster-node")
@@ -142,7 +143,7 @@ def kubelet(plan: AddressPlan, node: int, *, name: str, cgroup: str, pki: Path) 
     )
 
 
-def kube_proxy(plan: AddressPlan, *, name: str, kubeconfig: Path) -> str:
+def kube_proxy(plan: AddressPlan, node: int, *, name: str, kubeconfig: Path) -> str:
     """Return kube-proxy's configuration; traffic from this machine counts as from outside the cluster."""
     return yaml.safe_dump(
         {
@@ -153,7 +154,7 @@ def kube_proxy(plan: AddressPlan, *, name: str, kubeconfig: Path) -> str:
             "clusterCIDR": str(plan.pods),
             # The limits of connection tracking belong to the machine, not to a cluster on it.
             "conntrack": {"maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
-            "healthzBindAddress": "127.0.0.1:10256",
+            "healthzBindAddress": f"{plan.node(node)}:{PROXY_HEALTH_PORT}",
             "hostnameOverride": name,
             "metricsBindAddress": "127.0.0.1:10249",
             "mode": "nftables",

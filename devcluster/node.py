@@ -70,7 +70,7 @@ def prepare(files: Files, record: Record, number: int) -> None:
         "containerd.toml": config.containerd(),
         "cni/10-pods.conflist": config.pod_network(plan, number),
         "kubelet.yaml": config.kubelet(plan, number, name=node, cgroup=cgroup, pki=inside / "pki"),
-        "kube-proxy.yaml": config.kube_proxy(plan, name=node, kubeconfig=inside / "kube-proxy.kubeconfig"),
+        "kube-proxy.yaml": config.kube_proxy(plan, number, name=node, kubeconfig=inside / "kube-proxy.kubeconfig"),
         "kubelet.kubeconfig": _kubeconfig(files, record, node),
         "kube-proxy.kubeconfig": _kubeconfig(files, record, "kube-proxy"),
     }

@@ -74,7 +74,7 @@ def test_the_kubelet_answers_on_its_node_and_sends_pods_to_the_dns_service() -> 
 
 
 def test_kube_proxy_takes_the_pods_of_all_nodes_for_the_cluster() -> None:
-    text = config.kube_proxy(PLAN, name="node-0", kubeconfig=Path("/k"))
+    text = config.kube_proxy(PLAN, 0, name="node-0", kubeconfig=Path("/k"))
     assert ip_network(yaml.safe_load(text)["clusterCIDR"]) == PLAN.pods
 
 
