@@ -58,6 +58,8 @@ RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --no-dep
 # The user is numeric, because Kubernetes can't tell whether a named one is root (runAsNonRoot).
 FROM ${BASE_IMAGE} AS final
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1
+# No user id has an entry in /etc/passwd, and a cluster may choose yet another one: who asks for a name finds it here.
+ENV USER=assistant HOME=/tmp
 LABEL org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.vendor="AI Assistant Operator"
 

@@ -1,0 +1,81 @@
+"""kubectl and helm against one cluster, the way a person would run them."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from devcluster.errors import DevclusterError
+
+
+@dataclass(frozen=True)
+class Kubernetes:
+    """A cluster, by the two programs and what they need to find it."""
+
+    kubectl_program: str
+    helm_program: str
+    context: str | None = None
+    """Context of the kubeconfig; None means its current one."""
+    kubeconfig: Path | None = None
+    """None means the user's own: $KUBECONFIG, or the usual place."""
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl and return what it printed.
+
+        Raises
+        ------
+        DevclusterError
+            It failed; with its own message.
+        """
+        return self._run([*self.kubectl_command, *arguments], stdin)
+
+    def helm(self, *arguments: str) -> str:
+        """Run helm and return what it printed.
+
+        Raises
+        ------
+        DevclusterError
+            It failed; with its own message.
+        """
+        context = ["--kube-context", self.context] if self.context else []
+        return self._run([self.helm_program, *context, *arguments], None)
+
+    @property
+    def kubectl_command(self) -> list[str]:
+        """Return kubectl with the options that find the cluster."""
+        return [self.kubectl_program, *(["--context", self.context] if self.context else [])]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment to run them in."""
+        own = {"KUBECONFIG": str(self.kubeconfig)} if self.kubeconfig else {}
+        return {**os.environ, **own}
+
+    def get(self, *arguments: str) -> Any:
+        """Return what `kubectl get` finds, or None when it does not exist."""
+        text = self.kubectl("get", *arguments, "--output=json", "--ignore-not-found")
+        return json.loads(text) if text.strip() else None
+
+    def apply(self, *objects: Mapping[str, Any]) -> None:
+        """Apply objects that are made here."""
+        self.kubectl("apply", "--filename=-", stdin="\n---\n".join(json.dumps(each) for each in objects))
+
+    def create(self, namespace: str, manifest: Mapping[str, Any]) -> str:
+        """Create an object whose name Kubernetes generates, and return that name."""
+        arguments = ("create", "--namespace", namespace, "--filename=-", "--output=jsonpath={.metadata.name}")
+        return self.kubectl(*arguments, stdin=json.dumps(manifest))
+
+    def follow_logs(self, namespace: str, pod: str) -> None:
+        """Copy a pod's output to ours as it comes, until it ends."""
+        command = [*self.kubectl_command, "--namespace", namespace, "logs", "--follow", pod]
+        subprocess.run(command, env=self.environment, check=False)
+
+    def _run(self, command: list[str], stdin: str | None) -> str:
+        result = subprocess.run(command, input=stdin, env=self.environment, check=False, capture_output=True, text=True)
+        if result.returncode != 0:
+            shown = " ".join([Path(command[0]).name, *command[1:]])
+            raise DevclusterError(f"`{shown}` failed: {result.stderr.strip() or result.stdout.strip()}")
+        return result.stdout

@@ -1,0 +1,78 @@
+"""The demo's images: what each is built from, and a tag that changes when that does.
+
+A tag by content makes a second run cheap (an image that is there is not built again) and makes pods roll when, and
+only when, what is in their image changed.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+"""The project's folder: the demo builds from its sources and applies its samples."""
+
+OWN_IMAGES = ROOT / "devcluster" / "images"
+LOCAL = "localhost"
+"""Registry in the name of an image that is on this machine only."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an image is built."""
+
+    name: str
+    context: Path
+    inputs: tuple[str, ...]
+    """Files and folders of the context that the build reads."""
+    target: str | None = None
+    """Stage of the Dockerfile; None for its last."""
+    version: str | None = None
+    """Tag that a manifest names; None for a tag by content."""
+
+    @property
+    def dockerfile(self) -> Path:
+        """Return the file with the steps."""
+        return self.context / "Dockerfile"
+
+    def tag(self) -> str:
+        """Return the image's tag: its version, or a hash of all that the build reads."""
+        if self.version:
+            return self.version
+        digest = hashlib.sha256()
+        for file in self._files():
+            digest.update(
+                f"{file.relative_to(self.context)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode()
+            )
+        return digest.hexdigest()[:12]
+
+    def reference(self, registry: str = LOCAL) -> str:
+        """Return the image's full name in a registry."""
+        return f"{registry}/{self.name}:{self.tag()}"
+
+    def _files(self) -> list[Path]:
+        found: set[Path] = set()
+        for each in (self.context / name for name in ("Dockerfile", *self.inputs)):
+            found.update(each.rglob("*") if each.is_dir() else [each])
+        return sorted(file for file in found if file.is_file() and "__pycache__" not in file.parts)
+
+
+def _program(name: str, folder: str) -> Recipe:
+    locks = ("requirements/build.txt", f"requirements/{name}.txt")
+    return Recipe(f"assistant-{name}", ROOT, ("pyproject.toml", "README.md", *locks, folder), target=name)
+
+
+OPERATOR = _program("operator", "operator")
+RUNTIME = _program("runtime", "assistant_runtime")
+MODEL_SERVER = Recipe("model-server", OWN_IMAGES / "model-server", ("requirements.txt", "serve.py"), version="0.1.0")
+REDIS = Recipe("redis", OWN_IMAGES / "redis", (), version="7.0.15")
+
+
+@dataclass(frozen=True)
+class References:
+    """Full names of the images that the demo runs."""
+
+    operator: str
+    runtime: str
+    model_server: str
+    redis: str | None = None
+    """None where the vendor's own image is pulled."""
