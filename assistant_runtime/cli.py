@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> int:
     from assistant_runtime.errors import SettingsError  # noqa: PLC0415 - see the module's docstring
-    from assistant_runtime.logs import configure_logging  # noqa: PLC0415
+    from assistant_runtime.logs import configure_logging, warn_of_risks  # noqa: PLC0415
     from assistant_runtime.server import build_server  # noqa: PLC0415
     from assistant_runtime.settings import Settings  # noqa: PLC0415
 
@@ -68,6 +68,7 @@ def _serve(options: argparse.Namespace) -> int:
         print(f"assistant-runtime: the settings can't be used:\n  {problems}", file=sys.stderr)
         return EXIT_BAD_SETTINGS
     configure_logging(settings)
+    warn_of_risks(settings)
     server = build_server(settings)
     server.run()
     return 1 if server.force_exit or not server.started else 0

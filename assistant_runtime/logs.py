@@ -51,6 +51,15 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(name).setLevel(max(root.level, logging.INFO))
 
 
+def warn_of_risks(settings: Settings) -> None:
+    """Warn of settings that work, and are rarely meant."""
+    log = structlog.get_logger(__name__)
+    if settings.redis_url is not None and settings.secret_key is None:
+        log.warning("secret_key_random", remedy="set SECRET_KEY, or replicas share neither limits nor cache in Redis")
+    if not settings.api_keys:
+        log.warning("no_authentication", remedy="set API_KEYS, or anyone who reaches the port may ask")
+
+
 def log_format(settings: Settings) -> str:
     """Give the format in use: `json` or `console`."""
     return settings.log_format or ("console" if settings.environment == "development" else "json")

@@ -184,8 +184,10 @@ class Turns:
             self._reports.report_failure(candidate.provider.name)
 
     def _call(self, candidate: Candidate, response_model: str, error_type: str = "") -> ModelCall:
-        known = candidate.model if self._routing.is_known(candidate) else OTHER_MODEL
-        return ModelCall(candidate.provider.name, known, response_model, error_type)
+        if not self._routing.is_known(candidate):
+            # Lenient providers answer to any name, and say it back: then both are the client's invention.
+            return ModelCall(candidate.provider.name, OTHER_MODEL, OTHER_MODEL, error_type)
+        return ModelCall(candidate.provider.name, candidate.model, response_model, error_type)
 
     def _cache_key(self, question: Question, candidate: Candidate) -> str:
         if self._cache is None:

@@ -91,6 +91,10 @@ class OpenAICompatibleProvider:
         payload = _json_object(answer)
         if payload is None:
             raise bad_event("an answer that is no JSON object")
+        if payload.get("error"):
+            # Some providers put a failure of the model behind them into a 200.
+            reason = self._own_reason(payload).get("message")
+            raise ProviderError(502, f"provider {self.name} failed: {reason}", code="provider_error")
         return Completion(answer, str(payload.get("model") or ""), read_usage(payload))
 
     async def stream(self, body: bytes, request_id: str) -> CompletionStream:
@@ -193,12 +197,14 @@ class OpenAICompatibleProvider:
     async def _own_error(self, response: aiohttp.ClientResponse) -> dict[str, Any]:
         """Read the provider's error object, whatever its shape, without the key."""
         with suppress(ProviderError):
-            payload = _json_object(await self._read(response)) or {}
-            error = payload.get("error") or payload.get("detail") or payload.get("message") or {}
-            error = dict(error) if isinstance(error, dict) else {"message": str(error)}
-            error["message"] = self._without_key(str(error.get("message") or ""))[:MAX_REASON_CHARACTERS]
-            return error
+            return self._own_reason(_json_object(await self._read(response)) or {})
         return {}
+
+    def _own_reason(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        error = payload.get("error") or payload.get("detail") or payload.get("message") or {}
+        error = dict(error) if isinstance(error, dict) else {"message": str(error)}
+        error["message"] = self._without_key(str(error.get("message") or ""))[:MAX_REASON_CHARACTERS]
+        return error
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text

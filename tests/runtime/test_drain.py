@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support.runtime import QUESTION, RuntimeProcess, eventually, run_process
+from tests.support.runtime import PATIENCE_SECONDS, QUESTION, RuntimeProcess, eventually, run_process
 from tests.support.upstream import MODEL, WORDS, Upstream, chunk, paced, whole_stream
 
 
@@ -17,7 +17,7 @@ async def process(upstream: Upstream, tmp_path: Path, request: pytest.FixtureReq
     variables = {
         "OPENAI_COMPATIBLE_BASE_URL": upstream.url,
         "OPENAI_COMPATIBLE_DEFAULT_MODEL": MODEL,
-        "DRAIN_DELAY_SECONDS": "1",
+        "DRAIN_DELAY_SECONDS": "0",
         **getattr(request, "param", {}),
     }
     with run_process(tmp_path / "log", **variables) as runtime:
@@ -26,11 +26,24 @@ async def process(upstream: Upstream, tmp_path: Path, request: pytest.FixtureReq
 
 
 async def exit_code(process: RuntimeProcess) -> int:
-    return await asyncio.to_thread(process.process.wait, 20)
+    return await asyncio.to_thread(process.process.wait, PATIENCE_SECONDS)
 
 
 def streaming(client: aiohttp.ClientSession, process: RuntimeProcess) -> aiohttp.client._RequestContextManager:
     return client.post(f"{process.url}/v1/chat/completions", json={**QUESTION, "stream": True})
+
+
+@pytest.mark.parametrize("process", [{"DRAIN_DELAY_SECONDS": "600"}], indirect=True)
+async def test_sigterm_says_not_ready_at_once_and_goes_on_accepting(process: RuntimeProcess) -> None:
+    process.process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(process.wait_for, "/ready", 503)
+    assert await asyncio.to_thread(process.status, "/health") == 200
+    async with (
+        aiohttp.ClientSession() as client,
+        client.post(f"{process.url}/v1/chat/completions", json=QUESTION) as late,
+    ):
+        assert late.status == 200, "requests are still routed here for seconds"
+        assert late.headers["connection"] == "close"
 
 
 async def test_sigterm_during_a_stream_loses_nothing(process: RuntimeProcess, upstream: Upstream) -> None:
@@ -38,11 +51,6 @@ async def test_sigterm_during_a_stream_loses_nothing(process: RuntimeProcess, up
     async with aiohttp.ClientSession() as client, streaming(client, process) as answer:
         assert await answer.content.readuntil(b"\n\n") == chunk(MODEL, WORDS[0])
         process.process.send_signal(signal.SIGTERM)
-        await eventually(lambda: asyncio.to_thread(process.status, "/ready"), seconds=5)
-        await asyncio.to_thread(process.wait_for, "/ready", 503)
-        assert await asyncio.to_thread(process.status, "/health") == 200
-        async with client.post(f"{process.url}/v1/chat/completions", json=QUESTION) as late:
-            assert late.status == 200, "requests are still routed here for seconds"
         await eventually(lambda: not_listening(process))
         upstream.release.set()
         assert await answer.read() == b"".join(whole_stream(MODEL)[1:])
@@ -53,7 +61,7 @@ async def not_listening(process: RuntimeProcess) -> bool:
     return await asyncio.to_thread(process.status, "/health") == 0
 
 
-@pytest.mark.parametrize("process", [{"DRAIN_DELAY_SECONDS": "0", "SHUTDOWN_GRACE_SECONDS": "1"}], indirect=True)
+@pytest.mark.parametrize("process", [{"SHUTDOWN_GRACE_SECONDS": "1"}], indirect=True)
 async def test_a_stream_that_outlives_the_grace_ends_honestly(process: RuntimeProcess, upstream: Upstream) -> None:
     upstream.script = [paced]
     async with aiohttp.ClientSession() as client, streaming(client, process) as answer:

@@ -16,8 +16,14 @@ FAILURES = {
     "cut": cut,
     "silent": hang,
     "not JSON": answers("<html>"),
+    "error in a 200": answers('{"error": {"message": "the model behind is down"}}'),
     "redirect": refuses(302, headers={"location": "http://127.0.0.1:1/"}),
 }
+
+
+def patience(behaviour: Behaviour) -> float:
+    """Give the provider's timeout in seconds: short only where it is to pass."""
+    return 0.5 if behaviour is hang else 60.0
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -26,7 +32,7 @@ async def test_the_next_provider_answers_when_one_fails(
     upstream: Upstream, second: Upstream, behaviour: Behaviour, stream: bool
 ) -> None:
     upstream.script = [behaviour]
-    async with run_runtime(upstream, second, openai_compatible_timeout=0.5) as runtime:
+    async with run_runtime(upstream, second, openai_compatible_timeout=patience(behaviour)) as runtime:
         reply = await runtime.chat(stream=stream)
     assert (reply.status, reply.headers["x-provider"]) == (200, "second")
     assert len(second.requests) == 1
@@ -97,7 +103,9 @@ async def test_each_failure_has_its_status_and_code(
     upstream: Upstream, behaviour: Behaviour, status: int, code: str
 ) -> None:
     upstream.script = [behaviour]
-    async with run_runtime(upstream, openai_compatible_timeout=0.5, openai_compatible_api_key=KEY) as runtime:
+    async with run_runtime(
+        upstream, openai_compatible_timeout=patience(behaviour), openai_compatible_api_key=KEY
+    ) as runtime:
         reply = await runtime.chat()
     assert (reply.status, reply.error["code"]) == (status, code)
     assert "first" in reply.error["message"] or "provider" in reply.error["message"]

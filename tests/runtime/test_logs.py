@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import structlog
 
+from assistant_runtime.logs import warn_of_risks
+from assistant_runtime.settings import Settings
 from tests.support.redis import RedisServer
 from tests.support.runtime import QUESTION, RuntimeProcess, eventually, run_process
 from tests.support.upstream import MODEL, Upstream, die_mid_stream, refuses
@@ -91,4 +94,18 @@ async def test_requests_are_not_logged_above_info(upstream: Upstream, tmp_path: 
             for _ in range(2):  # on one connection: what the first one logs is written before the second is answered
                 async with client.post(f"{process.url}/v1/chat/completions", json=QUESTION) as answer:
                     assert answer.status == 200
-        assert process.output == ""
+        assert "request_processed" not in process.output
+
+
+def warnings_for(**settings: Any) -> set[str]:
+    with structlog.testing.capture_logs() as events:
+        warn_of_risks(Settings.load(**settings))
+    return {event["event"] for event in events}
+
+
+def test_settings_that_are_rarely_meant_are_warned_of() -> None:
+    redis_url = "redis://r/0"
+    assert warnings_for(api_keys="key") == set()
+    assert warnings_for() == {"no_authentication"}
+    assert warnings_for(api_keys="key", redis_url=redis_url) == {"secret_key_random"}
+    assert warnings_for(api_keys="key", redis_url=redis_url, secret_key="s" * 16) == set()

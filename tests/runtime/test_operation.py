@@ -172,14 +172,8 @@ async def test_a_client_cant_invent_time_series(upstream: Upstream) -> None:
             await runtime.chat(model=f"invented-{number}")
             await runtime.get(f"/invented/{number}")
         text = (await runtime.get("/metrics")).body.decode()
-    request_models = {
-        sample.labels["gen_ai_request_model"]
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if "gen_ai_request_model" in sample.labels
-    }
-    assert request_models == {"other"}
-    assert "/invented" not in text
+    assert 'gen_ai_request_model="other"' in text
+    assert "invented" not in text
 
 
 async def test_provider_failures_are_counted_by_code(upstream: Upstream) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.support.redis import RedisServer, free_port
-from tests.support.runtime import Runtime, eventually, run_runtime
+from tests.support.runtime import PATIENCE_SECONDS, Runtime, eventually, run_runtime
 from tests.support.upstream import Upstream
 
 
@@ -56,7 +56,9 @@ async def test_no_request_hangs_on_a_redis_that_hangs(upstream: Upstream, redis:
     async with run_runtime(upstream, redis_url=redis.url) as runtime:
         await eventually(lambda: redis_is(runtime, "up"))
         redis.freeze()
-        replies = await asyncio.wait_for(asyncio.gather(*(runtime.chat(user=str(i)) for i in range(60))), 5)
+        replies = await asyncio.wait_for(
+            asyncio.gather(*(runtime.chat(user=str(i)) for i in range(60))), PATIENCE_SECONDS
+        )
         assert await redis_is(runtime, "down")
     assert {reply.status for reply in replies} == {200}
 

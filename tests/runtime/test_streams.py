@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant_runtime.providers.sse import EventReader
-from tests.support.runtime import QUESTION, Runtime, eventually, run_runtime
+from tests.support.runtime import PATIENCE_SECONDS, QUESTION, Runtime, eventually, run_runtime
 from tests.support.upstream import (
     MODEL,
     WORDS,
@@ -140,11 +140,11 @@ async def test_a_stream_that_breaks_ends_with_one_event_that_says_so(
 
 async def test_a_provider_that_falls_silent_is_given_up(upstream: Upstream) -> None:
     upstream.script = [paced]
-    async with run_runtime(upstream, openai_compatible_timeout=0.2) as runtime:
+    async with run_runtime(upstream, openai_compatible_timeout=1.0) as runtime:
         reply = await runtime.chat(stream=True)
     assert reply.body.startswith(chunk(MODEL, WORDS[0]))
     assert last_event(reply.body)["error"]["code"] == "provider_timeout"
-    await asyncio.wait_for(upstream.closed.wait(), 5)
+    await asyncio.wait_for(upstream.closed.wait(), PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("behaviour", [paced, hang], ids=["mid-stream", "before the first token"])
@@ -154,7 +154,7 @@ async def test_a_client_that_leaves_a_stream_closes_the_provider(upstream: Upstr
         asking = asyncio.create_task(runtime.chat(stream=True))
         await upstream.started.wait()
         asking.cancel()
-        await asyncio.wait_for(upstream.closed.wait(), 5)
+        await asyncio.wait_for(upstream.closed.wait(), PATIENCE_SECONDS)
         assert (await runtime.chat()).status == 200
 
 
@@ -164,7 +164,7 @@ async def test_a_client_that_leaves_without_streaming_closes_the_provider(upstre
         asking = asyncio.create_task(runtime.chat())
         await upstream.started.wait()
         asking.cancel()
-        await asyncio.wait_for(upstream.closed.wait(), 5)
+        await asyncio.wait_for(upstream.closed.wait(), PATIENCE_SECONDS)
         scraped = (await runtime.get("/metrics")).body.decode()
     assert 'http_requests_total{endpoint="/v1/chat/completions",method="POST",status="499"} 1.0' in scraped
 
@@ -194,10 +194,10 @@ async def test_a_slow_client_slows_the_provider(upstream: Upstream) -> None:
             while before != sent:
                 before = sent
                 await asyncio.sleep(0.2)
-        await asyncio.wait_for(upstream.closed.wait(), 5)
+        await asyncio.wait_for(upstream.closed.wait(), PATIENCE_SECONDS)
     assert sent < 64 * 1024 * 1024
 
 
 def open_stream(runtime: Runtime) -> Any:
-    timeout = aiohttp.ClientTimeout(total=20)
+    timeout = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
     return runtime.client.post(f"{runtime.url}/v1/chat/completions", json={**QUESTION, "stream": True}, timeout=timeout)
