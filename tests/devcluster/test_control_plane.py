@@ -11,14 +11,14 @@ from contextlib import closing
 import pytest
 import yaml
 
-from devcluster import cluster, process, state
+from devcluster import cluster, process, startup, state
 from devcluster.cluster import Cluster
 from devcluster.errors import DevclusterError
 from tests.devcluster.support import eventually, kubectl, processes, requests
 
 pytestmark = pytest.mark.cluster
 
-free_ports = cluster._free_ports
+free_ports = startup.free_ports
 
 WIDGETS = {
     "apiVersion": "apiextensions.k8s.io/v1",
@@ -171,6 +171,14 @@ def test_a_cluster_outlives_the_command_that_started_it_and_another_one_takes_it
     assert not state.files(name).folder.exists()
 
 
+def test_two_commands_at_once_start_one_cluster(names: Callable[[], str]) -> None:
+    command = [sys.executable, "-m", "devcluster", "up", names(), "--control-plane-only", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as first:
+        second = subprocess.run(command, check=True, capture_output=True)
+        assert first.stdout is not None
+        assert first.stdout.read() == second.stdout
+
+
 def test_up_works_after_everything_was_killed(names: Callable[[], str]) -> None:
     name = names()
     first = cluster.up(name, control_plane_only=True)
@@ -188,7 +196,7 @@ def test_a_start_that_fails_shows_why_and_leaves_nothing_after_down(
     name = names()
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-        monkeypatch.setattr(cluster, "_free_ports", lambda _: [port, *free_ports(2)])
+        monkeypatch.setattr(startup, "free_ports", lambda _: [port, *free_ports(2)])
         with pytest.raises(DevclusterError, match=r"(?s)kube-apiserver ended.*address already in use"):
             cluster.up(name, control_plane_only=True)
     started = processes(name)
