@@ -13,6 +13,7 @@ PYTEST := $(BIN)/python -m pytest
 # Variables that a person may set.
 CONTEXT ?=
 REGISTRY ?=
+BASE_IMAGE ?=
 ARGS ?=
 export E2E HELM
 
@@ -30,8 +31,8 @@ endef
 ##@ Start here
 
 .PHONY: demo
-demo: install ## A real Kubernetes on this machine, an assistant on it, and a question to it. CONTEXT=name uses a cluster of yours (with REGISTRY=host/path to push the images to)
-	@$(BIN)/python -m devcluster.demo up $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(REGISTRY),--registry '$(REGISTRY)')
+demo: install ## A real Kubernetes on this machine, an assistant on it, and a question to it. CONTEXT=name: on a cluster of yours (REGISTRY=host/path: images go there)
+	@$(BIN)/python -m devcluster.demo up $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(REGISTRY),--registry '$(REGISTRY)') $(if $(BASE_IMAGE),--base-image '$(BASE_IMAGE)')
 
 .PHONY: down
 down: install ## Take the demo down: the cluster with all that is on it, or what the demo put on CONTEXT=name
@@ -102,10 +103,10 @@ lock: install ## Locks for what pyproject.toml asks; UPGRADE=1 takes the newest 
 
 .PHONY: push
 push: install ## Build both images and push them to REGISTRY=host/path
-	@$(BIN)/python -m devcluster.demo push --registry '$(REGISTRY)'
+	@$(BIN)/python -m devcluster.demo push --registry '$(REGISTRY)' $(if $(BASE_IMAGE),--base-image '$(BASE_IMAGE)')
 
 .PHONY: clean
-clean: ## Remove what make made in this folder (the development cluster's cache is the user's: see docs/devcluster.md)
+clean: ## Remove what make made in this folder (docs/devcluster.md tells where the development cluster's cache is)
 	@rm -rf .venv .cache build dist artifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 

@@ -31,13 +31,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     up = commands.add_parser("up", help="bring the demo up, or up to date, and ask it a question")
     _context(up)
-    _registry(up, "where the images are pushed, as host/path; needed with most clusters other than kind and minikube")
+    _images(up, "where the images are pushed, as host/path; not needed with kind, k3d and minikube")
     up.set_defaults(command=_up)
     down = commands.add_parser("down", help="take it down")
     _context(down)
     down.set_defaults(command=_down)
     push = commands.add_parser("push", help="build the images of operator and runtime, and push them")
-    _registry(push, "where to push them, as host/path")
+    _images(push, "where to push them, as host/path")
     push.set_defaults(command=_push)
     return parser
 
@@ -46,30 +46,29 @@ def _context(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--context", help="a context of your kubeconfig; left out: a cluster is made on this machine")
 
 
-def _registry(parser: argparse.ArgumentParser, description: str) -> None:
+def _images(parser: argparse.ArgumentParser, description: str) -> None:
     parser.add_argument("--registry", default="", help=description)
-
-
-def _target(arguments: argparse.Namespace) -> Target:
-    if arguments.context:
-        return UserCluster(arguments.context, getattr(arguments, "registry", ""))
-    return LocalCluster()
+    parser.add_argument("--base-image", default="", help="base to build on, instead of the one in the Dockerfiles")
 
 
 def _up(arguments: argparse.Namespace, console: Console) -> int:
-    story.up(_target(arguments), console)
+    target: Target = LocalCluster()
+    if arguments.context:
+        target = UserCluster(arguments.context, arguments.registry, arguments.base_image)
+    story.up(target, console)
     return 0
 
 
 def _down(arguments: argparse.Namespace, console: Console) -> int:
     with Checklist(console) as checklist:
-        _target(arguments).down(checklist)
+        target: Target = UserCluster(arguments.context) if arguments.context else LocalCluster()
+        target.down(checklist)
     return 0
 
 
 def _push(arguments: argparse.Namespace, console: Console) -> int:
     with Checklist(console) as checklist:
-        references = publish.release(arguments.registry, checklist)
+        references = publish.release(arguments.registry, arguments.base_image, checklist)
     console.print(f"""
 Install the operator from there:
   helm upgrade --install assistant-operator helm/assistant-operator \\

@@ -27,7 +27,8 @@ def of_pods(kubernetes: Kubernetes, namespace: str, selector: str, problem: Devc
     parts += [_section(kubernetes, namespace, pod) for pod in pods[:2]]
     look = f"kubectl -n {namespace} describe pods -l {selector}"
     events = f"kubectl -n {namespace} get events --sort-by=.lastTimestamp"
-    parts.append(f"Look further with:\n  {look}\n  {events}\nThen try again: make demo goes on from here.")
+    commands = "\n".join(f"  {each}" for each in (kubernetes.shell_setup, look, events))
+    parts.append(f"Look further with:\n{commands}\nThen try again: make demo goes on from here.")
     return DevclusterError("\n\n".join(parts))
 
 

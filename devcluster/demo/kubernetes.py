@@ -49,6 +49,13 @@ class Kubernetes:
         return [self.kubectl_program, *(["--context", self.context] if self.context else [])]
 
     @property
+    def shell_setup(self) -> str:
+        """Return the line of shell that makes a user's own kubectl talk to the cluster."""
+        if self.kubeconfig:
+            return f"export KUBECONFIG={self.kubeconfig} PATH={Path(self.kubectl_program).parent}:$PATH"
+        return f"kubectl config use-context {self.context}"
+
+    @property
     def environment(self) -> dict[str, str]:
         """Return the environment to run them in."""
         own = {"KUBECONFIG": str(self.kubeconfig)} if self.kubeconfig else {}

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from devcluster.demo.checklist import Checklist
 from devcluster.demo.recipes import LOCAL, MODEL_SERVER, OPERATOR, ROOT, RUNTIME, Recipe, References
@@ -12,7 +13,26 @@ from devcluster.errors import DevclusterError
 IMAGES = (OPERATOR, RUNTIME, MODEL_SERVER)
 
 
-def deliver(context: str, registry: str, checklist: Checklist) -> References:
+@dataclass(frozen=True)
+class Builder:
+    """The program that builds and pushes images, and the base image to build on."""
+
+    program: str
+    base: str = ""
+    """Empty: the one that the Dockerfile names."""
+
+    def build(self, recipe: Recipe, reference: str, checklist: Checklist) -> None:
+        """Build an image; what is unchanged comes from the builder's own cache."""
+        # buildah's own format drops HEALTHCHECK.
+        options = ["--layers", "--format", "docker"] if self.program == "buildah" else []
+        options += ["--target", recipe.target] if recipe.target else []
+        options += ["--build-arg", f"BASE_IMAGE={self.base}"] if self.base else []
+        where = ["--file", str(recipe.dockerfile), str(recipe.context)]
+        with checklist.step(f"Building {reference}"):
+            _run([self.program, "build", *options, "--tag", reference, *where])
+
+
+def deliver(context: str, registry: str, base: str, checklist: Checklist) -> References:
     """Build the demo's images and bring them to the cluster of a context; return their names there.
 
     Raises
@@ -26,16 +46,16 @@ def deliver(context: str, registry: str, checklist: Checklist) -> References:
             f"{context} is no context of kind, k3d or minikube, so its nodes must pull the images from a registry: "
             f"make demo CONTEXT={context} REGISTRY=registry.example.com/team (one that you are logged in to)"
         )
-    builder = _builder()
+    builder = _builder(base)
     references = [recipe.reference(registry or LOCAL) for recipe in IMAGES]
     for recipe, reference in zip(IMAGES, references, strict=True):
-        _build(builder, recipe, reference, checklist)
+        builder.build(recipe, reference, checklist)
         with checklist.step(f"Bringing {reference} to the cluster"):
-            _run([*loader, reference] if loader else [builder, "push", reference])
+            _run([*loader, reference] if loader else [builder.program, "push", reference])
     return References(*references)
 
 
-def release(registry: str, checklist: Checklist) -> References:
+def release(registry: str, base: str, checklist: Checklist) -> References:
     """Build the images of operator and runtime and push them, tagged with the project's version.
 
     Raises
@@ -45,14 +65,14 @@ def release(registry: str, checklist: Checklist) -> References:
     """
     if not registry:
         raise DevclusterError("name the registry to push to: make push REGISTRY=registry.example.com/team")
-    builder = _builder()
+    builder = _builder(base)
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     pushed = {}
     for recipe in (OPERATOR, RUNTIME):
         pushed[recipe.name] = reference = f"{registry}/{recipe.name}:{version}"
-        _build(builder, recipe, reference, checklist)
+        builder.build(recipe, reference, checklist)
         with checklist.step(f"Pushing {reference}"):
-            _run([builder, "push", reference])
+            _run([builder.program, "push", reference])
     return References(pushed[OPERATOR.name], pushed[RUNTIME.name], model_server="")
 
 
@@ -68,19 +88,11 @@ def _loader(context: str) -> list[str] | None:
     return None
 
 
-def _builder() -> str:
+def _builder(base: str) -> Builder:
     for program in ("docker", "buildah"):
         if shutil.which(program):
-            return program
+            return Builder(program, base)
     raise DevclusterError("neither docker nor buildah is on PATH: install one of them to build the images")
-
-
-def _build(builder: str, recipe: Recipe, reference: str, checklist: Checklist) -> None:
-    # buildah's own format drops HEALTHCHECK.
-    options = ["--layers", "--format", "docker"] if builder == "buildah" else []
-    options += ["--target", recipe.target] if recipe.target else []
-    with checklist.step(f"Building {reference}"):
-        _run([builder, "build", *options, "--tag", reference, "--file", str(recipe.dockerfile), str(recipe.context)])
 
 
 def _run(command: Sequence[str]) -> None:

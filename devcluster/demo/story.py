@@ -15,7 +15,7 @@ from devcluster.demo import question
 from devcluster.demo.checklist import Checklist
 from devcluster.demo.kubernetes import Kubernetes
 from devcluster.demo.recipes import LOCAL, ROOT, References
-from devcluster.demo.targets import DEMO_LABEL, NAMESPACE, RELEASE, SYSTEM_NAMESPACE, Target
+from devcluster.demo.targets import DEFINITION, DEMO_LABEL, NAMESPACE, RELEASE, SYSTEM_NAMESPACE, Target
 from devcluster.demo.waiting import wait_for_assistant, wait_for_deployment
 
 CHART = ROOT / "helm" / "assistant-operator"
@@ -44,7 +44,7 @@ def up(target: Target, console: Console) -> None:
     question.ask(kubernetes, NAMESPACE, name, QUESTION, image=references.runtime, console=console)
     console.print()
     console.print(kubernetes.kubectl("--namespace", NAMESPACE, "get", "aia"), end="", markup=False)
-    console.print(_next_steps(target, name, time.monotonic() - started), markup=False)
+    console.print(_next_steps(kubernetes, target, name, time.monotonic() - started), markup=False)
 
 
 def _install_operator(kubernetes: Kubernetes, references: References, checklist: Checklist) -> None:
@@ -83,10 +83,21 @@ def _create_assistant(kubernetes: Kubernetes, checklist: Checklist) -> str:
     resource: dict[str, Any] = yaml.safe_load(MINIMAL.read_text())
     name = str(resource["metadata"]["name"])
     with checklist.step(f"AIAssistant {name} (kubectl apply -f {MINIMAL.relative_to(ROOT)})"):
-        printed = kubernetes.kubectl("apply", "--namespace", NAMESPACE, "--filename", str(MINIMAL))
-        checklist.note(printed.strip().rpartition(" ")[2])
+        before = _generation(kubernetes, name)
+        kubernetes.kubectl("apply", "--namespace", NAMESPACE, "--filename", str(MINIMAL))
+        after = _generation(kubernetes, name)
+        checklist.note("created" if not before else "already there" if before == after else "updated")
         wait_for_assistant(kubernetes, NAMESPACE, name, checklist)
     return name
+
+
+def _generation(kubernetes: Kubernetes, name: str) -> int:
+    """Return the generation of the assistant's spec, 0 when there is none.
+
+    What `kubectl apply` prints is no answer: it says "configured" whenever a default was added to a list's entry.
+    """
+    found = kubernetes.get(DEFINITION, name, "--namespace", NAMESPACE)
+    return int(found["metadata"]["generation"]) if found else 0
 
 
 def _ensure_namespace(kubernetes: Kubernetes, name: str) -> None:
@@ -97,11 +108,10 @@ def _ensure_namespace(kubernetes: Kubernetes, name: str) -> None:
     kubernetes.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 
 
-def _next_steps(target: Target, name: str, seconds: float) -> str:
-    setup = "\n".join(f"  {line}" for line in target.hints())
+def _next_steps(kubernetes: Kubernetes, target: Target, name: str, seconds: float) -> str:
     return f"""
 The demo took {seconds:.0f} s. Where to look next:
-{setup}
+  {kubernetes.shell_setup}
   kubectl -n {NAMESPACE} get aia,pods,services
   kubectl -n {NAMESPACE} describe aia {name}
   kubectl -n {NAMESPACE} logs -f -l app.kubernetes.io/instance={name},app.kubernetes.io/name=runtime --prefix

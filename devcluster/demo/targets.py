@@ -3,18 +3,22 @@
 import json
 import re
 import shutil
+from pathlib import Path
 from typing import Protocol
 
 from devcluster import cluster, images, state
 from devcluster.demo import publish
 from devcluster.demo.checklist import Checklist
 from devcluster.demo.kubernetes import Kubernetes
-from devcluster.demo.recipes import MODEL_SERVER, OPERATOR, REDIS, RUNTIME, Recipe, References
+from devcluster.demo.recipes import LOCAL, MODEL_SERVER, OPERATOR, REDIS, RUNTIME, Recipe, References
 from devcluster.errors import DevclusterError
 from devcluster.paths import cache_dir
 
 CLUSTER = "dev"
 """Name of the demo's own cluster."""
+
+NODES = 2
+"""Each offers all of the machine's cores: on two cores, one node has no room for the fourth pod of a rolling update."""
 
 OLDEST_MINOR = 29
 """Oldest Kubernetes 1.x that the chart supports."""
@@ -25,6 +29,10 @@ RELEASE = "assistant-operator"
 DEFINITION = "aiassistants.aiassistant.dev"
 DEMO_LABEL = "aiassistant.dev/demo"
 """Marks the namespaces that the demo made, and so may delete."""
+
+
+ARCHIVE = re.compile(r".*_[0-9a-f]{12}-[0-9a-f]{16}")
+"""Name of the archive of an image whose tag is made from its content: tag and image ID. Others are not the demo's."""
 
 
 class Target(Protocol):
@@ -43,9 +51,6 @@ class Target(Protocol):
     def down(self, checklist: Checklist) -> None:
         """Take down what the demo put up."""
 
-    def hints(self) -> list[str]:
-        """Return the lines of shell that make a user's own kubectl talk to it."""
-
 
 class LocalCluster:
     """The demo's own cluster on this machine."""
@@ -55,9 +60,10 @@ class LocalCluster:
     def start(self, checklist: Checklist) -> Kubernetes:
         """Start it, building Kubernetes first where that was never done."""
         with checklist.step(f"Kubernetes cluster {CLUSTER} on this machine"):
-            if cluster.get(CLUSTER):
+            running = cluster.get(CLUSTER)
+            if running:
                 checklist.note("already running")
-            self._cluster = cluster.up(CLUSTER, progress=checklist)
+            self._cluster = running or cluster.up(CLUSTER, nodes=NODES, progress=checklist)
         return Kubernetes(str(self._cluster.kubectl), str(self._cluster.helm), kubeconfig=self._cluster.kubeconfig)
 
     def deliver(self, checklist: Checklist) -> References:
@@ -68,11 +74,15 @@ class LocalCluster:
     def _image(self, recipe: Recipe, checklist: Checklist) -> str:
         reference = recipe.reference()
         with checklist.step(f"Image {reference}"):
-            archive = images.build(
-                reference, recipe.dockerfile, recipe.context, target=recipe.target, progress=checklist
-            )
+            archive = None if recipe.version else _archive(reference)
+            if archive:
+                checklist.note("unchanged")
+            else:
+                archive = images.build(
+                    reference, recipe.dockerfile, recipe.context, target=recipe.target, progress=checklist
+                )
+                _remove_older(recipe, reference)
             self._cluster.load(archive)
-            _remove_older(recipe, reference)
         return reference
 
     def down(self, checklist: Checklist) -> None:
@@ -83,28 +93,31 @@ class LocalCluster:
         with checklist.step(f"Taking cluster {CLUSTER} down"):
             cluster.down(CLUSTER)
 
-    def hints(self) -> list[str]:
-        """Return how to reach the cluster and its own kubectl and helm."""
-        return [f"export KUBECONFIG={self._cluster.kubeconfig} PATH={self._cluster.binaries}:$PATH"]
+
+def _archives(name: str) -> list[Path]:
+    """Return the archives of an image, by its name as far as it is given."""
+    stem = name.replace("/", "_").replace(":", "_")
+    return [file for file in (cache_dir() / "images").glob(f"{stem}*.tar") if ARCHIVE.fullmatch(file.stem)]
+
+
+def _archive(reference: str) -> Path | None:
+    """Return the archive of an image whose tag is made from all that is in it: building it again changes nothing."""
+    return next(iter(_archives(f"{reference}-")), None)
 
 
 def _remove_older(recipe: Recipe, reference: str) -> None:
     """Remove archives of the image's earlier contents: hundreds of megabytes each."""
-    current = reference.replace("/", "_").replace(":", "_")
-    stem = f"localhost_{recipe.name}_"
-    for archive in (cache_dir() / "images").glob(f"{stem}*.tar"):
-        if (
-            re.fullmatch(rf"{re.escape(stem)}[0-9a-f]{{12}}-[0-9a-f]{{16}}", archive.stem)
-            and current not in archive.stem
-        ):
+    if recipe.version is None:
+        for archive in set(_archives(f"{LOCAL}/{recipe.name}:")) - set(_archives(reference)):
             archive.unlink(missing_ok=True)
 
 
 class UserCluster:
     """A cluster of the user's, by a context of the user's kubeconfig."""
 
-    def __init__(self, context: str, registry: str) -> None:
+    def __init__(self, context: str, registry: str = "", base_image: str = "") -> None:
         self._context = context
+        self._base_image = base_image
         self._registry = registry.rstrip("/")
         self.down_command = f"make down CONTEXT={context}"
 
@@ -123,7 +136,7 @@ class UserCluster:
 
     def deliver(self, checklist: Checklist) -> References:
         """Build with docker or buildah, and push to the registry or load into the cluster."""
-        return publish.deliver(self._context, self._registry, checklist)
+        return publish.deliver(self._context, self._registry, self._base_image, checklist)
 
     def down(self, checklist: Checklist) -> None:
         """Remove what the demo put there: the namespaces that it made, and the definition when nobody else uses it."""
@@ -140,10 +153,6 @@ class UserCluster:
             _delete_definition(kubernetes, checklist)
         if not made:
             checklist.note("The demo made nothing here: there is nothing to take down.")
-
-    def hints(self) -> list[str]:
-        """Return how to choose the context."""
-        return [f"kubectl config use-context {self._context}"]
 
 
 def _delete_definition(kubernetes: Kubernetes, checklist: Checklist) -> None:
