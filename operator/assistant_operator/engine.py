@@ -12,7 +12,7 @@ from assistant_operator.cluster import kinds
 from assistant_operator.cluster.cache import Cache, Key
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.watch import Watch
-from assistant_operator.errors import ReconcileError, TransientError
+from assistant_operator.errors import ReconcileError, TransientError, WaitingError
 from assistant_operator.manifests import Object
 from assistant_operator.policies import ingress
 from assistant_operator.reconcile import Reconciler, key_of, parse
@@ -22,6 +22,8 @@ from assistant_operator.workqueue import WorkQueue
 
 log = structlog.get_logger()
 
+_WAITING_SECONDS = 15
+"""What is awaited mostly wakes the assistant by its own event; this is for what no watch can see."""
 _DEAD_WATCH_SECONDS = 300
 """A watch without any sign of life for longer makes /healthz fail; bookmarks come about once a minute."""
 
@@ -89,25 +91,31 @@ class Engine:
     async def _work(self) -> None:
         while True:
             key = await self._queue.take()
-            failed = False
             with structlog.contextvars.bound_contextvars(namespace=key[0], assistant=key[1]):
                 try:
-                    await self._reconcile(key)
-                except TransientError as error:
-                    failed = True
-                    log.warning("pass_failed", reason=error.reason, message=error.message)
-                except Exception:
+                    failed = await self._reconcile(key)
+                except Exception:  # a defect met by one assistant must not stop the others
                     failed = True
                     log.exception("pass_crashed")
             self._queue.done(key, failed=failed)
 
-    async def _reconcile(self, key: Key) -> None:
+    async def _reconcile(self, key: Key) -> bool:
+        """Run a pass; return whether it failed and should be tried again with backoff."""
         resource = self._resources.get(key)
         if resource is None or resource["metadata"].get("deletionTimestamp"):
-            return
-        after = await self._reconciler.reconcile(resource)
+            return False
+        outcome = await self._reconciler.reconcile(resource)
+        self._keep(key, outcome.resource)
+        if isinstance(outcome.error, WaitingError):
+            self._queue.add_after(key, _WAITING_SECONDS)
+        if isinstance(outcome.error, TransientError):
+            log.warning("pass_failed", reason=outcome.error.reason, message=outcome.error.message)
+            return True
+        return False
+
+    def _keep(self, key: Key, after: Object) -> None:
+        """Keep the answer to our own status write, which is newer than what the watch has told so far."""
         current = self._resources.get(key)
-        # The answer to our own status write is newer than what the watch has told so far.
         if current and current["metadata"]["uid"] == after["metadata"]["uid"] and _version(after) > _version(current):
             self._resources[key] = after
 

@@ -14,6 +14,7 @@ says why.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
@@ -41,6 +42,14 @@ log = structlog.get_logger()
 _NOT_FOUND, _CONFLICT = 404, 409
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a pass leaves: the resource as it is then, and the error that ended it, if any."""
+
+    resource: Object
+    error: ReconcileError | None
+
+
 class Reconciler:
     """Brings clusters to what AIAssistants ask for.
 
@@ -65,26 +74,18 @@ class Reconciler:
         self._api, self._cache, self._images, self._metrics, self._now = api, cache, images, metrics, now
         self._secrets = Secrets(api, cache)
 
-    async def reconcile(self, resource: Object) -> Object:
-        """Run one pass over a resource as the watch last saw it; return the resource as it is after that.
-
-        Raises
-        ------
-        TransientError
-            The pass should be tried again with backoff; the status already says so where it could be written.
-        """
+    async def reconcile(self, resource: Object) -> Outcome:
+        """Run one pass over a resource as the watch last saw it."""
         started = time.perf_counter()
-        result = "error"
+        findings, report = await self._pass(resource)
+        error = findings.error
         try:
-            findings, report = await self._pass(resource)
-            result = _result(findings.error)
             resource = await self._report(resource, report)
-            if isinstance(findings.error, TransientError):
-                raise findings.error
-        finally:
-            self._metrics.passes.labels(result).inc()
-            self._metrics.pass_seconds.observe(time.perf_counter() - started)
-        return resource
+        except TransientError as unreported:
+            error = unreported
+        self._metrics.passes.labels(_result(error)).inc()
+        self._metrics.pass_seconds.observe(time.perf_counter() - started)
+        return Outcome(resource, error)
 
     async def _pass(self, resource: Object) -> tuple[Findings, Object]:
         """Return what was found and the status that says so."""
@@ -117,6 +118,12 @@ class Reconciler:
             return TransientError(conditions.API_ERROR, f"The API server answered {error}")
         except UNREACHABLE as error:
             return TransientError(conditions.API_ERROR, f"The API server can't be reached: {error!r}")
+        except Exception as error:  # a defect must show in the status of the resource that meets it, and stop no other
+            log.exception("pass_crashed")
+            return TransientError(
+                conditions.INTERNAL_ERROR,
+                f"A defect of the operator ended the pass ({type(error).__name__}). It retries; its log says more.",
+            )
         return None
 
     async def _observe(self, assistant: AIAssistant) -> Facts:

@@ -1,0 +1,29 @@
+"""The documentation names what the code has, all of it and nothing else."""
+
+import re
+from pathlib import Path
+
+from assistant_operator import conditions
+from assistant_operator.desired import COMPONENTS
+from assistant_operator.settings import Settings
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def _first_column(page: str, heading: str) -> set[str]:
+    section = (DOCS / page).read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    return set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+
+
+def test_every_reason_is_explained() -> None:
+    assert _first_column("conditions.md", "Reasons") == set(conditions.REASONS)
+
+
+def test_every_condition_type_is_explained() -> None:
+    types = {conditions.TYPE_READY, conditions.TYPE_RECONCILING, conditions.TYPE_STALLED, "IngressReady"}
+    assert _first_column("conditions.md", "Types") == types | {component.condition for component in COMPONENTS}
+
+
+def test_every_setting_is_explained() -> None:
+    names = {f"ASSISTANT_OPERATOR_{name.upper()}" for name in Settings.model_fields}
+    assert _first_column("operator.md", "Settings") == names
