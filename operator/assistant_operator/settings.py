@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from assistant_operator import __version__
 from assistant_operator.facts import DefaultImages
 
 
@@ -17,7 +18,7 @@ class Settings(BaseSettings):
 
     watch_namespaces: Annotated[tuple[str, ...], NoDecode] = ()
     """Namespaces to watch, separated by commas; empty means all."""
-    runtime_image: str = "ghcr.io/ai-assistant-operator/runtime:0.1.0"
+    runtime_image: str = f"localhost/assistant-runtime:{__version__}"
     """Runtime image of AIAssistants that name none."""
     redis_image: str = "docker.io/library/redis:7.4.7-alpine"
     """Redis image of AIAssistants that name none."""

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import yaml
+
 from assistant_operator import conditions
 from assistant_operator.desired import COMPONENTS
 from assistant_operator.settings import Settings
@@ -22,6 +24,14 @@ def test_every_reason_is_explained() -> None:
 def test_every_condition_type_is_explained() -> None:
     types = {conditions.TYPE_READY, conditions.TYPE_RECONCILING, conditions.TYPE_STALLED, "IngressReady"}
     assert _first_column("conditions.md", "Types") == types | {component.condition for component in COMPONENTS}
+
+
+def test_defaults_are_the_charts() -> None:
+    values = yaml.safe_load((DOCS.parent / "helm/assistant-operator/values.yaml").read_text())
+    settings = Settings()
+    assert settings.redis_image == values["defaultImages"]["redis"]
+    assert (settings.workers, settings.resync_seconds) == (values["workers"], values["resyncSeconds"])
+    assert (settings.log_level, settings.log_format) == (values["log"]["level"], values["log"]["format"])
 
 
 def test_every_setting_is_explained() -> None:
