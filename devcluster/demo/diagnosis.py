@@ -21,8 +21,8 @@ def of_pods(kubernetes: Kubernetes, namespace: str, selector: str, problem: Devc
     problem
         What failed.
     """
-    found = kubernetes.get("pods", "--namespace", namespace, "--selector", selector)
-    pods = [pod for pod in (found or {}).get("items", []) if not _is_ready(pod)]
+    found = kubernetes.items("pods", "--namespace", namespace, "--selector", selector)
+    pods = [pod for pod in found if not _is_ready(pod)]
     parts = [str(problem)]
     parts += [_section(kubernetes, namespace, pod) for pod in pods[:2]]
     look = f"kubectl -n {namespace} describe pods -l {selector}"
@@ -61,8 +61,8 @@ def _states(pod: dict[str, Any]) -> list[str]:
 
 def _events(kubernetes: Kubernetes, namespace: str, pod: str) -> list[str]:
     selector = f"involvedObject.name={pod},type=Warning"
-    found = kubernetes.get("events", "--namespace", namespace, "--field-selector", selector)
-    events = sorted(found["items"], key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
+    found = kubernetes.items("events", "--namespace", namespace, "--field-selector", selector)
+    events = sorted(found, key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
     return [f"{event.get('reason')}: {event.get('message')}" for event in events[-LAST_EVENTS:]]
 
 

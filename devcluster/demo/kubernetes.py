@@ -61,8 +61,13 @@ class Kubernetes:
         own = {"KUBECONFIG": str(self.kubeconfig)} if self.kubeconfig else {}
         return {**os.environ, **own}
 
+    def items(self, *arguments: str) -> list[dict[str, Any]]:
+        """Return the objects of the list that `kubectl get` finds."""
+        found = self.get(*arguments)
+        return list(found["items"]) if found else []
+
     def get(self, *arguments: str) -> Any:
-        """Return what `kubectl get` finds, or None when it does not exist."""
+        """Return the object that `kubectl get` finds, or None: also when it finds a list without entries."""
         text = self.kubectl("get", *arguments, "--output=json", "--ignore-not-found")
         return json.loads(text) if text.strip() else None
 

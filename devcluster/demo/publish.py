@@ -89,10 +89,12 @@ def _loader(context: str) -> list[str] | None:
 
 
 def _builder(base: str) -> Builder:
-    for program in ("docker", "buildah"):
-        if shutil.which(program):
-            return Builder(program, base)
-    raise DevclusterError("neither docker nor buildah is on PATH: install one of them to build the images")
+    """Choose docker where its daemon answers, else buildah, which has none."""
+    if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0:
+        return Builder("docker", base)
+    if shutil.which("buildah"):
+        return Builder("buildah", base)
+    raise DevclusterError("to build the images, start docker, or install buildah (Debian: apt-get install buildah)")
 
 
 def _run(command: Sequence[str]) -> None:

@@ -141,7 +141,7 @@ class UserCluster:
     def down(self, checklist: Checklist) -> None:
         """Remove what the demo put there: the namespaces that it made, and the definition when nobody else uses it."""
         kubernetes = self.start(checklist)
-        namespaces = kubernetes.get("namespaces", "--selector", f"{DEMO_LABEL}=true")["items"]
+        namespaces = kubernetes.items("namespaces", "--selector", f"{DEMO_LABEL}=true")
         made = [each["metadata"]["name"] for each in namespaces]
         if NAMESPACE in made:
             with checklist.step(f"Deleting namespace {NAMESPACE} and the assistant in it"):
@@ -159,7 +159,7 @@ def _delete_definition(kubernetes: Kubernetes, checklist: Checklist) -> None:
     """Delete the AIAssistant definition, which helm keeps, unless that would delete someone's assistants."""
     if not kubernetes.get("crd", DEFINITION):
         return
-    others = kubernetes.get("aiassistants.aiassistant.dev", "--all-namespaces")["items"]
+    others = kubernetes.items(DEFINITION, "--all-namespaces")
     if others:
         namespaces = ", ".join(sorted({each["metadata"]["namespace"] for each in others}))
         checklist.note(f"The AIAssistant definition stays, for the assistants in: {namespaces}")

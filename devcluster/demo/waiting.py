@@ -6,6 +6,7 @@ from typing import Any
 from devcluster.demo import diagnosis
 from devcluster.demo.checklist import Checklist, Row
 from devcluster.demo.kubernetes import Kubernetes
+from devcluster.demo.targets import DEFINITION, RELEASE, SYSTEM_NAMESPACE
 from devcluster.errors import DevclusterError
 
 POLL_SECONDS = 0.5
@@ -53,7 +54,7 @@ def wait_for_deployment(kubernetes: Kubernetes, namespace: str, name: str, check
 
 def _pods(kubernetes: Kubernetes, namespace: str, selector: str) -> list[dict[str, Any]]:
     """Return the pods that are not on their way out."""
-    found = kubernetes.get("pods", "--namespace", namespace, "--selector", selector)["items"]
+    found = kubernetes.items("pods", "--namespace", namespace, "--selector", selector)
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 
@@ -111,7 +112,7 @@ def wait_for_assistant(kubernetes: Kubernetes, namespace: str, name: str, checkl
 
 def _conditions(kubernetes: Kubernetes, namespace: str, name: str) -> dict[str, dict[str, Any]]:
     """Return the conditions by type; none while the status describes an older spec."""
-    found = kubernetes.get("aiassistants.aiassistant.dev", name, "--namespace", namespace)
+    found = kubernetes.get(DEFINITION, name, "--namespace", namespace)
     status = (found or {}).get("status", {})
     if not found or status.get("observedGeneration") != found["metadata"]["generation"]:
         return {}
@@ -141,8 +142,8 @@ def _failure(
 ) -> DevclusterError:
     if not conditions:
         problem = f"the operator wrote no status of AIAssistant {name} within {waited:.0f} s"
-        selector = "app.kubernetes.io/name=assistant-operator"
-        return diagnosis.of_pods(kubernetes, "assistant-operator-system", selector, DevclusterError(problem))
+        selector = f"app.kubernetes.io/instance={RELEASE}"
+        return diagnosis.of_pods(kubernetes, SYSTEM_NAMESPACE, selector, DevclusterError(problem))
     ready = conditions.get(READY, {})
     problem = f"AIAssistant {name} is not Ready after {waited:.0f} s: {ready.get('reason')}: {ready.get('message')}"
     selector = f"app.kubernetes.io/instance={name}"
