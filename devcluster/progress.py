@@ -52,10 +52,10 @@ class Terminal:
                 progress.add_task(title, total=None)
                 yield
         else:
-            self._console.print(f"... {title}", markup=False)
+            self._console.print(f"... {title}", markup=False, soft_wrap=True)
             yield
-        self._console.print(f"ok  {title} ({time.monotonic() - started:.1f} s)", markup=False)
+        self._console.print(f"ok  {title} ({time.monotonic() - started:.1f} s)", markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Write one line."""
-        self._console.print(text, markup=False)
+        self._console.print(text, markup=False, soft_wrap=True)
