@@ -28,12 +28,13 @@ COPY assistant_runtime assistant_runtime
 RUN /opt/pip/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /wheel .
 
 # Bytecode is compiled here, once, because the running container can't write it: unchecked, since nothing there
-# can change the sources either, and so without a timestamp that would make each build differ.
+# can change the sources either, and so without a timestamp that would make each build differ. Of the Kubernetes client's
+# two thousand generated modules only those that are imported get theirs, in the last stage: 55 MB less to pull.
 FROM pip AS operator-dependencies
 COPY requirements/operator.txt requirements/
 RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --only-binary=:all: \
         --require-hashes --requirement requirements/operator.txt \
-    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+    && python3 -m compileall -q -j 0 -x '/kubernetes/.*client/(api|models)/' --invalidation-mode unchecked-hash /opt/venv/lib
 
 FROM operator-dependencies AS operator-program
 COPY --from=operator-wheel /wheel /wheel
@@ -53,8 +54,8 @@ RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --no-dep
     && python3 -m compileall -q --invalidation-mode unchecked-hash -s /program /program \
     && rm /program/opt/venv/bin/assistant-operator
 
-# Importing each program below, still as root, leaves the bytecode of the standard library modules that it uses: Python's
-# official images ship without it, and compiling them takes half a second of every start.
+# Importing each program below, still as root, leaves the bytecode of the modules that it uses and that have none yet, the
+# standard library's first of all: Python's official images ship without, and compiling takes half a second of every start.
 # The user is numeric, because Kubernetes can't tell whether a named one is root (runAsNonRoot).
 FROM ${BASE_IMAGE} AS final
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1
