@@ -175,5 +175,4 @@ def test_the_defaults_are_the_operators_own(chart: Chart, monkeypatch: pytest.Mo
     defaults = Settings()
     for variable in container["env"]:
         monkeypatch.setenv(variable["name"], variable["value"])
-    # The runtime's image is the one exception: the chart looks for it beside the operator's own.
-    assert Settings().model_dump(exclude={"runtime_image"}) == defaults.model_dump(exclude={"runtime_image"})
+    assert Settings() == defaults
