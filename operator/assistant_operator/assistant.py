@@ -4,6 +4,7 @@
 here if it has an effect. Names follow Kubernetes' own (`image`, `resources`, `storageClassName`, `podTemplate`).
 """
 
+import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -20,9 +21,11 @@ from assistant_operator.values import (
     ProviderName,
     Quantity,
     SecretKey,
+    Size,
     Timeout,
     TimeToLive,
     Window,
+    quantity,
 )
 
 
@@ -111,7 +114,7 @@ class Resources(Model):
 class Storage(Model):
     """A persistent volume."""
 
-    size: Quantity = "1Gi"
+    size: Size = "1Gi"
     """Capacity of the volume."""
     storage_class_name: ObjectName | None = None
     """StorageClass of the volume. Default: the cluster's default class."""
@@ -202,8 +205,27 @@ class Security(Model):
     """Whether X-Forwarded-For and X-Forwarded-Proto are believed. Default: true when `ingress.enabled`."""
 
 
+def _memory_fits(redis: "ManagedRedis") -> bool:
+    limit = (redis.resources.limits or {}).get("memory")
+    return limit is None or quantity(redis.max_memory) < quantity(limit)
+
+
 class ManagedRedis(Model):
     """A Redis that the operator runs: one server with an append-only file on a volume."""
+
+    rules = (
+        Rule(
+            cel=(
+                "!has(self.resources.limits) || !('memory' in self.resources.limits) || "
+                "quantity(string(self.maxMemory)).isLessThan(quantity(string(self.resources.limits['memory'])))"
+            ),
+            message=(
+                "maxMemory: must be less than resources.limits.memory, with room for rewriting the append-only file; "
+                "half of the limit is a good value"
+            ),
+            holds=_memory_fits,
+        ),
+    )
 
     image: Image = Image()
     """Image of the Redis server."""
@@ -211,7 +233,7 @@ class ManagedRedis(Model):
         requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "500m", "memory": "1Gi"}
     )
     """Compute resources of the server. Memory needs room beyond `maxMemory` for rewriting the append-only file."""
-    max_memory: Quantity = "512Mi"
+    max_memory: Size = "512Mi"
     """Memory for data; above it the least recently used keys go first (allkeys-lru)."""
     storage: Storage = Storage()
     """Volume of the append-only file. It stays when the AIAssistant is deleted, unless `deletionPolicy` is Delete."""
@@ -406,7 +428,7 @@ class AIAssistantStatus(Model):
     observed_generation: Annotated[int, Field(json_schema_extra={"format": "int64"})] | None = None
     """Generation of the spec that this status describes."""
     phase: str | None = None
-    """Summary for people: Pending, Progressing, Ready, Suspended, Stalled."""
+    """Summary for people: Pending, Progressing, Ready, Suspended, ScaledToZero or Stalled."""
     url: str | None = None
     """Where the assistant answers."""
     replicas: Annotated[int, Field(json_schema_extra={"format": "int32"})] | None = None
@@ -416,7 +438,7 @@ class AIAssistantStatus(Model):
     selector: str | None = None
     """Label selector of the runtime pods, for the scale subresource."""
     version: str | None = None
-    """Runtime image that is rolled out."""
+    """Runtime image that the newest spec asks for."""
     conditions: Annotated[
         list[Condition],
         Field(json_schema_extra=_map_list("type")),
@@ -446,9 +468,8 @@ NAME_RULE = Rule(
         f"metadata.name: must be at most {MAX_LENGTH} characters, begin with a letter and hold only lower-case "
         "letters, digits and dashes, because Services, StatefulSets and labels are named after it"
     ),
-    holds=lambda assistant: (
-        assistant.metadata.name[:1].isalpha()
-        and "." not in assistant.metadata.name
+    holds=lambda assistant: bool(
+        re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", assistant.metadata.name)
         and len(assistant.metadata.name) <= MAX_LENGTH
     ),
 )

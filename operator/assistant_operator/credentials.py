@@ -1,7 +1,8 @@
 """Generated credentials: Secrets that are created once and then never rendered again.
 
-A room declares what a Secret must hold; the engine fills what is missing at creation and leaves what is there. So a
-password survives an operator upgrade, a restored volume and a new resource of the same name.
+A room declares what a Secret must hold; the engine fills what is missing and leaves what is there, except for values
+that derive from others, such as a URL from its password. So a password survives an operator upgrade, a restored volume
+and a new resource of the same name, and one that a person writes is taken up everywhere.
 """
 
 import secrets
@@ -23,9 +24,9 @@ class Credential:
     component: str
     fill: Fill
 
-    def missing(self, existing: Mapping[str, str]) -> dict[str, str]:
-        """Return the keys that the Secret lacks, with fresh values; keys that exist keep theirs."""
-        return {key: value for key, value in self.fill(existing, token).items() if key not in existing}
+    def changes(self, existing: Mapping[str, str]) -> dict[str, str]:
+        """Return what the Secret lacks, and what no longer follows from the values that it has."""
+        return {key: value for key, value in self.fill(existing, token).items() if existing.get(key) != value}
 
 
 def token() -> str:

@@ -7,12 +7,12 @@ from collections import Counter, defaultdict
 
 import structlog
 
-from assistant_operator import desired
+from assistant_operator import conditions, desired
 from assistant_operator.cluster import kinds
 from assistant_operator.cluster.cache import Cache, Key
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.watch import Watch
-from assistant_operator.errors import ReconcileError, TransientError, WaitingError
+from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
 from assistant_operator.manifests import Object
 from assistant_operator.policies import ingress
 from assistant_operator.reconcile import Reconciler, key_of, parse
@@ -33,6 +33,8 @@ class Engine:
 
     def __init__(self, settings: Settings, api: ApiServer, metrics: Metrics) -> None:
         self._settings = settings
+        self.listening = asyncio.Event()
+        """Set by whoever watches the AIAssistants, once it does."""
         self._resources: dict[Key, Object] = {}
         self._users: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
         self._secrets: dict[Key, set[str]] = {}
@@ -50,15 +52,15 @@ class Engine:
     def observe(self, event: str | None, resource: Object) -> None:
         """Take one event of the AIAssistant watch; `event` is ADDED, MODIFIED, DELETED or None for the first list."""
         key = key_of(resource)
-        if event == "DELETED":
-            self._resources.pop(key, None)
-            self._queue.forget(key)
-            self._refer(key, set())
-            return
         known = self._resources.get(key)
+        if event == "DELETED":
+            # Of a name that was deleted and created again, the deletion may be told last.
+            if known and known["metadata"]["uid"] == resource["metadata"]["uid"]:
+                self._forget(key)
+            return
         if known and _version(known) >= _version(resource):
             return
-        self._resources[key] = resource
+        self._resources[key] = _without_bookkeeping(resource)
         self._refer(key, _secret_names(resource))
         self._queue.add(key)
 
@@ -76,8 +78,8 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """Whether every watch has its first list."""
-        return all(watch.synced.is_set() for watch in self._watches)
+        """Whether AIAssistants are watched and every watch has its first list."""
+        return self.listening.is_set() and all(watch.synced.is_set() for watch in self._watches)
 
     def silent_watches(self) -> list[str]:
         """Return the watches that show no sign of life."""
@@ -105,8 +107,12 @@ class Engine:
         if resource is None or resource["metadata"].get("deletionTimestamp"):
             return False
         outcome = await self._reconciler.reconcile(resource)
+        if isinstance(outcome.error, GoneError):
+            if self._resources.get(key) is resource:
+                self._forget(key)
+            return False
         self._keep(key, outcome.resource)
-        if isinstance(outcome.error, WaitingError):
+        if isinstance(outcome.error, WaitingError) or _ends_unseen(outcome.error):
             self._queue.add_after(key, _WAITING_SECONDS)
         if isinstance(outcome.error, TransientError):
             log.warning("pass_failed", reason=outcome.error.reason, message=outcome.error.message)
@@ -117,7 +123,12 @@ class Engine:
         """Keep the answer to our own status write, which is newer than what the watch has told so far."""
         current = self._resources.get(key)
         if current and current["metadata"]["uid"] == after["metadata"]["uid"] and _version(after) > _version(current):
-            self._resources[key] = after
+            self._resources[key] = _without_bookkeeping(after)
+
+    def _forget(self, key: Key) -> None:
+        self._resources.pop(key, None)
+        self._queue.forget(key)
+        self._refer(key, set())
 
     async def _resync(self) -> None:
         """Look at every assistant once in a while, a few at a time, in case an event was lost."""
@@ -131,6 +142,7 @@ class Engine:
             self._queue.add(key)
 
     def _wake_users(self, namespace: str, name: str) -> None:
+        self._reconciler.secrets.forget(namespace, name)
         for key in self._users.get((namespace, name), ()):
             self._wake(key)
 
@@ -145,6 +157,19 @@ class Engine:
             self._users[key[0], name].add(key)
         if names:
             self._secrets[key] = names
+
+
+def _ends_unseen(error: ReconcileError | None) -> bool:
+    """Tell whether what stalls an assistant ends by a change that no watch tells: the object of another owner."""
+    return isinstance(error, StalledError) and error.reason == conditions.NAME_CONFLICT
+
+
+def _without_bookkeeping(resource: Object) -> Object:
+    """Return a resource without who changed what: larger than the rest, and never read."""
+    metadata = {
+        key: value for key, value in resource["metadata"].items() if key not in ("managedFields", "annotations")
+    }
+    return {**resource, "metadata": metadata}
 
 
 def _version(resource: Object) -> int:

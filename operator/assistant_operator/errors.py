@@ -3,9 +3,10 @@
     ReconcileError
     ├── StalledError     only a person can mend it: Stalled=True, no retry until something changes
     ├── WaitingError     something else must happen first: Reconciling=True, woken by that event, looked at again later
-    └── TransientError   the cluster did not answer as it should: Reconciling=True, retried with backoff
+    ├── TransientError   the cluster did not answer as it should: Reconciling=True, retried with backoff
+    └── GoneError        the AIAssistant was deleted meanwhile: forgotten, nothing is written
 
-Anything else is a bug: it is logged with its traceback, counted, and retried with backoff.
+Anything else is a bug: it is logged with its traceback and retried with backoff.
 """
 
 
@@ -28,3 +29,7 @@ class WaitingError(ReconcileError):
 
 class TransientError(ReconcileError):
     """The API server failed or refused for a reason that may pass."""
+
+
+class GoneError(ReconcileError):
+    """The AIAssistant does not exist any more, and what it made must not be made again."""

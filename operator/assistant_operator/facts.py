@@ -7,6 +7,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from assistant_operator.assistant import SecretKeyRef
+
 
 @dataclass(frozen=True)
 class DefaultImages:
@@ -18,10 +20,9 @@ class DefaultImages:
 
 @dataclass(frozen=True)
 class SecretFacts:
-    """A Secret as far as rendering needs it: which keys it holds and a digest of their values, never the values."""
+    """A Secret as far as rendering needs it: a digest of each key's value, never the value."""
 
-    keys: frozenset[str]
-    digest: str
+    digests: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,15 @@ class Facts:
     images: DefaultImages
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
 
-    def config_hash(self, secret_names: Iterable[str], *texts: str) -> str:
+    def config_hash(self, references: Iterable[SecretKeyRef], *texts: str) -> str:
         """Hash what a pod reads at its start, so that a change of any of it rolls the pod.
 
         A Secret that does not exist yet counts by its name alone, which is how `render` works without a cluster.
         """
         digest = hashlib.sha256()
-        for name in sorted(set(secret_names)):
+        for name, key in sorted({(reference.name, reference.key) for reference in references}):
             secret = self.secrets.get(name)
-            digest.update(f"{name}={secret.digest if secret else ''}\n".encode())
+            digest.update(f"{name}/{key}={secret.digests.get(key, '') if secret else ''}\n".encode())
         for text in texts:
             digest.update(text.encode())
         return digest.hexdigest()[:16]

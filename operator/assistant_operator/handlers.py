@@ -9,16 +9,22 @@ from collections.abc import Collection
 from typing import Any
 
 import kopf
+import structlog
 
 from assistant_operator import labels
+from assistant_operator.cluster.client import WATCH_SILENCE_SECONDS, ApiServer
+from assistant_operator.cluster.kinds import ASSISTANT
 from assistant_operator.engine import Engine
 from assistant_operator.settings import Settings
 
+log = structlog.get_logger()
+
 _WATCH_SECONDS = 600
 """kopf's own watch has no time limit by default; a silent connection would then stay for ever (nolar/kopf#585)."""
+_DEFINITION_SECONDS = 5
 
 
-async def watch(settings: Settings, engine: Engine) -> None:
+async def watch(settings: Settings, engine: Engine, api: ApiServer) -> None:
     """Watch AIAssistants and hand every event to the engine, until cancelled or told to stop by SIGTERM or SIGINT.
 
     Raises
@@ -33,9 +39,11 @@ async def watch(settings: Settings, engine: Engine) -> None:
         engine.observe(type, dict(body))
 
     @kopf.on.login(registry=registry)
-    async def login(**context: Any) -> kopf.ConnectionInfo | None:
-        # kopf's default would load the whole synchronous client; it asks again when a token has expired.
-        return kopf.login_with_service_account(**context) or kopf.login_with_kubeconfig(**context)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        # Asked again when a token has expired. kopf's own logins know no `exec` plugins of a kubeconfig.
+        return await _connection(api)
+
+    await _until_served(api, settings)
 
     tasks = await kopf.spawn_tasks(
         registry=registry,
@@ -44,7 +52,32 @@ async def watch(settings: Settings, engine: Engine) -> None:
         clusterwide=not settings.watch_namespaces,
         namespaces=settings.watch_namespaces,
     )
+    engine.listening.set()
     await _until_stopped(tasks)
+
+
+async def _until_served(api: ApiServer, settings: Settings) -> None:
+    """Wait for the CustomResourceDefinition: kopf looks for it once, and would stay deaf without it."""
+    namespace = settings.watch_namespaces[0] if settings.watch_namespaces else None
+    while not await api.serves(ASSISTANT, namespace):
+        log.warning("definition_missing", crd=f"{labels.PLURAL}.{labels.GROUP}", retry_seconds=_DEFINITION_SECONDS)
+        await asyncio.sleep(_DEFINITION_SECONDS)
+
+
+async def _connection(api: ApiServer) -> kopf.ConnectionInfo:
+    """Give kopf the same server and credentials as the engine has."""
+    found = api.configuration
+    token = (await found.auth_settings()).get("BearerToken", {}).get("value")
+    scheme, _, value = (token or "").rpartition(" ")
+    return kopf.ConnectionInfo(
+        server=found.host,
+        ca_path=found.ssl_ca_cert,
+        insecure=not found.verify_ssl,
+        certificate_path=found.cert_file,
+        private_key_path=found.key_file,
+        scheme=scheme or None,
+        token=value or None,
+    )
 
 
 async def _until_stopped(tasks: Collection[asyncio.Task[None]]) -> None:
@@ -70,5 +103,6 @@ def _kopf_settings() -> kopf.OperatorSettings:
     configured.watching.server_timeout = _WATCH_SECONDS
     configured.watching.client_timeout = _WATCH_SECONDS + 60
     configured.watching.connect_timeout = 10
+    configured.watching.inactivity_timeout = WATCH_SILENCE_SECONDS
     configured.networking.request_timeout = 30
     return configured

@@ -41,7 +41,7 @@ def assess(workload: Object | None, pods: Iterable[Object], *, suspended: bool) 
     current = status.get("observedGeneration", 0) >= workload["metadata"].get("generation", 0)
     if current and updated >= wanted and ready >= wanted and exist <= wanted:
         return Health(True, conditions.READY, f"{ready}/{wanted} pods are ready.", exist, ready)
-    reason, message = _first_problem(pods) or (conditions.PROGRESSING, "")
+    reason, message = _first_problem(pods) or _refused_pod(status) or (conditions.PROGRESSING, "")
     counts = f"{ready}/{wanted} pods are ready"
     return Health(False, reason, f"{counts}: {message}" if message else f"{counts}.", exist, ready)
 
@@ -56,6 +56,14 @@ def _first_problem(pods: Iterable[Object]) -> tuple[str, str] | None:
         if problem:
             reason, message = problem
             return reason, f"pod {pod['metadata']['name']}: {message}"
+    return None
+
+
+def _refused_pod(status: dict[str, Any]) -> tuple[str, str] | None:
+    """Return why the API server takes no pod of a Deployment: Pod Security, a quota, a limit range."""
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return condition.get("reason") or "FailedCreate", condition.get("message") or "pods are refused"
     return None
 
 

@@ -90,8 +90,12 @@ def volume_claim(name: str, assistant: AIAssistant, component: str, storage: Sto
 
 
 def env(name: str, value: str | float | bool) -> Object:
-    """Build an environment variable; booleans are written as `true` and `false`."""
-    return {"name": name, "value": str(value).lower() if isinstance(value, bool) else str(value)}
+    """Build an environment variable; booleans are written as `true` and `false`.
+
+    `$(NAME)` is escaped, so that the kubelet puts no other variable's value in its place.
+    """
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return {"name": name, "value": text.replace("$(", "$$(")}
 
 
 def secret_env(name: str, reference: SecretKeyRef) -> Object:
@@ -186,9 +190,15 @@ def merge(base: Any, overlay: Any, field: str = "") -> Any:
             else:
                 merged[key] = merge(merged[key], value, key) if key in merged else prune_none(value)
         return merged
-    if isinstance(base, list) and isinstance(overlay, list) and field in _MERGE_KEYS:
-        return _merge_entries(base, overlay, _MERGE_KEYS[field])
+    key = _MERGE_KEYS.get(field)
+    if key and isinstance(base, list) and isinstance(overlay, list) and _have(overlay, key):
+        return _merge_entries(base, overlay, key)
     return overlay
+
+
+def _have(entries: list[Any], key: str) -> bool:
+    """Tell whether every entry has the key. What is malformed is passed on: the API server says best what is wrong."""
+    return all(isinstance(entry, dict) and isinstance(entry.get(key), str | int) for entry in entries)
 
 
 def _merge_entries(base: list[Object], overlay: list[Object], key: str) -> list[Object]:

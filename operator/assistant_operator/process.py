@@ -29,7 +29,7 @@ async def _main(settings: Settings) -> None:
         engine = Engine(settings, api, metrics)
         runner = await server.serve(engine, metrics, settings.http_port)
         try:
-            await _until_one_ends(engine.run(), handlers.watch(settings, engine))
+            await _until_one_ends(engine.run(), handlers.watch(settings, engine, api))
         finally:
             await runner.cleanup()
     log.info("stopped")

@@ -7,13 +7,13 @@
     assess    judge each component by what the watches saw
     report    write the status where it differs, and an event where readiness changed
 
-A pass is level-based: it looks at what is, never at what happened, so any pass may be lost or doubled. It either
-applies the whole desired state or, where something is missing or invalid, leaves the running stack as it is and
-says why.
+A pass is level-based: it looks at what is, never at what happened, so any pass may be lost or doubled.
+Where something is missing, invalid or can't be changed, it writes nothing: the running stack stays as it is, and the
+status says why. Where the API server refuses an object, what comes after it is not touched.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -26,11 +26,11 @@ from assistant_operator.cluster import apply, prune
 from assistant_operator.cluster import status as status_writer
 from assistant_operator.cluster.cache import Cache, Key
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client
-from assistant_operator.cluster.kinds import SECRET
+from assistant_operator.cluster.kinds import ASSISTANT, SECRET
 from assistant_operator.cluster.secrets import Secrets
 from assistant_operator.components.base import Component, Reference
-from assistant_operator.errors import ReconcileError, StalledError, TransientError, WaitingError
-from assistant_operator.facts import DefaultImages, Facts
+from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
+from assistant_operator.facts import DefaultImages, Facts, SecretFacts
 from assistant_operator.health import Health, assess
 from assistant_operator.manifests import Object
 from assistant_operator.policies import ingress
@@ -38,6 +38,8 @@ from assistant_operator.status import Findings
 from assistant_operator.telemetry import Metrics
 
 log = structlog.get_logger()
+
+Confirm = Callable[[], Awaitable[None]]
 
 _NOT_FOUND, _CONFLICT = 404, 409
 
@@ -72,17 +74,18 @@ class Reconciler:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._api, self._cache, self._images, self._metrics, self._now = api, cache, images, metrics, now
-        self._secrets = Secrets(api, cache)
+        self.secrets = Secrets(api, cache)
 
     async def reconcile(self, resource: Object) -> Outcome:
         """Run one pass over a resource as the watch last saw it."""
         started = time.perf_counter()
         findings, report = await self._pass(resource)
         error = findings.error
-        try:
-            resource = await self._report(resource, report)
-        except TransientError as unreported:
-            error = unreported
+        if not isinstance(error, GoneError):
+            try:
+                resource = await self._report(resource, report)
+            except TransientError as unreported:
+                error = unreported
         self._metrics.passes.labels(_result(error)).inc()
         self._metrics.pass_seconds.observe(time.perf_counter() - started)
         return Outcome(resource, error)
@@ -100,14 +103,16 @@ class Reconciler:
 
     async def _converge(self, assistant: AIAssistant) -> ReconcileError | None:
         """Observe, render, apply and prune; return the error that ended it."""
+        confirm = self._confirmation(assistant)
         try:
-            facts = await self._observe(assistant)
+            facts = await self._observe(assistant, confirm)
             wanted = desired.desired(assistant, facts)
             for body in wanted.objects:
-                kind, name = body["kind"], body["metadata"]["name"]
-                immutable = wanted.immutable.get((kind, name), {})
-                written = await apply.ensure(self._api, self._cache, assistant, body, immutable)
-                self._count("object", written, kind, name)
+                immutable = wanted.immutable.get((body["kind"], body["metadata"]["name"]), {})
+                apply.check_immutable(self._cache, body, immutable)
+            for body in wanted.objects:
+                written = await apply.ensure(self._api, self._cache, assistant, body, confirm)
+                self._count("object", written, body["kind"], body["metadata"]["name"])
             for ref in await prune.prune(self._api, self._cache, assistant, wanted.objects):
                 self._count("deletion", True, ref.kind, ref.name)
         except ReconcileError as error:
@@ -126,7 +131,7 @@ class Reconciler:
             )
         return None
 
-    async def _observe(self, assistant: AIAssistant) -> Facts:
+    async def _observe(self, assistant: AIAssistant, confirm: Confirm) -> Facts:
         """Generate missing credentials and read the facts.
 
         Raises
@@ -135,15 +140,33 @@ class Reconciler:
             A Secret that the spec names is missing, or lacks the key.
         """
         references = desired.references(assistant)
-        found = await self._secrets.facts(assistant.namespace, [reference.secret.name for reference in references])
+        found = await self.secrets.facts(assistant.namespace, [reference.secret.name for reference in references])
         for reference in references:
             _check_reference(reference, found.get(reference.secret.name), assistant.namespace)
         credentials = desired.credentials(assistant)
         for credential in credentials:
-            written = await self._secrets.ensure(credential, assistant)
+            written = await self.secrets.ensure(credential, assistant, confirm)
             self._count("secret", written, SECRET.kind, credential.name)
-        generated = await self._secrets.facts(assistant.namespace, [credential.name for credential in credentials])
+        generated = await self.secrets.facts(assistant.namespace, [credential.name for credential in credentials])
         return Facts(images=self._images, secrets={**found, **generated})
+
+    def _confirmation(self, assistant: AIAssistant) -> Confirm:
+        """Return a check, made once a pass before anything is created, that the AIAssistant still exists.
+
+        The garbage collector's deletions can be seen before the deletion of the AIAssistant itself, and a deletion can
+        be missed altogether while a watch is down.
+        """
+        confirmed = False
+
+        async def confirm() -> None:
+            nonlocal confirmed
+            if not confirmed:
+                live = await self._api.get(ASSISTANT, assistant.namespace, assistant.name, metadata_only=True)
+                if live is None or live["metadata"]["uid"] != assistant.metadata.uid:
+                    raise GoneError(conditions.TERMINATING, "The AIAssistant was deleted.")
+                confirmed = True
+
+        return confirm
 
     def _assess(self, assistant: AIAssistant, error: ReconcileError | None) -> Findings:
         components = [(component, self._health(component, assistant)) for component in desired.enabled(assistant)]
@@ -180,18 +203,25 @@ class Reconciler:
         try:
             resource = await status_writer.write(self._api, metadata["namespace"], metadata["name"], report)
             self._metrics.writes.labels("status").inc()
-            if changed:
-                log.info("readiness_changed", status=changed["status"], reason=changed["reason"])
-                now = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-                await status_writer.record_event(self._api, resource, changed, now)
-                self._metrics.writes.labels("event").inc()
         except ApiError as error:
             if error.status in (_NOT_FOUND, _CONFLICT) or error.namespace_terminating:
                 return resource  # deleted meanwhile
             raise TransientError(conditions.API_ERROR, f"The status could not be written: {error}") from error
         except UNREACHABLE as error:
             raise TransientError(conditions.API_ERROR, f"The status could not be written: {error!r}") from error
+        if changed:
+            log.info("readiness_changed", status=changed["status"], reason=changed["reason"])
+            await self._record_event(resource, changed)
         return resource
+
+    async def _record_event(self, resource: Object, ready: conditions.Condition) -> None:
+        """Record an event; one that can't be had is let go, because the status says the same."""
+        try:
+            now = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            await status_writer.record_event(self._api, resource, ready, now)
+            self._metrics.writes.labels("event").inc()
+        except (ApiError, *UNREACHABLE) as error:
+            log.warning("event_lost", reason=ready["reason"], error=str(error))
 
     def _count(self, what: str, written: bool, kind: str, name: str) -> None:
         if written:
@@ -230,20 +260,19 @@ def explain(error: ValidationError) -> str:
     return "; ".join(lines)
 
 
-def _check_reference(reference: Reference, found: object, namespace: str) -> None:
+def _check_reference(reference: Reference, found: SecretFacts | None, namespace: str) -> None:
     secret = reference.secret
-    keys: frozenset[str] | None = getattr(found, "keys", None)
-    if keys is None:
+    if found is None:
         raise WaitingError(
             conditions.SECRET_NOT_FOUND,
             f"{reference.field}: there is no Secret {secret.name} in namespace {namespace}. Create it with: "
             f"kubectl -n {namespace} create secret generic {secret.name} --from-literal={secret.key}=VALUE",
         )
-    if secret.key not in keys:
+    if secret.key not in found.digests:
         raise WaitingError(
             conditions.SECRET_KEY_NOT_FOUND,
-            f"{reference.field}: Secret {secret.name} in namespace {namespace} has no key {secret.key}; "
-            f"it has {', '.join(sorted(keys)) or 'none'}. Add the key, or name another.",
+            f"{reference.field}: Secret {secret.name} in namespace {namespace} has no key {secret.key}. "
+            "Add the key, or name another.",
         )
 
 
@@ -260,4 +289,4 @@ def _missing_certificate(assistant: AIAssistant, secret: str) -> str:
 def _result(error: ReconcileError | None) -> str:
     if error is None:
         return "ok"
-    return {StalledError: "stalled", WaitingError: "waiting"}.get(type(error), "transient")
+    return {StalledError: "stalled", WaitingError: "waiting", GoneError: "gone"}.get(type(error), "transient")

@@ -54,7 +54,7 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         self.passes = Counter(
             "assistant_operator_reconcile_total",
-            "Passes over an AIAssistant by result: ok, stalled, waiting or transient.",
+            "Passes over an AIAssistant by result: ok, stalled, waiting, transient or gone.",
             ["result"],
             registry=self.registry,
         )

@@ -15,9 +15,11 @@ from kubernetes.utils.quantity import parse_quantity
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_MEBIBYTE = 1024**2
 _PERCENT = "^[0-9]{1,3}%$"
 
 QUANTITY_MESSAGE = "must be a Kubernetes quantity, such as 500m, 2, 512Mi or 1Gi"
+SIZE_MESSAGE = "must be a Kubernetes quantity of at least 1Mi, such as 512Mi or 1Gi"
 AMOUNT_MESSAGE = "must be a number of pods or a percentage, such as 1 or 25%"
 
 
@@ -25,6 +27,10 @@ def seconds(duration: str) -> int:
     """Convert a duration such as `1h30m` to seconds."""
     parsed: timedelta = parse_duration(duration)
     return int(parsed.total_seconds())
+
+
+_QUANTITY = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+|[KMGTPE]i|[numkMGTPE])?")
+"""The form of a quantity; the library's parser would also take `NaN` and `Infinity`."""
 
 
 def quantity(value: str | int) -> Decimal:
@@ -35,6 +41,8 @@ def quantity(value: str | int) -> Decimal:
     ValueError
         The text is no quantity.
     """
+    if not _QUANTITY.fullmatch(str(value)):
+        raise ValueError(QUANTITY_MESSAGE)
     number: Decimal = parse_quantity(value)
     return number
 
@@ -44,7 +52,7 @@ def _text(pattern: str, message: str, max_length: int) -> tuple[AfterValidator, 
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
-        if len(value) > max_length or not compiled.match(value):
+        if len(value) > max_length or not compiled.fullmatch(value):
             raise ValueError(message)
         return value
 
@@ -62,7 +70,7 @@ def _duration(longest: str) -> tuple[AfterValidator, WithJsonSchema]:
     message = f"must be a duration from 1s to {longest}: whole numbers with the units h, m or s, such as 30s or 1h30m"
 
     def check(value: str) -> str:
-        if not re.match(pattern, value) or not 1 <= seconds(value) <= seconds(longest):
+        if not re.fullmatch(pattern, value) or not 1 <= seconds(value) <= seconds(longest):
             raise ValueError(message)
         return value
 
@@ -94,8 +102,18 @@ def _int_or_string(
     return BeforeValidator(validate), WithJsonSchema(schema)
 
 
+def _check_quantity(value: str | int) -> None:
+    if quantity(value) < 0:
+        raise ValueError(QUANTITY_MESSAGE)
+
+
+def _check_size(value: str | int) -> None:
+    if quantity(value) < _MEBIBYTE:
+        raise ValueError(SIZE_MESSAGE)
+
+
 def _check_amount(value: str | int) -> None:
-    if (isinstance(value, int) and value < 0) or (isinstance(value, str) and not re.match(_PERCENT, value)):
+    if (isinstance(value, int) and value < 0) or (isinstance(value, str) and not re.fullmatch(_PERCENT, value)):
         raise ValueError(AMOUNT_MESSAGE)
 
 
@@ -139,7 +157,22 @@ ProviderName = Annotated[
     ),
 ]
 Quantity = Annotated[
-    str | int, *_int_or_string(quantity, "type(self) == int || isQuantity(self)", QUANTITY_MESSAGE, 32)
+    str | int,
+    *_int_or_string(
+        _check_quantity,
+        "type(self) == int ? self >= 0 : isQuantity(self) && sign(quantity(self)) >= 0",
+        QUANTITY_MESSAGE,
+        32,
+    ),
+]
+Size = Annotated[
+    str | int,
+    *_int_or_string(
+        _check_size,
+        f"type(self) == int ? self >= {_MEBIBYTE} : isQuantity(self) && quantity(self).compareTo(quantity('1Mi')) >= 0",
+        SIZE_MESSAGE,
+        32,
+    ),
 ]
 Amount = Annotated[
     int | str,

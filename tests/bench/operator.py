@@ -30,9 +30,9 @@ from typing import Any
 
 from assistant_operator import desired
 from assistant_operator.cluster.client import ApiServer
-from assistant_operator.cluster.kinds import APPLIED, SECRET, Kind
+from assistant_operator.cluster.kinds import APPLIED, ASSISTANT, SECRET, Kind
 from assistant_operator.credentials import token
-from assistant_operator.labels import API_VERSION, KIND, PLURAL
+from assistant_operator.labels import PLURAL
 from assistant_operator.reconcile import parse
 from devcluster import cluster as devcluster
 from tests.operator.assistants import FACTS, resource
@@ -40,7 +40,6 @@ from tests.support.kube import OPERATOR_USER, Kube, audit_mark, audited, eventua
 
 CONCURRENCY = 8
 HTTP_PORT = 18099
-ASSISTANT = Kind(API_VERSION, KIND, PLURAL)
 PAGE = Path(__file__).parents[2] / "docs/benchmarks.md"
 BEGIN, END = "<!-- operator:begin -->", "<!-- operator:end -->"
 

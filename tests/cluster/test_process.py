@@ -27,7 +27,7 @@ def test_a_restart_writes_nothing(kube: Kube, control_plane: Cluster, account: P
     with running_operator(account, operator_log):
         _create(kube, "later")
         eventually(lambda: _observed(kube, "later"), "the new process works")
-    written = {name for _, _, name in writes(audited(control_plane, mark))}
+    written = {name for _, _, name in writes(audited(control_plane, mark, kube.namespace))}
     assert "later-runtime" in written, "the audit log shows writes"
     assert not [name for name in written if name.startswith("demo")]
 
@@ -49,6 +49,32 @@ def test_changes_made_while_the_operator_was_down_are_found(kube: Kube, account:
     with running_operator(account, operator_log):
         eventually(lambda: kube.get("service", "demo"), "the Service is back")
         eventually(lambda: kube.must("deployment", "demo-runtime")["spec"]["replicas"] == 1, "scaled")
+
+
+def test_many_watched_namespaces(kube: Kube, control_plane: Cluster, operator_log: Path) -> None:
+    """Each namespace costs a watch of each kind; they must leave room for requests."""
+    others = [f"{kube.namespace}-{number}" for number in range(12)]
+    Kube(control_plane).apply(
+        *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in others)
+    )
+    account = install(Kube(control_plane), kube.namespace, *others)
+    with running_operator(account, operator_log, watch_namespaces=",".join([kube.namespace, *others])):
+        _create(kube)
+        eventually(lambda: kube.get("deployment", "demo-runtime"), "the runtime is deployed")
+    Kube(control_plane).run("delete", "namespace", "--wait=false", *others)
+
+
+def test_the_definition_may_come_after_the_operator(
+    kube: Kube, control_plane: Cluster, account: Path, operator_log: Path
+) -> None:
+    everywhere = Kube(control_plane)
+    eventually(lambda: not everywhere.run("get", "aia", "-A", "-o", "name"), "no other test's assistants are left")
+    kube.run("delete", "crd", "aiassistants.aiassistant.dev")
+    with running_operator(account, operator_log):
+        eventually(lambda: "definition_missing" in operator_log.read_text(), "the operator says what is missing")
+        install(Kube(control_plane))
+        _create(kube)
+        eventually(lambda: kube.get("deployment", "demo-runtime"), "the runtime is deployed")
 
 
 def test_watched_namespaces_need_no_cluster_role(kube: Kube, control_plane: Cluster, operator_log: Path) -> None:

@@ -1,15 +1,18 @@
 """Does a real API server agree? Ownership, pruning, drift, deletion and adoption, with the operator's own rights."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from devcluster.cluster import Cluster
 from tests.operator.assistants import PROVIDERS, resource
-from tests.support.kube import Kube, audit_mark, audited, eventually
+from tests.support.kube import Kube, audit_mark, audited, eventually, writes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 
+ROOT = Path(__file__).parents[2]
 PROVIDERS_WITH_KEY = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "provider", "key": "token"}}]}
 
 
@@ -78,6 +81,51 @@ def test_what_is_turned_off_is_pruned_but_its_data_and_password_stay(kube: Kube)
         gone(kube, kind, "demo-redis")
     assert kube.names("pvc") == {"data-demo-redis-0"}
     assert kube.secret("demo-redis")["password"] == password
+
+
+def test_a_volume_stays_when_its_component_is_turned_off_whatever_the_deletion_policy(kube: Kube) -> None:
+    create(kube, deletionPolicy="Delete")
+    eventually(lambda: kube.names("pvc"), "the volume claim exists")
+    kube.apply({**resource(redis={"enabled": False}, deletionPolicy="Delete"), "metadata": {"name": "demo"}})
+    gone(kube, "statefulset", "demo-redis")
+    claim = kube.must("pvc", "data-demo-redis-0")["metadata"]
+    assert not claim.get("ownerReferences")
+    assert not claim.get("deletionTimestamp")
+
+
+def test_objects_that_were_orphaned_are_adopted(kube: Kube) -> None:
+    create(kube)
+    kube.run("delete", "aia", "demo", "--cascade=orphan")
+    eventually(lambda: not kube.must("service", "demo")["metadata"].get("ownerReferences"), "the Service has no owner")
+    create(kube)
+    uid = kube.must("aia", "demo")["metadata"]["uid"]
+    eventually(
+        lambda: (
+            [o["uid"] for o in kube.must("deployment", "demo-runtime")["metadata"].get("ownerReferences", [])] == [uid]
+        ),
+        "the successor owns the Deployment",
+    )
+    assert not kube.condition("demo", "Stalled")
+
+
+def test_nothing_is_made_again_of_a_deleted_assistant(kube: Kube, control_plane: Cluster) -> None:
+    create(kube)
+    mark = audit_mark(control_plane)
+    remove(kube)
+    create(kube, "later")
+    written = writes(audited(control_plane, mark, kube.namespace))
+    assert not [request for request in written if request[2].startswith("demo")]
+
+
+def test_pods_that_are_refused_are_explained(kube: Kube) -> None:
+    create(kube, podTemplate={"spec": {"hostNetwork": True}})
+    refused = kube.wait_for_reason("demo", "FailedCreate", "RuntimeReady")
+    assert "violates PodSecurity" in refused["message"]
+
+
+def test_a_malformed_overlay_is_stalled_in_the_api_servers_words(kube: Kube) -> None:
+    create(kube, podTemplate={"spec": {"containers": ["x"]}})
+    kube.wait_for_reason("demo", "InvalidObject", "Stalled")
 
 
 def test_foreign_labels_and_annotations_are_kept(kube: Kube) -> None:
@@ -173,9 +221,16 @@ def test_deletion_policy_delete_leaves_nothing(kube: Kube) -> None:
 
 def test_the_policy_can_change_later(kube: Kube) -> None:
     create(kube, deletionPolicy="Delete")
+    eventually(
+        lambda: (kube.get("pvc", "data-demo-redis-0") or {"metadata": {}})["metadata"].get("ownerReferences"),
+        "the StatefulSet controller owns the claim",
+    )
     create(kube, deletionPolicy="Retain")
     eventually(
         lambda: not kube.must("secret", "demo-redis")["metadata"].get("ownerReferences"), "the Secret is not owned"
+    )
+    eventually(
+        lambda: not kube.must("pvc", "data-demo-redis-0")["metadata"].get("ownerReferences"), "the claim is not owned"
     )
     remove(kube)
     assert "demo-redis" in kube.names("secret")
@@ -242,7 +297,6 @@ def test_a_foreign_object_of_the_same_name_is_left_alone(kube: Kube) -> None:
     assert "ServiceAccount" in stalled["message"]
     assert "labels" not in kube.must("serviceaccount", "demo-runtime")["metadata"]
     kube.run("delete", "serviceaccount", "demo-runtime")
-    kube.run("annotate", "aia", "demo", "example.com/look=again")
     eventually(lambda: kube.get("deployment", "demo-runtime"), "the conflict is over")
 
 
@@ -288,13 +342,16 @@ def test_a_namespace_with_an_assistant_goes_away(kube: Kube, control_plane: Clus
 
 
 def test_an_idle_assistant_costs_no_request(kube: Kube, control_plane: Cluster) -> None:
-    create(kube)
+    sample = yaml.safe_load((ROOT / "manifests/samples/production.yaml").read_text())["spec"]
+    for name, key in (("openrouter", "api-key"), ("openai", "api-key"), ("assistant-clients", "api-keys")):
+        kube.run("create", "secret", "generic", name, f"--from-literal={key}=secret")
+    create(kube, **sample)
     eventually(lambda: kube.must("aia", "demo")["status"]["replicas"] == 3, "all pods are counted")
     mark = audit_mark(control_plane)
     kube.run("annotate", "aia", "demo", "example.com/look=again")
     kube.run("annotate", "deployment", "demo-runtime", "example.com/look=again")
     # A pass over another assistant, queued after those, shows that they are over.
     create(kube, "later")
-    requests = audited(control_plane, mark)
+    requests = audited(control_plane, mark, kube.namespace)
     assert requests["patch", "deployments", "later-runtime"] == 1, "the audit log shows requests"
     assert not [request for request in requests if request[2].startswith("demo")]

@@ -121,11 +121,17 @@ def test_models(client: openai.OpenAI) -> None:
     assert any(model.id.endswith(MODEL) for model in client.models.list())
 
 
-def test_an_identical_request_is_answered_from_redis_whichever_pod_it_meets(client: openai.OpenAI) -> None:
-    asked = client.chat.completions.with_raw_response
-    for _ in range(6):
-        answer = asked.create(model="default", messages=QUESTION, temperature=0)
+def test_an_identical_request_is_answered_from_redis_whichever_pod_it_meets(
+    assistant: Kube, client: openai.OpenAI
+) -> None:
+    # A connection of its own for each request, so that the Service picks a pod each time.
+    fresh = client.with_options(http_client=httpx.Client(limits=httpx.Limits(max_keepalive_connections=0)))
+    for _ in range(12):
+        answer = fresh.chat.completions.with_raw_response.create(model="default", messages=QUESTION, temperature=0)
         assert answer.headers["x-cache"] == "hit"
+    asked = assistant.run("logs", "-l", f"app.kubernetes.io/instance={NAME},app.kubernetes.io/name=runtime", "--prefix")
+    pods = {line.split("]")[0] for line in asked.splitlines() if "/v1/chat/completions" in line}
+    assert len(pods) > 1
 
 
 def test_a_wrong_key_is_refused(url: str) -> None:
@@ -134,6 +140,16 @@ def test_a_wrong_key_is_refused(url: str) -> None:
         pytest.raises(openai.AuthenticationError),
     ):
         stranger.chat.completions.create(model="default", messages=QUESTION)
+
+
+def test_no_secret_is_in_any_log(assistant: Kube, operator: Kube) -> None:
+    logs = operator.run("logs", "deployment/assistant-operator")
+    logs += assistant.run("logs", "-l", f"app.kubernetes.io/instance={NAME}", "--all-containers", "--tail=-1")
+    names = (f"{NAME}-redis", f"{NAME}-runtime", f"{NAME}-api-keys")
+    values = [value for name in names for value in assistant.secret(name).values()]
+    assert "request_processed" in logs
+    assert not [value for value in values if value in logs]
+    assert "capital of France" not in logs
 
 
 def test_no_request_fails_when_a_runtime_pod_is_deleted(assistant: Kube, traffic: Traffic) -> None:
@@ -202,16 +218,6 @@ def test_an_image_that_can_not_be_had_is_named_and_the_old_pods_serve_on(
     assert client.chat.completions.create(model="default", messages=QUESTION, temperature=0).choices
     assistant.run("patch", "aia", NAME, "--type=json", '-p=[{"op":"remove","path":"/spec/image/tag"}]')
     assistant.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=120s", timeout=130)
-
-
-def test_no_secret_is_in_any_log(assistant: Kube, operator: Kube) -> None:
-    logs = operator.run("logs", "deployment/assistant-operator")
-    logs += assistant.run("logs", f"deployment/{NAME}-runtime")
-    names = (f"{NAME}-redis", f"{NAME}-runtime", f"{NAME}-api-keys")
-    values = [value for name in names for value in assistant.secret(name).values()]
-    assert "request_processed" in logs
-    assert not [value for value in values if value in logs]
-    assert "capital of France" not in logs
 
 
 def test_the_operator_reports_on_itself(operator: Kube) -> None:

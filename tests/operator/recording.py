@@ -62,6 +62,8 @@ class RecordingClient:
         self._record("merge", kind.kind, name)
         before = self.objects[kind.kind, namespace, name]
         merged = {**before, "data": {**before.get("data", {}), **body.get("data", {})}}
+        if "spec" in body:
+            merged["spec"] = {**before.get("spec", {}), **body["spec"]}
         return self.put({**merged, "metadata": {**before["metadata"], **body.get("metadata", {})}})
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from assistant_operator.assistant import AIAssistant
 
 NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,50}[a-z0-9])?", fullmatch=True)
-QUANTITIES = st.sampled_from(["100m", "1", 2, "512Mi", "1Gi", "1000m"])
+QUANTITIES = st.sampled_from(["512Mi", "1Gi", 2**30, "1000000000"])
+OVERLAYS = st.sampled_from([{}, {"spec": {"nodeSelector": {"disk": "ssd"}}}])
 DURATIONS = st.sampled_from(["30s", "5m", "30m30s", "3600s"])
 RESOURCES = st.fixed_dictionaries(
     {}, optional={k: st.dictionaries(st.sampled_from(["cpu", "memory"]), QUANTITIES) for k in ("requests", "limits")}
@@ -38,6 +39,7 @@ SPECS = st.fixed_dictionaries(
         "replicas": st.integers(0, 10),
         "resources": RESOURCES,
         "suspend": st.booleans(),
+        "podTemplate": OVERLAYS,
         "deletionPolicy": st.sampled_from(["Retain", "Delete"]),
         "cache": st.fixed_dictionaries({}, optional={"enabled": st.booleans(), "ttl": DURATIONS}),
         "rateLimit": st.fixed_dictionaries({}, optional={"requests": st.integers(1, 1000), "window": DURATIONS}),
@@ -46,12 +48,11 @@ SPECS = st.fixed_dictionaries(
             {"enabled": st.booleans()},
             optional={
                 "managed": st.fixed_dictionaries(
-                    {},
+                    {"maxMemory": st.sampled_from(["64Mi", "100Mi"])},
                     optional={
                         "image": IMAGES,
                         "resources": RESOURCES,
-                        "maxMemory": QUANTITIES,
-                        "storage": st.fixed_dictionaries({"size": QUANTITIES}),
+                        "storage": st.fixed_dictionaries({"size": st.sampled_from(["1Gi", 2**30])}),
                     },
                 )
             },

@@ -119,7 +119,7 @@ EFFECTS: dict[str, tuple[Object, Object]] = {
     "redis.managed.image.pullSecrets": ({}, {"redis": {"managed": {"image": {"pullSecrets": ["registry"]}}}}),
     "redis.managed.resources.requests": ({}, {"redis": {"managed": {"resources": {"requests": {"cpu": 1}}}}}),
     "redis.managed.resources.limits": ({}, {"redis": {"managed": {"resources": {"limits": {"cpu": 1}}}}}),
-    "redis.managed.maxMemory": ({}, {"redis": {"managed": {"maxMemory": "1Gi"}}}),
+    "redis.managed.maxMemory": ({}, {"redis": {"managed": {"maxMemory": "256Mi"}}}),
     "redis.managed.storage.size": ({}, {"redis": {"managed": {"storage": {"size": "2Gi"}}}}),
     "redis.managed.storage.storageClassName": (
         {"redis": {"managed": {"storage": CLAIM}}},

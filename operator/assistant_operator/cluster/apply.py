@@ -5,14 +5,14 @@ its value, there is nothing to do: this holds over operator restarts, and costs 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
 
 from assistant_operator import conditions, labels
 from assistant_operator.assistant import AIAssistant
-from assistant_operator.cluster.cache import Cache
+from assistant_operator.cluster.cache import Cache, owner_key
 from assistant_operator.cluster.client import ApiError, Client
 from assistant_operator.cluster.kinds import APPLIED, Kind
 from assistant_operator.errors import ReconcileError, StalledError, TransientError, WaitingError
@@ -21,10 +21,8 @@ from assistant_operator.values import quantity
 
 _INVALID = 422
 _BAD_REQUEST = 400
-_IMMUTABLE = "updates to statefulset spec"
-"""What the API server says of a StatefulSet's fixed fields; it names `spec`, so the part is found by comparing."""
-_UNKNOWN_FIELD = "field not declared in schema"
-"""What the API server says, with status 500, of an applied field that the kind does not have."""
+_MALFORMED = "failed to create typed patch object"
+"""What the API server says, with status 500, of an object that does not have its kind's form."""
 _QUANTITIES = {"requests", "limits", "capacity"}
 _ENTRY_KEYS = ("uid", "mountPath", "containerPort", "name", "port", "topologyKey", "host")
 """Keys by which list entries are found again in the live object, in the order tried."""
@@ -39,11 +37,11 @@ def stamped(wanted: Object) -> Object:
 
 
 async def ensure(
-    api: Client, cache: Cache, assistant: AIAssistant, wanted: Object, immutable: Mapping[str, str]
+    api: Client, cache: Cache, assistant: AIAssistant, wanted: Object, confirm: Callable[[], Awaitable[None]]
 ) -> bool:
     """Make the object so; return whether a write was needed.
 
-    `immutable` names the field of the AIAssistant behind each part of the object that can't be changed later.
+    `confirm` is awaited before anything is created; it raises if the AIAssistant is gone.
 
     Raises
     ------
@@ -58,13 +56,14 @@ async def ensure(
     if live is not None and matches(_content(body), live):
         return False
     if live is None:
+        await confirm()
         live = await api.get(kind, metadata["namespace"], metadata["name"], metadata_only=True)
     if live is not None:
         check_owner(kind.kind, live, assistant)
     try:
         cache.put(kind.kind, await _write(api, kind, body, live))
     except ApiError as error:
-        raise _explain(error, body, live or {}, immutable) from error
+        raise _explain(error, body) from error
     return True
 
 
@@ -72,7 +71,7 @@ async def _write(api: Client, kind: Kind, body: Object, live: Object | None) -> 
     try:
         return await api.apply(kind, body)
     except ApiError as error:
-        if error.status != _INVALID or not _drifted(body, live):
+        if error.status != _INVALID or "spec" not in body or not _drifted(body, live):
             raise
     # Somebody changed the key of a list entry (a Service's port number), so apply would add ours beside theirs. What
     # was valid when it was applied is put back whole, and then owned by apply again.
@@ -108,27 +107,45 @@ def check_owner(kind: str, live: Object, assistant: AIAssistant) -> None:
     ours = controller.get("uid") == assistant.metadata.uid
     if (predecessor and not ours) or (ours and metadata.get("deletionTimestamp")):
         raise WaitingError(conditions.TERMINATING, f"{what} is still being deleted; it is created again after that.")
-    if not ours:
+    orphan = not controller and owner_key(live) == (assistant.namespace, assistant.name)
+    if not ours and not orphan:
         raise StalledError(
             conditions.NAME_CONFLICT,
             f"{what} exists and is not managed by this AIAssistant. Delete it, or give the AIAssistant another name.",
         )
 
 
-def _explain(error: ApiError, wanted: Object, live: Object, immutable: Mapping[str, str]) -> ReconcileError:
+def _explain(error: ApiError, wanted: Object) -> ReconcileError:
     what = f"{wanted['kind']} {wanted['metadata']['name']}"
     if error.namespace_terminating:
         return WaitingError(conditions.TERMINATING, "The namespace is being deleted.")
-    if error.status == _INVALID and _IMMUTABLE in error.message:
-        changed = immutable_changes(wanted, live)
-        fields = ", ".join(immutable.get(part, f"spec.{part} of {what}") for part in changed)
-        return StalledError(
-            conditions.IMMUTABLE_FIELD,
-            f"{fields}: can't be changed once {what} exists. Set it back to what it was; the stack runs on as it is.",
-        )
-    if error.status in (_INVALID, _BAD_REQUEST) or _UNKNOWN_FIELD in error.message:
+    if error.status in (_INVALID, _BAD_REQUEST) or _MALFORMED in error.message:
         return StalledError(conditions.INVALID_OBJECT, f"The API server refused {what}: {error.message}")
     return TransientError(conditions.API_ERROR, f"The API server did not take {what}: {error.message or error.reason}")
+
+
+def check_immutable(cache: Cache, wanted: Object, fields: Mapping[str, str]) -> None:
+    """Refuse a change of a StatefulSet that Kubernetes would refuse, before anything else is written.
+
+    `fields` names the field of the AIAssistant behind each part that can't be changed.
+
+    Raises
+    ------
+    StalledError
+        The message names the field.
+    """
+    metadata = wanted["metadata"]
+    live = (
+        cache.get(wanted["kind"], metadata["namespace"], metadata["name"]) if wanted["kind"] == "StatefulSet" else None
+    )
+    changed = immutable_changes(wanted, live) if live else []
+    if changed:
+        what = f"StatefulSet {metadata['name']}"
+        named = ", ".join(fields.get(part, f"spec.{part} of {what}") for part in changed)
+        raise StalledError(
+            conditions.IMMUTABLE_FIELD,
+            f"{named}: can't be changed once {what} exists. Set it back to what it was; the stack runs on as it is.",
+        )
 
 
 def immutable_changes(wanted: Object, live: Object) -> list[str]:
@@ -155,7 +172,7 @@ def matches(wanted: Any, live: Any, field: str = "") -> bool:
         return _matches_list(wanted, live, field)
     if live is None:
         return wanted in ("", 0, False)
-    if wanted != live and field in ("quantity", "sizeLimit"):
+    if wanted != live and field in ("quantity", "sizeLimit", "divisor"):
         return quantity(wanted) == quantity(live)
     return bool(wanted == live) and isinstance(wanted, bool) == isinstance(live, bool)
 
@@ -164,7 +181,7 @@ def _matches_list(wanted: list[Any], live: Any, field: str) -> bool:
     if not isinstance(live, list):
         return not wanted and live is None
     key = next((key for key in _ENTRY_KEYS if wanted and all(isinstance(w, dict) and key in w for w in wanted)), None)
-    if key is None:
+    if key is None or len({str(entry[key]) for entry in wanted}) < len(wanted):
         return len(wanted) == len(live) and all(
             matches(entry, other, field) for entry, other in zip(wanted, live, strict=True)
         )

@@ -83,7 +83,7 @@ class Cache:
             return False
         self._unlink(key)
         owner = owner_key(body)
-        self._entries[key] = _Entry(version, owner, orjson.dumps(_trim(kind, body)))
+        self._entries[key] = _Entry(version, owner, orjson.dumps(trim(kind, body)))
         if owner:
             self._owned[owner].add(key)
         return True
@@ -128,10 +128,12 @@ def _version(body: Object) -> int:
     return int(body["metadata"].get("resourceVersion") or 0)
 
 
-def _trim(kind: str, body: Object) -> Object:
+def trim(kind: str, body: Object) -> Object:
+    """Return an object without what is never read; of a Secret that is not ours only its version."""
     metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
     if kind == "Secret":
-        return {"metadata": _only(metadata, "name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences")}
+        ours = ("labels", "ownerReferences") if owner_key(body) else ()
+        return {"metadata": _only(metadata, "name", "namespace", "uid", "resourceVersion", *ours)}
     if kind == "Pod":
         return _trim_pod(metadata, body)
     return {**body, "metadata": metadata}
@@ -140,7 +142,16 @@ def _trim(kind: str, body: Object) -> Object:
 def _trim_pod(metadata: Object, body: Object) -> Object:
     status = body.get("status") or {}
     return {
-        "metadata": _only(metadata, "name", "namespace", "uid", "labels", "deletionTimestamp", "creationTimestamp"),
+        "metadata": _only(
+            metadata,
+            "name",
+            "namespace",
+            "uid",
+            "resourceVersion",
+            "labels",
+            "deletionTimestamp",
+            "creationTimestamp",
+        ),
         "status": _only(
             status, "phase", "reason", "message", "conditions", "initContainerStatuses", "containerStatuses"
         ),

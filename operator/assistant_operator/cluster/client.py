@@ -6,7 +6,7 @@ without its generated models, which cost more time than the requests (docs/decis
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 from urllib.parse import urlencode
@@ -93,7 +93,8 @@ class ApiServer:
     """The API server over HTTP. Use as an async context manager."""
 
     def __init__(self, configuration: kubernetes_client.Configuration) -> None:
-        configuration.connection_pool_maxsize = 100  # watches hold one connection each
+        # No limit: each watch holds a connection, and the workers bound the rest.
+        configuration.connection_pool_maxsize = 0
         self._api = kubernetes_client.ApiClient(configuration)
         self._host = configuration.host.rstrip("/")
         self._agent = f"{labels.MANAGER}/{__version__}"
@@ -132,17 +133,41 @@ class ApiServer:
                 return None
             raise
 
+    @property
+    def configuration(self) -> kubernetes_client.Configuration:
+        """Where the API server is, and the credentials for it."""
+        return self._api.configuration
+
+    async def serves(self, kind: Kind, namespace: str | None) -> bool:
+        """Tell whether the API server knows a kind, by a list of one in a namespace or in all of them."""
+        try:
+            await self._call("GET", kind.path(namespace), query=_query(limit=1))
+        except ApiError as error:
+            if error.status == _NOT_FOUND:
+                return False
+            raise
+        return True
+
     async def list(
-        self, kind: Kind, namespace: str | None = None, *, selector: str | None = None, metadata_only: bool = False
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        selector: str | None = None,
+        metadata_only: bool = False,
+        keep: Callable[[Object], Object] = lambda body: body,
     ) -> Page:
-        """Return every object of a kind, page by page, in a namespace or in all of them."""
+        """Return every object of a kind, page by page, in a namespace or in all of them.
+
+        `keep` reduces each object as its page arrives, so that a long list is never in memory as a whole.
+        """
         accept = _METADATA_LIST if metadata_only else _JSON
         items: list[Object] = []
         token: str | None = None
         while True:
             query = _query(limit=PAGE_SIZE, labelSelector=selector, **{"continue": token})
             answer = await self._call("GET", kind.path(namespace), query=query, accept=accept)
-            items += answer.get("items") or []
+            items += map(keep, answer.get("items") or [])
             token = answer["metadata"].get("continue")
             if not token:
                 return Page(items, answer["metadata"]["resourceVersion"])

@@ -6,8 +6,7 @@ to a digest, and not kept.
 
 import base64
 import hashlib
-import hmac
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from assistant_operator import conditions, labels
@@ -37,33 +36,45 @@ class Secrets:
 
     async def facts(self, namespace: str, names: Iterable[str]) -> dict[str, SecretFacts]:
         """Return the facts of those of the named Secrets that exist."""
-        found = {name: await self._facts(namespace, name) for name in sorted(set(names))}
-        return {name: facts for name, facts in found.items() if facts}
+        found = {}
+        for name in sorted(set(names)):
+            await self._read_news(namespace, name)
+            if known := self._known.get((namespace, name)):
+                found[name] = known.facts
+        return found
 
-    async def _facts(self, namespace: str, name: str) -> SecretFacts | None:
-        metadata = self._cache.get(SECRET.kind, namespace, name)
-        if metadata is None:
+    def forget(self, namespace: str, name: str) -> None:
+        """Drop what is known of a Secret that changed or went away; it is read again when it is needed."""
+        if self._cache.get(SECRET.kind, namespace, name) is None:
             self._known.pop((namespace, name), None)
-            return None
+
+    async def _read_news(self, namespace: str, name: str) -> Object | None:
+        """Read a Secret whose version is new, and return it; None where there is no news or no Secret."""
+        metadata = self._cache.get(SECRET.kind, namespace, name)
         known = self._known.get((namespace, name))
-        if known and known.version == metadata["metadata"]["resourceVersion"]:
-            return known.facts
+        if metadata is None or (known and known.version == metadata["metadata"]["resourceVersion"]):
+            return None
         body = await self._api.get(SECRET, namespace, name)
-        return self._learn(body) if body else None
+        if body:
+            self._learn(body)
+        return body
 
-    def _learn(self, body: Object) -> SecretFacts:
+    def _learn(self, body: Object) -> None:
         metadata, data = body["metadata"], body.get("data") or {}
-        # Keyed by the UID, so that equal values in two Secrets give no equal digests.
-        digest = hmac.new(metadata["uid"].encode(), digestmod=hashlib.sha256)
-        for key in sorted(data):
-            digest.update(f"{key}={data[key]}\n".encode())
-        facts = SecretFacts(frozenset(data), digest.hexdigest()[:16])
+        # With the Secret's name, so that equal values in two Secrets give no equal digests.
+        digests = {
+            key: hashlib.sha256(f"{metadata['namespace']}/{metadata['name']}/{key}={value}".encode()).hexdigest()[:16]
+            for key, value in data.items()
+        }
         self._cache.put(SECRET.kind, body)
-        self._known[metadata["namespace"], metadata["name"]] = _Known(metadata["resourceVersion"], facts)
-        return facts
+        self._known[metadata["namespace"], metadata["name"]] = _Known(metadata["resourceVersion"], SecretFacts(digests))
 
-    async def ensure(self, credential: Credential, assistant: AIAssistant) -> bool:
-        """Create a generated Secret, or give it the keys and the owner that it lacks; return whether it was written.
+    async def ensure(
+        self, credential: Credential, assistant: AIAssistant, confirm: Callable[[], Awaitable[None]]
+    ) -> bool:
+        """Create a generated Secret, or give it the values and the owner that it lacks; return whether it was written.
+
+        `confirm` is awaited before one is created; it raises if the AIAssistant is gone.
 
         Raises
         ------
@@ -74,6 +85,7 @@ class Secrets:
         """
         live = self._cache.get(SECRET.kind, assistant.namespace, credential.name)
         if live is None:
+            await confirm()
             return await self._create(credential, assistant)
         self._check(live, credential, assistant)
         patch = await self._patch(live, credential, assistant)
@@ -92,7 +104,7 @@ class Secrets:
                 "ownerReferences": _owners(assistant),
             },
             "type": "Opaque",
-            "data": _encode(credential.missing({})),
+            "data": _encode(credential.changes({})),
         }
         try:
             self._learn(await self._api.create(SECRET, body))
@@ -122,20 +134,21 @@ class Secrets:
         patch: Object = {}
         if (live["metadata"].get("ownerReferences") or []) != _owners(assistant):
             patch["metadata"] = {"ownerReferences": _owners(assistant)}
-        facts = (await self.facts(assistant.namespace, [credential.name])).get(credential.name)
-        wanted = credential.missing(dict.fromkeys(facts.keys, "")) if facts else {}
-        if facts and wanted:
-            body = await self._api.get(SECRET, assistant.namespace, credential.name)
-            existing = {
-                key: base64.b64decode(value).decode() for key, value in ((body or {}).get("data") or {}).items()
-            }
-            patch["data"] = _encode(credential.missing(existing))
+        # A version that was looked at before was complete then.
+        body = await self._read_news(assistant.namespace, credential.name)
+        changes = credential.changes(_decode(body.get("data") or {})) if body else {}
+        if changes:
+            patch["data"] = _encode(changes)
         return patch
 
 
 def _owners(assistant: AIAssistant) -> list[Object]:
     """Owned Secrets go with the assistant; those without an owner stay and are adopted by its successor."""
     return [owner_reference(assistant)] if assistant.spec.deletion_policy == "Delete" else []
+
+
+def _decode(values: Mapping[str, str]) -> dict[str, str]:
+    return {key: base64.b64decode(value).decode(errors="replace") for key, value in values.items()}
 
 
 def _encode(values: dict[str, str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ makes operators run out of memory, so the children have watches of their own.
 """
 
 import asyncio
+import functools
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +14,7 @@ import structlog
 
 from assistant_operator import labels
 from assistant_operator.cluster import kinds
-from assistant_operator.cluster.cache import Cache, Key, owner_key
+from assistant_operator.cluster.cache import Cache, Key, owner_key, trim
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, ApiServer
 from assistant_operator.cluster.kinds import Kind
 from assistant_operator.manifests import Object
@@ -23,7 +24,8 @@ log = structlog.get_logger()
 _GONE = 410
 _WATCH_SECONDS = (270, 330)
 """A watch is renewed after about five minutes, at a random moment, so that many watches do not renew at once."""
-_BACKOFF_SECONDS = (1, 2, 5, 10, 30)
+_SHORTEST_WATCH_SECONDS = 1.0
+_BACKOFF_SECONDS = (0.2, 1, 2, 5, 10, 30)
 """Waits after consecutive failures."""
 
 OnSecret = Callable[[str, str], None]
@@ -71,17 +73,21 @@ class Watch:
         while True:
             try:
                 version = version or await self._list()
+                started = time.monotonic()
                 async for seen in self._changes(version):
                     version, failures = seen, 0
+                if time.monotonic() - started < _SHORTEST_WATCH_SECONDS:
+                    failures = await self._pause(failures, "the server ended it at once")
             except ApiError as error:
                 if error.status == _GONE:
                     version = None
-                    continue
                 failures = await self._pause(failures, error)
             except UNREACHABLE as error:
                 failures = await self._pause(failures, error)
 
-    async def _pause(self, failures: int, error: Exception) -> int:
+    async def _pause(self, failures: int, error: Exception | str) -> int:
+        # Trying is life: an API server that is away is no reason to restart the operator.
+        self.last_contact = time.monotonic()
         delay = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)]
         log.warning("watch_failed", watch=self.name, error=str(error) or type(error).__name__, retry_seconds=delay)
         await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
@@ -89,7 +95,11 @@ class Watch:
 
     async def _list(self) -> str:
         page = await self._api.list(
-            self._kind, self._namespace, selector=self._selector, metadata_only=self._metadata_only
+            self._kind,
+            self._namespace,
+            selector=self._selector,
+            metadata_only=self._metadata_only,
+            keep=functools.partial(trim, self._kind.kind),
         )
         for key in self._cache.replace(self._kind.kind, self._namespace, page.items):
             self._on_change(key)
@@ -116,11 +126,12 @@ class Watch:
             yield body["metadata"]["resourceVersion"]
 
     def _take(self, event: str, body: Object) -> None:
+        if self._metadata_only:
+            # Even if a pass has put this version into the cache already: others may use the Secret too.
+            self._on_secret(body["metadata"]["namespace"], body["metadata"]["name"])
         if event == "DELETED":
             self._cache.remove(self._kind.kind, body)
         elif not self._cache.put(self._kind.kind, body):
             return
-        if self._metadata_only:
-            self._on_secret(body["metadata"]["namespace"], body["metadata"]["name"])
         if key := owner_key(body):
             self._on_change(key)

@@ -67,7 +67,7 @@ def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
     return [
         manifests.config_map(name, assistant, NAME, {"redis.conf": config}),
         manifests.service(name, assistant, NAME, PORT, "redis"),
-        _stateful_set(assistant, facts, facts.config_hash([name], config)),
+        _stateful_set(assistant, facts, facts.config_hash([SecretKeyRef(name=name, key="auth.conf")], config)),
     ]
 
 

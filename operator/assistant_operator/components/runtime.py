@@ -70,7 +70,9 @@ def _objects(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> list[O
 
 def _deployment(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> Object:
     environment = _environment(assistant, bindings)
-    secrets = [variable["valueFrom"]["secretKeyRef"]["name"] for variable in environment if "valueFrom" in variable]
+    secrets = [
+        SecretKeyRef(**variable["valueFrom"]["secretKeyRef"]) for variable in environment if "valueFrom" in variable
+    ]
     selector = labels.selector(assistant.name, NAME)
     template = manifests.pod_template(
         assistant,

@@ -1,0 +1,133 @@
+"""What the watches tell: nothing is lost, doubled or brought back from the dead."""
+
+from typing import Any
+
+import pytest
+
+from assistant_operator.cluster import kinds
+from assistant_operator.cluster.cache import Cache
+from assistant_operator.cluster.watch import Watch
+from assistant_operator.engine import Engine
+from assistant_operator.manifests import Object
+from assistant_operator.settings import Settings
+from assistant_operator.telemetry import Metrics
+from tests.operator.assistants import PROVIDERS, resource
+from tests.operator.recording import RecordingClient
+
+
+def _object(name: str, version: int, instance: str | None = "demo", **body: Any) -> Object:
+    ours = {"app.kubernetes.io/managed-by": "assistant-operator", "app.kubernetes.io/instance": instance}
+    metadata = {"namespace": "default", "name": name, "uid": "u", "resourceVersion": str(version)}
+    return {"metadata": {**metadata, **({"labels": ours} if instance else {})}, **body}
+
+
+def test_the_newest_version_counts_in_whichever_order_versions_come() -> None:
+    cache = Cache()
+    assert cache.put("Service", _object("demo", 2))
+    assert not cache.put("Service", _object("demo", 1))
+    assert not cache.put("Service", _object("demo", 2))
+    assert cache.get("Service", "default", "demo")
+
+
+def test_the_late_answer_of_a_write_brings_nothing_back_that_was_deleted() -> None:
+    cache = Cache()
+    cache.put("Service", _object("demo", 1))
+    cache.remove("Service", _object("demo", 3))
+    assert not cache.put("Service", _object("demo", 2))
+    assert cache.get("Service", "default", "demo") is None
+    assert cache.owned(("default", "demo")) == []
+    assert cache.put("Service", _object("demo", 4)), "one that was created after that is news"
+
+
+def test_a_fresh_list_is_the_whole_truth_and_names_whom_it_changes() -> None:
+    cache = Cache()
+    cache.put("Service", _object("kept", 1, "a"))
+    cache.put("Service", _object("gone", 1, "b"))
+    cache.put("ConfigMap", _object("gone", 1, "c"))
+    changed = cache.replace("Service", None, [_object("kept", 1, "a"), _object("new", 2, "d")])
+    assert changed == {("default", "b"), ("default", "d")}
+    assert cache.get("Service", "default", "gone") is None
+    assert cache.get("ConfigMap", "default", "gone"), "a list speaks for its own kind only"
+
+
+def test_of_a_foreign_secret_only_its_version_is_kept() -> None:
+    cache = Cache()
+    cache.put("Secret", _object("theirs", 1, None, data={"password": "c2VjcmV0"}, type="Opaque"))
+    assert cache.get("Secret", "default", "theirs") == {
+        "metadata": {"namespace": "default", "name": "theirs", "uid": "u", "resourceVersion": "1"}
+    }
+
+
+def test_an_object_that_changes_hands_is_counted_once() -> None:
+    cache = Cache()
+    cache.put("Service", _object("demo", 1, "a"))
+    cache.put("Service", _object("demo", 2, "b"))
+    assert cache.owned(("default", "a")) == []
+    assert [found.name for found in cache.owned(("default", "b"))] == ["demo"]
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine(Settings(), RecordingClient(), Metrics())  # type: ignore[arg-type]  # nothing here asks the API server
+
+
+def _waiting(engine: Engine) -> int:
+    return len(engine._queue)
+
+
+def test_a_deletion_that_is_told_after_the_successor_was_created_forgets_nothing(engine: Engine) -> None:
+    old, new = resource(), resource()
+    new["metadata"] |= {"uid": "successor", "resourceVersion": "9"}
+    engine.observe("ADDED", old)
+    engine.observe("ADDED", new)
+    engine.observe("DELETED", old)
+    assert engine.phases().total() == 1
+    engine.observe("DELETED", new)
+    assert engine.phases().total() == 0
+
+
+def test_the_echo_of_what_is_known_is_no_news(engine: Engine) -> None:
+    engine.observe("ADDED", resource())
+    assert _waiting(engine) == 1
+    engine._queue._ready.clear()
+    engine._queue._waiting.clear()
+    engine.observe("MODIFIED", resource())
+    assert _waiting(engine) == 0
+
+
+def test_a_secret_wakes_everyone_who_names_it_even_if_one_pass_has_read_it_already(engine: Engine) -> None:
+    keyed = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "provider"}}]}
+    for name in ("one", "two", "three"):
+        engine.observe("ADDED", resource(name, providers=keyed if name != "three" else PROVIDERS))
+    engine._queue._ready.clear()
+    engine._queue._waiting.clear()
+    seen = _object("provider", 5, None)
+    engine._cache.put("Secret", seen)
+    watch = next(watch for watch in engine._watches if watch._kind is kinds.SECRET)
+    watch._take("MODIFIED", seen)
+    assert sorted(name for _, name in engine._queue._ready) == ["one", "two"]
+
+
+def test_a_resource_that_names_another_secret_is_no_longer_woken_by_the_first(engine: Engine) -> None:
+    first = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "first"}}]}
+    engine.observe("ADDED", resource(providers=first))
+    changed = resource(providers=PROVIDERS)
+    changed["metadata"]["resourceVersion"] = "2"
+    engine.observe("MODIFIED", changed)
+    assert not engine._users
+
+
+def test_readiness_waits_for_every_watch_and_for_the_assistants(engine: Engine) -> None:
+    for watch in engine._watches:
+        watch.synced.set()
+    assert not engine.ready
+    engine.listening.set()
+    assert engine.ready
+
+
+def test_a_silent_watch_is_found(engine: Engine) -> None:
+    watch: Watch = engine._watches[0]
+    watch.synced.set()
+    assert engine.silent_watches() == []
+    watch.last_contact -= 10_000
+    assert engine.silent_watches() == [watch.name]
