@@ -25,6 +25,15 @@ class RecordingClient:
     def writes(self) -> list[tuple[str, str, str]]:
         return [call for call in self.calls if call[0] != "get"]
 
+    def refuse(self, error: Exception, *, verb: str = "", kind: str = "") -> None:
+        """Raise an error for every call with that verb and kind; an empty one stands for all."""
+
+        def fail(called: str, of: str, _: str) -> None:
+            if verb in ("", called) and kind in ("", of):
+                raise error
+
+        self.fail = fail
+
     def put(self, body: Object) -> Object:
         """Place an object as somebody else would."""
         metadata = {

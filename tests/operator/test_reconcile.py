@@ -113,11 +113,7 @@ async def test_nothing_is_deleted_when_an_apply_failed() -> None:
     bench = Bench()
     await bench.reconcile()
 
-    def fail(verb: str, kind: str, name: str) -> None:
-        if (verb, kind) == ("apply", "Deployment"):
-            raise ApiError(503, "ServiceUnavailable", "try again")
-
-    bench.client.fail = fail
+    bench.client.refuse(ApiError(503, "ServiceUnavailable", "try again"), verb="apply", kind="Deployment")
     await bench.reconcile(redis={"enabled": False})
     assert isinstance(bench.error, TransientError)
     assert "Deployment demo-runtime: try again" in bench.error.message
@@ -127,11 +123,7 @@ async def test_nothing_is_deleted_when_an_apply_failed() -> None:
 async def test_a_transient_failure_is_in_the_status_while_it_lasts() -> None:
     bench = Bench()
 
-    def fail(verb: str, kind: str, name: str) -> None:
-        if verb == "apply" and kind == "Service":
-            raise ApiError(500, "InternalError", "etcd is away")
-
-    bench.client.fail = fail
+    bench.client.refuse(ApiError(500, "InternalError", "etcd is away"), verb="apply", kind="Service")
     await bench.reconcile()
     assert isinstance(bench.error, TransientError)
     assert bench.condition("Reconciling")["status"] == "True"
@@ -141,11 +133,7 @@ async def test_a_transient_failure_is_in_the_status_while_it_lasts() -> None:
 async def test_a_failing_status_write_is_retried() -> None:
     bench = Bench()
 
-    def fail(verb: str, kind: str, name: str) -> None:
-        if verb == "status":
-            raise ApiError(500, "InternalError", "etcd is away")
-
-    bench.client.fail = fail
+    bench.client.refuse(ApiError(500, "InternalError", "etcd is away"), verb="status")
     with pytest.raises(KeyError):  # there is no status, then
         await bench.reconcile()
     assert isinstance(bench.error, TransientError)
@@ -155,11 +143,7 @@ async def test_a_failing_status_write_is_retried() -> None:
 async def test_a_defect_shows_in_the_status_and_is_tried_again() -> None:
     bench = Bench()
 
-    def fail(verb: str, kind: str, name: str) -> None:
-        if verb == "apply":
-            raise ZeroDivisionError
-
-    bench.client.fail = fail
+    bench.client.refuse(ZeroDivisionError(), verb="apply")
     await bench.reconcile()
     assert isinstance(bench.error, TransientError)
     assert bench.condition("Ready")["reason"] == "InternalError"
@@ -296,11 +280,7 @@ async def test_nothing_is_written_when_one_part_can_not_be_changed() -> None:
 async def test_an_event_that_can_not_be_written_fails_nothing() -> None:
     bench = Bench()
 
-    def fail(verb: str, kind: str, name: str) -> None:
-        if kind == "Event":
-            raise ApiError(403, "Forbidden", "no events here")
-
-    bench.client.fail = fail
+    bench.client.refuse(ApiError(403, "Forbidden", "no events here"), kind="Event")
     await bench.reconcile()
     assert bench.error is None
 
@@ -364,11 +344,11 @@ async def test_an_invalid_spec_is_stalled_and_nothing_is_touched() -> None:
 async def test_refused_for_ever_is_stalled_with_the_api_servers_words() -> None:
     bench = Bench()
 
-    def fail(verb: str, kind: str, name: str) -> None:
-        if (verb, kind) == ("apply", "Deployment"):
-            raise ApiError(422, "Invalid", "spec.template.spec.containers[0].name: Invalid value")
-
-    bench.client.fail = fail
+    bench.client.refuse(
+        ApiError(422, "Invalid", "spec.template.spec.containers[0].name: Invalid value"),
+        verb="apply",
+        kind="Deployment",
+    )
     await bench.reconcile()
     assert bench.condition("Stalled")["reason"] == "InvalidObject"
     assert "containers[0].name" in bench.condition("Stalled")["message"]
@@ -449,10 +429,10 @@ async def test_drift_that_apply_can_not_merge_is_put_back_whole() -> None:
 async def test_an_object_of_the_wrong_form_is_stalled() -> None:
     bench = Bench()
 
-    def fail(verb: str, kind: str, name: str) -> None:
-        if (verb, kind) == ("apply", "Deployment"):
-            raise ApiError(500, "", "failed to create typed patch object: .spec.containrs: field not declared")
-
-    bench.client.fail = fail
+    bench.client.refuse(
+        ApiError(500, "", "failed to create typed patch object: .spec.containrs: field not declared"),
+        verb="apply",
+        kind="Deployment",
+    )
     await bench.reconcile()
     assert bench.condition("Stalled")["reason"] == "InvalidObject"
