@@ -142,7 +142,7 @@ class Engine:
             self._queue.add(key)
 
     def _wake_users(self, namespace: str, name: str) -> None:
-        self._reconciler.secrets.forget(namespace, name)
+        self._reconciler.secrets.forget_deleted(namespace, name)
         for key in self._users.get((namespace, name), ()):
             self._wake(key)
 

@@ -169,6 +169,16 @@ async def test_a_secret_that_appears_is_picked_up() -> None:
     assert ("apply", "Deployment", "demo-runtime") in bench.client.writes()
 
 
+async def test_a_secret_that_is_deleted_is_missed_and_the_stack_runs_on() -> None:
+    bench = Bench(providers=PROVIDERS_WITH_KEY)
+    bench.place(secret("provider", token="sk-1"))
+    await bench.reconcile()
+    bench.cache.remove("Secret", bench.client.objects["Secret", "default", "provider"])
+    await bench.reconcile()
+    assert bench.condition("Ready")["reason"] == "SecretNotFound"
+    assert {call[0] for call in bench.client.writes()} == {"status", "create"}
+
+
 async def test_a_secret_without_the_key_names_the_keys_it_has() -> None:
     bench = Bench(providers=PROVIDERS_WITH_KEY)
     bench.place(secret("provider", key="sk-1"))

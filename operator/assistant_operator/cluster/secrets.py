@@ -38,13 +38,14 @@ class Secrets:
         """Return the facts of those of the named Secrets that exist."""
         found = {}
         for name in sorted(set(names)):
+            self.forget_deleted(namespace, name)
             await self._read_news(namespace, name)
             if known := self._known.get((namespace, name)):
                 found[name] = known.facts
         return found
 
-    def forget(self, namespace: str, name: str) -> None:
-        """Drop what is known of a Secret that changed or went away; it is read again when it is needed."""
+    def forget_deleted(self, namespace: str, name: str) -> None:
+        """Drop what is known of a Secret if the cache has it no more."""
         if self._cache.get(SECRET.kind, namespace, name) is None:
             self._known.pop((namespace, name), None)
 

@@ -126,12 +126,13 @@ class Watch:
             yield body["metadata"]["resourceVersion"]
 
     def _take(self, event: str, body: Object) -> None:
+        news = True
+        if event == "DELETED":
+            self._cache.remove(self._kind.kind, body)
+        else:
+            news = self._cache.put(self._kind.kind, body)
         if self._metadata_only:
             # Even if a pass has put this version into the cache already: others may use the Secret too.
             self._on_secret(body["metadata"]["namespace"], body["metadata"]["name"])
-        if event == "DELETED":
-            self._cache.remove(self._kind.kind, body)
-        elif not self._cache.put(self._kind.kind, body):
-            return
-        if key := owner_key(body):
+        if news and (key := owner_key(body)):
             self._on_change(key)
