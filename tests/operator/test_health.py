@@ -1,0 +1,104 @@
+"""When does a component serve, and what is said of it while it does not?"""
+
+from typing import Any
+
+import pytest
+
+from assistant_operator.health import Health, assess
+from assistant_operator.manifests import Object
+
+
+def _workload(replicas: int = 3, generation: int = 2, **status: Any) -> Object:
+    return {"metadata": {"generation": generation}, "spec": {"replicas": replicas}, "status": status}
+
+
+def _rolled_out(count: int) -> dict[str, int]:
+    return {"observedGeneration": 2, "replicas": count, "readyReplicas": count, "updatedReplicas": count}
+
+
+def _pod(name: str = "demo-0", **status: Any) -> Object:
+    return {"metadata": {"name": name, "creationTimestamp": "2026-01-01T00:00:00Z"}, "status": status}
+
+
+def _waiting(reason: str, message: str = "", **last: Any) -> Object:
+    container = {"name": "runtime", "state": {"waiting": {"reason": reason, "message": message}}}
+    return _pod(containerStatuses=[{**container, "lastState": last}])
+
+
+def _judge(workload: Object | None, *pods: Object, suspended: bool = False) -> Health:
+    return assess(workload, pods, suspended=suspended)
+
+
+def test_it_serves_when_every_wanted_pod_of_the_newest_template_is_ready() -> None:
+    health = _judge(_workload(**_rolled_out(3)))
+    assert (health.ready, health.reason, health.message) == (True, "Ready", "3/3 pods are ready.")
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},
+        {**_rolled_out(3), "observedGeneration": 1},
+        {**_rolled_out(3), "readyReplicas": 2},
+        {**_rolled_out(3), "updatedReplicas": 1},
+        {**_rolled_out(3), "replicas": 4},
+    ],
+    ids=["nothing yet", "newest template not seen", "a pod not ready", "old pods left", "a pod too many"],
+)
+def test_a_rollout_under_way_is_progress(status: dict[str, int]) -> None:
+    health = _judge(_workload(**status))
+    assert (health.ready, health.reason) == (False, "Progressing")
+
+
+def test_what_does_not_exist_yet_is_being_created() -> None:
+    assert _judge(None).message == "It is being created."
+
+
+def test_no_pods_on_purpose_is_told_apart() -> None:
+    assert _judge(_workload(0, **_rolled_out(0))).reason == "ScaledToZero"
+    assert _judge(_workload(0, **_rolled_out(0)), suspended=True).reason == "Suspended"
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason", "message"),
+    [
+        (_waiting("ImagePullBackOff", "Back-off pulling image a:1"), "ImagePullBackOff", "Back-off pulling image a:1"),
+        (_waiting("CreateContainerConfigError", 'secret "x" not found'), "CreateContainerConfigError", "not found"),
+        (
+            _waiting("CrashLoopBackOff", terminated={"exitCode": 2, "reason": "Error"}),
+            "CrashLoopBackOff",
+            "exited with code 2 (Error)",
+        ),
+        (
+            _pod(
+                conditions=[
+                    {
+                        "type": "PodScheduled",
+                        "status": "False",
+                        "reason": "Unschedulable",
+                        "message": "0/2 nodes are available",
+                    }
+                ]
+            ),
+            "Unschedulable",
+            "0/2 nodes are available",
+        ),
+    ],
+)
+def test_a_pod_in_trouble_is_named_with_what_the_cluster_says_of_it(pod: Object, reason: str, message: str) -> None:
+    health = _judge(_workload(), pod)
+    assert health.reason == reason
+    assert health.message.startswith("0/3 pods are ready: pod demo-0: ")
+    assert message in health.message
+
+
+def test_a_pod_that_starts_or_goes_is_no_trouble() -> None:
+    going = _waiting("CrashLoopBackOff")
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:01Z"
+    assert _judge(_workload(), _waiting("ContainerCreating"), going).reason == "Progressing"
+
+
+def test_the_newest_pod_speaks_first() -> None:
+    older, newer = _waiting("CrashLoopBackOff"), _waiting("ImagePullBackOff")
+    newer["metadata"]["creationTimestamp"] = "2026-01-02T00:00:00Z"
+    assert _judge(_workload(), older, newer).reason == "ImagePullBackOff"
