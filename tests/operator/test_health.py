@@ -8,8 +8,8 @@ from assistant_operator.health import Health, assess
 from assistant_operator.manifests import Object
 
 
-def _workload(replicas: int = 3, generation: int = 2, **status: Any) -> Object:
-    return {"metadata": {"generation": generation}, "spec": {"replicas": replicas}, "status": status}
+def _workload(wanted: int = 3, /, **status: Any) -> Object:
+    return {"metadata": {"generation": 2}, "spec": {"replicas": wanted}, "status": status}
 
 
 def _rolled_out(count: int) -> dict[str, int]:
