@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
@@ -107,17 +107,16 @@ class Checklist:
         if not self._console.is_terminal:
             self._console.print("  " * row.level + text, markup=False)
 
-    def _render(self) -> Group:
+    def _render(self) -> Table:
+        # One line a row, whatever it says: a terminal that wraps lines by itself can't be drawn over.
         table = Table.grid(padding=(0, 1))
-        table.add_column(no_wrap=True)
-        table.add_column(justify="right", no_wrap=True)
-        table.add_column(overflow="fold", style="dim")
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column(justify="right", no_wrap=True, min_width=8)
+        table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
         for row in self._rows:
             table.add_row(self._titled(row), f"{row.elapsed():.1f} s", row.detail)
-        return Group(table)
+        return table
 
-    def _titled(self, row: Row) -> Table:
-        mark = self._spinner if row.succeeded is None else MARKS[row.succeeded]
-        line = Table.grid(padding=(0, 1))
-        line.add_row(Text("  " * row.level), mark, row.title)
-        return line
+    def _titled(self, row: Row) -> Text:
+        mark = self._spinner.render(time.monotonic()) if row.succeeded is None else MARKS[row.succeeded]
+        return Text.assemble("  " * row.level, mark if isinstance(mark, Text) else str(mark), " ", row.title)
