@@ -8,15 +8,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, cast
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
-from rich.table import Table
 from rich.text import Text
 
 REFRESHES_A_SECOND = 8
+MARK_WIDTH = 2
+ELAPSED_WIDTH = 9
+"""Room for `1234.5 s` and a space."""
+DETAIL_WIDTH = 12
+"""Least room for what a row says beside its title."""
 MARKS = {True: Text("✔", style="green"), False: Text("✘", style="red")}
 
 
@@ -107,16 +111,22 @@ class Checklist:
         if not self._console.is_terminal:
             self._console.print("  " * row.level + text, markup=False)
 
-    def _render(self) -> Table:
-        # One line a row, whatever it says: a terminal that wraps lines by itself can't be drawn over.
-        table = Table.grid(padding=(0, 1))
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        table.add_column(justify="right", no_wrap=True, min_width=8)
-        table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
-        for row in self._rows:
-            table.add_row(self._titled(row), f"{row.elapsed():.1f} s", row.detail)
-        return table
+    def _render(self) -> Group:
+        # One line a row, whatever it says: what a terminal wraps by itself can't be drawn over.
+        widest = max((len(row.title) + 2 * row.level for row in self._rows), default=0)
+        title_width = min(widest, self._console.width - MARK_WIDTH - ELAPSED_WIDTH - DETAIL_WIDTH)
+        return Group(*(self._line(row, title_width) for row in self._rows))
 
-    def _titled(self, row: Row) -> Text:
+    def _line(self, row: Row, title_width: int) -> Text:
         mark = self._spinner.render(time.monotonic()) if row.succeeded is None else MARKS[row.succeeded]
-        return Text.assemble("  " * row.level, mark if isinstance(mark, Text) else str(mark), " ", row.title)
+        title = Text(row.title)
+        title.truncate(title_width - 2 * row.level, overflow="ellipsis", pad=True)
+        elapsed = f"{row.elapsed():.1f} s".rjust(ELAPSED_WIDTH)
+        line = Text("  " * row.level, no_wrap=True, overflow="ellipsis")
+        return (
+            line.append_text(cast("Text", mark))
+            .append(" ")
+            .append_text(title)
+            .append(elapsed)
+            .append(f"  {row.detail}", "dim")
+        )
