@@ -1,4 +1,4 @@
-"""What the chart installs: the committed manifest, the operator's confinement, and rights no wider than asked for."""
+"""What the chart installs: the operator's confinement, and rights no wider than asked for."""
 
 import tomllib
 from pathlib import Path
@@ -17,6 +17,9 @@ GOLDEN = Path(__file__).parent / "golden"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 """The programs' version: the images' default tag, and so the chart's."""
 
+LONGEST_NAME = 63
+"""Of a DNS label, which a Service's name is."""
+
 STANDARD_LABELS = {
     "app.kubernetes.io/name": "assistant-operator",
     "app.kubernetes.io/instance": "assistant-operator",
@@ -32,12 +35,7 @@ def of_kind(objects: list[dict[str, Any]], *kinds: str) -> list[dict[str, Any]]:
     return [found for found in objects if found["kind"] in kinds]
 
 
-def test_install_manifest_is_the_namespace_and_the_default_render(chart: Chart) -> None:
-    namespace = (ROOT / "manifests" / "namespace.yaml").read_text()
-    assert (ROOT / "manifests" / "install.yaml").read_text() == namespace + chart.text(), "run `make generate`"
-
-
-def test_install_manifest_enforces_restricted_pods(chart: Chart) -> None:
+def test_install_manifest_enforces_restricted_pods() -> None:
     namespace, *objects = yaml.safe_load_all((ROOT / "manifests" / "install.yaml").read_text())
     assert namespace["kind"] == "Namespace"
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -123,6 +121,22 @@ def test_users_get_no_rights_from_the_operators_role(chart: Chart) -> None:
 
 def rules() -> list[dict[str, Any]]:
     return yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
+
+
+def test_the_longest_name_made_from_the_objects_is_still_a_name(chart: Chart) -> None:
+    """A cut that ends in a dash must not leave two of them."""
+    service = chart.one("Service", {"fullnameOverride": "a" * 54 + "-" + "b" * 8})
+    assert service["metadata"]["name"] == "a" * 54 + "-metrics"
+    longest = chart.one("Service", {"fullnameOverride": "a" * 63})
+    assert len(longest["metadata"]["name"]) == LONGEST_NAME
+
+
+@pytest.mark.parametrize("repository", ["operator", "localhost:5000/operator", "registry.example.com/a/b_c.d-e"])
+def test_a_repository_may_name_a_registrys_port(repository: str, chart: Chart) -> None:
+    (container,) = chart.one("Deployment", {"image": {"repository": repository}})["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert container["image"] == f"{repository}:{VERSION}"
 
 
 def test_the_definition_is_the_generated_one(chart: Chart) -> None:

@@ -104,6 +104,13 @@ def test_an_unknown_value_is_refused_by_name(block: str, chart: Chart) -> None:
         ("log.level", "LOUD", "at '/log/level': value must be one of 'DEBUG'"),
         ("watchNamespaces", ["Team A"], "at '/watchNamespaces/0': 'Team A' does not match pattern"),
         ("defaultImages.redis", "redis", "at '/defaultImages/redis': 'redis' does not match pattern"),
+        ("workers", 65, "at '/workers': maximum: got 65, want 64"),
+        ("resyncSeconds", 86401, "at '/resyncSeconds': maximum: got 86,401, want 86,400"),
+        ("image.repository", "a/operator:1", "at '/image/repository': .* does not match pattern"),
+        ("image.repository", "operator@sha256:abc", "at '/image/repository': .* does not match pattern"),
+        ("podLabels", {"app.kubernetes.io/name": "x"}, "invalid propertyName 'app.kubernetes.io/name'"),
+        ("podLabels", {"app.kubernetes.io/instance": "x"}, "invalid propertyName 'app.kubernetes.io/instance'"),
+        ("podAnnotations", {"kubectl.kubernetes.io/default-container": "x"}, "invalid propertyName"),
         ("podLabels", {"count": 1}, "at '/podLabels/count': got number, want string"),
     ],
 )
