@@ -16,6 +16,7 @@ from devcluster import build, cluster, images, state
 from devcluster.cluster import Cluster
 from devcluster.errors import DevclusterError
 from devcluster.progress import Terminal
+from devcluster.proxies import without_proxies
 
 DEFAULT_NAME = "dev"
 
@@ -202,8 +203,8 @@ def _tool(arguments: argparse.Namespace) -> int:
     target = _existing(arguments.name)
     rest = arguments.arguments[1:] if arguments.arguments[:1] == ["--"] else arguments.arguments
     program = target.binaries / arguments.tool
-    os.environ["KUBECONFIG"] = str(target.kubeconfig)
-    os.execv(program, [arguments.tool, *rest])  # noqa: S606 - the tool takes over this process and its terminal
+    environment = {**without_proxies(os.environ), "KUBECONFIG": str(target.kubeconfig)}
+    os.execve(program, [arguments.tool, *rest], environment)  # noqa: S606 - the tool takes over this process and its terminal
 
 
 def _bin(_: argparse.Namespace) -> int:

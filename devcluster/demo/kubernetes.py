@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from devcluster.errors import DevclusterError
+from devcluster.proxies import without_proxies
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,16 @@ class Kubernetes:
     def shell_setup(self) -> str:
         """Return the line of shell that makes a user's own kubectl talk to the cluster."""
         if self.kubeconfig:
-            return f"export KUBECONFIG={self.kubeconfig} PATH={Path(self.kubectl_program).parent}:$PATH"
+            config, folder = shlex.quote(str(self.kubeconfig)), shlex.quote(str(Path(self.kubectl_program).parent))
+            return f"export KUBECONFIG={config} PATH={folder}:$PATH"
         return f"kubectl config use-context {self.context}"
 
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment to run them in."""
-        own = {"KUBECONFIG": str(self.kubeconfig)} if self.kubeconfig else {}
-        return {**os.environ, **own}
+        if self.kubeconfig:
+            return {**without_proxies(os.environ), "KUBECONFIG": str(self.kubeconfig)}
+        return dict(os.environ)
 
     def items(self, *arguments: str) -> list[dict[str, Any]]:
         """Return the objects of the list that `kubectl get` finds."""

@@ -17,6 +17,7 @@ import yaml
 from assistant_operator.cluster.kinds import rules
 from assistant_operator.crd import definition
 from devcluster.cluster import Cluster
+from devcluster.proxies import without_proxies
 
 T = TypeVar("T")
 Object = dict[str, Any]
@@ -39,7 +40,13 @@ class Kube:
         """Run kubectl and return what it printed; `RefusedError` with its error output where it fails."""
         command = [str(self.cluster.kubectl), "--kubeconfig", str(self.cluster.kubeconfig), "-n", self.namespace]
         done = subprocess.run(
-            [*command, *arguments], input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+            [*command, *arguments],
+            input=stdin,
+            env=without_proxies(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
         if done.returncode:
             raise RefusedError(done.stderr)
