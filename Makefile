@@ -16,6 +16,7 @@ REGISTRY ?=
 BASE_IMAGE ?=
 ARGS ?=
 export E2E HELM
+export UV := $(or $(UV),$(CURDIR)/.cache/uv/bin/uv)
 
 # $(call step,title,command): one line with the time it took, and the command's output only when it fails.
 define step
@@ -95,6 +96,7 @@ generate: install ## CRD, RBAC rules and install manifest, from the operator's c
 
 .PHONY: check-generated
 check-generated: install ## Fail if a generated file is out of date
+	@[ -n "$$HELM" ] || $(BIN)/python -m devcluster build >/dev/null
 	$(call step,generated files,scripts/generate --check)
 
 .PHONY: lock

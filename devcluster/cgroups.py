@@ -8,10 +8,16 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from devcluster.errors import DevclusterError
+from devcluster.paths import machine_lock
+
 ROOT_NAME = "devcluster"
 
-REMOVE_TIMEOUT_SECONDS = 15.0
+REMOVE_TIMEOUT_SECONDS = 120.0
 """For the kernel to let go of the cgroups of processes that were killed."""
+
+NEEDED_CONTROLLERS = {"cpu", "memory"}
+"""Without them a kubelet starts no pod, and its message does not say what to do."""
 
 
 def path(block: int, node: str = "") -> str:
@@ -23,14 +29,19 @@ def path(block: int, node: str = "") -> str:
 
 
 def make(cgroup: str) -> None:
-    """Make a cgroup in every hierarchy."""
-    for root in hierarchies():
-        current = root
-        for part in Path(cgroup).parts[1:]:
-            _hand_down_controllers(current)
-            parent, current = current, current / part
-            current.mkdir(exist_ok=True)
-            _copy_cpuset(parent, current)
+    """Make a cgroup in every hierarchy.
+
+    Raises
+    ------
+    DevclusterError
+        With the second version of cgroups: a controller that pods need is not handed down to it.
+    """
+    roots = hierarchies()
+    with machine_lock():
+        for root in roots:
+            _make_below(root, cgroup)
+    if all((root / "cgroup.controllers").exists() for root in roots):
+        _require_controllers(roots, cgroup)
 
 
 def remove(cgroup: str) -> bool:
@@ -45,9 +56,10 @@ def remove(cgroup: str) -> bool:
     left = [root / cgroup.lstrip("/") for root in hierarchies()]
     while (left := [folder for folder in left if not _remove_tree(folder)]) and time.monotonic() < deadline:
         time.sleep(0.05)
-    for root in hierarchies():
-        with suppress(OSError):  # another cluster's is still in it
-            (root / ROOT_NAME).rmdir()
+    with machine_lock():
+        for root in hierarchies():
+            with suppress(OSError):  # another cluster's is still in it
+                (root / ROOT_NAME).rmdir()
     return not left
 
 
@@ -55,6 +67,25 @@ def hierarchies() -> list[Path]:
     """Return where the hierarchies of this machine are mounted."""
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     return [Path(fields[1]) for fields in mounts if fields[2] in {"cgroup", "cgroup2"}]
+
+
+def _make_below(root: Path, cgroup: str) -> None:
+    current = root
+    for part in Path(cgroup).parts[1:]:
+        _hand_down_controllers(current)
+        parent, current = current, current / part
+        current.mkdir(exist_ok=True)
+        _copy_cpuset(parent, current)
+
+
+def _require_controllers(roots: list[Path], cgroup: str) -> None:
+    files = [root / cgroup.lstrip("/") / "cgroup.controllers" for root in roots]
+    found = {name for file in files for name in file.read_text().split()}
+    if missing := sorted(NEEDED_CONTROLLERS - found):
+        raise DevclusterError(
+            f"the cgroup {cgroup} has no controller {' and no '.join(missing)}: hand them down to this place "
+            f"(cgroup.subtree_control of the cgroups above), or run this outside of a container"
+        )
 
 
 def _hand_down_controllers(folder: Path) -> None:

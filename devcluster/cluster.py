@@ -5,7 +5,6 @@ started anew: a development cluster is cheap to make and not worth repairing.
 """
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +16,6 @@ from devcluster.errors import DevclusterError
 from devcluster.paths import lock
 from devcluster.progress import Progress, Silent
 from devcluster.state import Record
-
-NAME = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
-"""A DNS label, short: the name is part of paths of sockets, which may not be long."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,8 @@ def up(
     """
     progress = progress or Silent()
     wanted = 0 if control_plane_only else nodes
-    _check(name, wanted, control_plane_only=control_plane_only)
+    files = state.files(name)
+    _check(wanted, control_plane_only=control_plane_only)
     with lock(f"cluster-{name}"):
         record = state.read(name)
         if record is not None and _is_whole(record):
@@ -102,7 +99,7 @@ def up(
                     f"take it down first: python -m devcluster down {name}"
                 )
             return _cluster(record)
-        if state.files(name).folder.exists():
+        if files.folder.exists():
             progress.note(f"Cluster {name} was left incomplete (a kill or a reboot): starting it anew")
             teardown.remove(name)
         binaries = build.binaries(progress)
@@ -117,8 +114,9 @@ def down(name: str = "dev") -> None:
     Raises
     ------
     DevclusterError
-        Something could not be ended or removed, or it was started by root and this is not root.
+        Something could not be ended or removed, it was started by root and this is not root, or it is no name.
     """
+    state.files(name)  # refuses what is no name, before a lock is named after it
     with lock(f"cluster-{name}"):
         teardown.remove(name)
 
@@ -129,9 +127,7 @@ def get(name: str = "dev") -> Cluster | None:
     return _cluster(record) if record is not None and _is_whole(record) else None
 
 
-def _check(name: str, nodes: int, *, control_plane_only: bool) -> None:
-    if not NAME.fullmatch(name):
-        raise DevclusterError(f"{name!r} is no name for a cluster: use up to 20 of a-z, 0-9 and -")
+def _check(nodes: int, *, control_plane_only: bool) -> None:
     if control_plane_only:
         return
     if not 1 <= nodes <= MAX_NODES:

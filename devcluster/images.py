@@ -7,6 +7,7 @@ cache, apart from the images that a user keeps.
 
 import configparser
 import hashlib
+import io
 import os
 import subprocess
 import tempfile
@@ -32,6 +33,9 @@ DOCUMENTATION = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*",
 PIP_CONFIG = "/etc/pip.conf"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
+BUILD_LOCK = "image-build"
+"""One for all builds: what is found before a build is then what a killed one has left."""
+
 RECIPE_LABEL = "devcluster.recipe"
 
 
@@ -45,7 +49,7 @@ def base(progress: Progress | None = None) -> str:
     """
     progress = progress or Silent()
     packages.ensure(packages.IMAGE_PROGRAMS, progress)
-    with lock("image-base"):
+    with lock(BUILD_LOCK):
         recipe = hashlib.sha256("\n".join(_mmdebstrap(Path("base.tar"))).encode()).hexdigest()[:16]
         if _label(BASE) != recipe:
             with progress.step(f"Making the base image (Debian {DEBIAN_RELEASE} with Python; once)"):
@@ -88,7 +92,7 @@ def build(
     arguments = {**(args or {})}
     if BASE_ARGUMENT not in arguments:
         arguments[BASE_ARGUMENT] = base(progress)
-    with progress.step(f"Building {tag}"), lock("image-build"), tempfile.TemporaryDirectory() as scratch:
+    with progress.step(f"Building {tag}"), lock(BUILD_LOCK), tempfile.TemporaryDirectory() as scratch:
         identity = Path(scratch) / "id"
         options = ["--tag", tag, "--file", str(dockerfile), "--iidfile", str(identity)]
         options += ["--target", target] if target else []
@@ -103,8 +107,26 @@ def build(
 def pip_settings(environment: Mapping[str, str]) -> str:
     """Return this machine's pip configuration, files and environment, as the text of one file.
 
-    A setting that names a local folder without content (as of prebuilt wheels) is left out: pip would warn.
+    A setting that names a local folder without content (as of prebuilt wheels) is left out: pip would warn. The
+    bundle of certificates is where `certificates` is shown.
     """
+    merged = _pip_config(environment)
+    if "cert" in merged["global"]:
+        merged["global"]["cert"] = CERTIFICATES
+    text = io.StringIO()
+    merged.write(text)
+    return text.getvalue()
+
+
+def certificates(environment: Mapping[str, str]) -> bytes:
+    """Return the certificates that this machine trusts, those that pip is told to trust among them."""
+    files = [Path(CERTIFICATES)]
+    if chosen := _pip_config(environment)["global"].get("cert"):
+        files.append(Path(chosen).expanduser().resolve())
+    return b"\n".join(file.read_bytes() for file in dict.fromkeys(files) if file.is_file())
+
+
+def _pip_config(environment: Mapping[str, str]) -> configparser.ConfigParser:
     merged = configparser.ConfigParser(interpolation=None)
     merged.read([PIP_CONFIG, Path.home() / ".config/pip/pip.conf"])
     if not merged.has_section("global"):
@@ -112,10 +134,7 @@ def pip_settings(environment: Mapping[str, str]) -> str:
     for key, value in environment.items():
         if key.startswith("PIP_") and not _is_empty_folder(value):
             merged["global"][key.removeprefix("PIP_").lower().replace("_", "-")] = value
-    lines = []
-    for section in merged.sections():
-        lines += [f"[{section}]", *(f"{key} = {value}" for key, value in merged[section].items())]
-    return "\n".join(lines) + "\n"
+    return merged
 
 
 def _machine_settings(scratch: Path) -> dict[Path, str]:
@@ -123,16 +142,20 @@ def _machine_settings(scratch: Path) -> dict[Path, str]:
     pip = scratch / "pip.conf"
     pip.write_text(pip_settings(os.environ))
     visible = {pip: PIP_CONFIG}
-    if Path(CERTIFICATES).exists():
-        # A network that inspects TLS is trusted by this machine's bundle, not by the base's.
-        visible[Path(CERTIFICATES)] = CERTIFICATES
+    # A network that inspects TLS is trusted by this machine's bundle, not by the base's.
+    if trusted := certificates(os.environ):
+        bundle = scratch / "certificates.crt"
+        bundle.write_bytes(trusted)
+        visible[bundle] = CERTIFICATES
     return visible
 
 
 def _build(options: Sequence[str], context: Path) -> None:
     # chroot: the isolation that works inside containers and virtual machines too. The format docker keeps the
     # image's ID in an archive, and knows HEALTHCHECK.
-    fixed = ["--isolation", "chroot", "--layers", "--format", "docker", "--pull-never"]
+    # --force-rm: a build that fails leaves no container; one that was killed did, and its mounts.
+    fixed = ["--isolation", "chroot", "--layers", "--force-rm", "--format", "docker", "--pull-never"]
+    _buildah("rm", "--all")
     _buildah("build", *fixed, *options, str(context))
 
 

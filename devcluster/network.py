@@ -5,6 +5,8 @@ what nodes send to each other. Nothing routes to the outside: a cluster reaches 
 """
 
 import subprocess
+from contextlib import suppress
+from pathlib import Path
 
 from devcluster.addresses import AddressPlan
 from devcluster.errors import DevclusterError
@@ -12,6 +14,9 @@ from devcluster.namespaces import Namespaces, environment
 
 SWITCH = "switch"
 """Name under which the switch's namespace is on record."""
+
+BRIDGE_SETTINGS = Path("/proc/sys/net/bridge")
+"""There while the kernel's module br_netfilter is loaded."""
 
 SWITCH_LINES = (
     "link add switch type bridge",
@@ -31,6 +36,25 @@ FORWARDING = (
 def interface(plan: AddressPlan) -> str:
     """Return the name of this machine's interface to a cluster."""
     return f"devcluster{plan.index}"
+
+
+def load_bridge_filter() -> None:
+    """Load the kernel's module that shows bridged packets to kube-proxy's rules, unless it is there.
+
+    Raises
+    ------
+    DevclusterError
+        It can't be loaded from here, as inside a container.
+    """
+    if BRIDGE_SETTINGS.exists():
+        return
+    with suppress(FileNotFoundError):  # a container has no modprobe
+        subprocess.run(["modprobe", "br_netfilter"], check=False, capture_output=True, env=environment())
+    if not BRIDGE_SETTINGS.exists():
+        raise DevclusterError(
+            "nodes need the kernel's module br_netfilter, which can't be loaded from here: "
+            "run `modprobe br_netfilter` on the host"
+        )
 
 
 def connect_host(plan: AddressPlan, switch: Namespaces, nodes: int) -> None:
@@ -68,11 +92,23 @@ def connect_node(plan: AddressPlan, switch: Namespaces, node: Namespaces, number
 
 
 def disconnect_host(plan: AddressPlan) -> None:
-    """Remove this machine's interface to a cluster, and its routes with it."""
+    """Remove this machine's interface to a cluster, and its routes with it.
+
+    The kernel removes it, too, a moment after the switch has ended: it may go at any time.
+    """
     name = interface(plan)
-    listed = subprocess.run(["ip", "link", "show", name], check=False, capture_output=True, env=environment())
-    if listed.returncode == 0:
+    if not _is_there(name):
+        return
+    try:
         _ip([f"link delete {name}"])
+    except DevclusterError:
+        if _is_there(name):
+            raise
+
+
+def _is_there(name: str) -> bool:
+    listed = subprocess.run(["ip", "link", "show", name], check=False, capture_output=True, env=environment())
+    return listed.returncode == 0
 
 
 def _ip(lines: list[str]) -> None:
@@ -85,4 +121,4 @@ def _ip(lines: list[str]) -> None:
         env=environment(),
     )
     if result.returncode != 0:
-        raise DevclusterError(f"the network could not be set up: {result.stderr.strip()}")
+        raise DevclusterError(f"the network could not be changed: {result.stderr.strip()}")

@@ -31,18 +31,20 @@ KERNEL_SETTINGS = {
 own to set."""
 
 OWN_FOLDERS = """
-mount -t tmpfs -o mode=0755 tmpfs {folder}/run
-mkdir {folder}/run/{name}
-mount --bind {folder} {folder}/run/{name}
-mount --bind {binaries} {folder}/run/{name}/bin
-mount --bind {folder}/var {folder}/run/{name}/var
-mount --rbind {folder}/run /run
-mount --bind /run/{name}/var /var
-cd /run/{name}/sysctl
+folder=$1 name=$2 binaries=$3
+mount -t tmpfs -o mode=0755 tmpfs "$folder/run"
+mkdir "$folder/run/$name"
+mount --bind "$folder" "$folder/run/$name"
+mount --bind "$binaries" "$folder/run/$name/bin"
+mount --bind "$folder/var" "$folder/run/$name/var"
+mount --rbind "$folder/run" /run
+mount --bind "/run/$name/var" /var
+cd "/run/$name/sysctl"
 for setting in */*/* */*; do
     [ ! -f "$setting" ] || mount --bind "$setting" "/proc/sys/$setting"
 done
 """
+"""Shell, with a node's folder, the name that it has in the node, and the folder of the programs as arguments."""
 
 
 def name(number: int) -> str:
@@ -84,8 +86,8 @@ def isolate(files: Files, record: Record, number: int, switch: Namespaces) -> No
     node = name(number)
     pause = Path(record.binaries) / PAUSE_PROGRAM
     inside = namespaces.hold(files, node, pause, kinds=components.EVERYTHING)
-    folders = OWN_FOLDERS.format(folder=files.node(node), name=config.NODE_FILES.name, binaries=record.binaries)
-    inside.run(["mount"], ["/bin/sh", "-ec", folders])
+    folders = [str(files.node(node)), config.NODE_FILES.name, record.binaries]
+    inside.run(["mount"], ["/bin/sh", "-ec", OWN_FOLDERS, "sh", *folders])
     network.connect_node(record.plan, switch, inside, number, len(record.nodes))
     cgroups.make(cgroups.path(record.plan.index, node))
 

@@ -101,7 +101,7 @@ def only_child(process: Process) -> Process | None:
         return None
 
 
-def kill(process: Process, timeout_seconds: float = 30.0) -> bool:
+def kill(process: Process, timeout_seconds: float = 120.0) -> bool:
     """End a process at once, if it still is the same one, and wait until it has gone.
 
     Returns

@@ -3,6 +3,7 @@
 Everything goes to standard error, so that standard output stays clean for kubeconfigs and JSON.
 """
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,6 +12,9 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import Progress as RichProgress
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+LOG_INTERVAL_SECONDS = 60.0
+"""How often a log is told that a step still runs: watchers of logs take a long silence for a hang."""
 
 
 class Progress(Protocol):
@@ -52,10 +56,28 @@ class Terminal:
                 progress.add_task(title, total=None)
                 yield
         else:
-            self._console.print(f"... {title}", markup=False, soft_wrap=True)
-            yield
-        self._console.print(f"ok  {title} ({time.monotonic() - started:.1f} s)", markup=False, soft_wrap=True)
+            self.note(f"... {title}")
+            with self._still_running(title, started):
+                yield
+        self.note(f"ok  {title} ({time.monotonic() - started:.1f} s)")
 
     def note(self, text: str) -> None:
         """Write one line."""
         self._console.print(text, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def _still_running(self, title: str, started: float) -> Iterator[None]:
+        """Write a line from time to time until the block ends."""
+        ended = threading.Event()
+
+        def tell() -> None:
+            while not ended.wait(LOG_INTERVAL_SECONDS):
+                self.note(f"... {title} ({time.monotonic() - started:.0f} s so far)")
+
+        teller = threading.Thread(target=tell, daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            teller.join()

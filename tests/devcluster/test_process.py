@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from devcluster.process import Process, is_alive, kill, only_child, parse_stat, recorded, spawn
+from tests.devcluster.support import eventually
 
 
 @pytest.fixture
@@ -31,9 +32,8 @@ def test_a_spawned_program_is_on_record_and_in_a_session_of_its_own(sleeper: Pro
 
 def test_what_a_program_writes_is_in_its_log(tmp_path: Path) -> None:
     process = spawn(["sh", "-c", "echo out; echo err >&2"], pidfile=tmp_path / "pid", log=tmp_path / "log")
-    assert kill(process)
-    # It may have been killed first: then the log is shorter, and never something else.
-    assert "out\nerr\n".startswith((tmp_path / "log").read_text())
+    eventually(lambda: not is_alive(process), "its end")
+    assert (tmp_path / "log").read_text() == "out\nerr\n"
 
 
 def test_the_environment_is_the_given_one_only(tmp_path: Path) -> None:

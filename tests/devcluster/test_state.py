@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import cgroups, cluster, state, teardown
+from devcluster import blocks, cgroups, cluster, paths, state, teardown
 from devcluster.cli import main
 from devcluster.errors import DevclusterError
 from devcluster.state import Record
@@ -63,6 +63,22 @@ def test_a_name_that_can_not_be_part_of_paths_is_refused(cache: Path, name: str)
         cluster.up(name, control_plane_only=True)
 
 
+@pytest.mark.parametrize("name", ["", "..", ".", "a/../b"])
+def test_down_removes_nothing_that_is_no_cluster(cache: Path, name: str) -> None:
+    state.files("dev").make()
+    beside = cache / "images"
+    beside.mkdir()
+    assert main(["down", name]) == 1
+    assert beside.exists()
+    assert state.names() == ["dev"]
+
+
+def test_a_folder_of_another_name_is_not_taken_for_a_cluster(cache: Path) -> None:
+    state.files("dev").make()
+    (cache / "clusters" / "lost+found").mkdir()
+    assert state.names() == ["dev"]
+
+
 @pytest.mark.parametrize("nodes", [0, 9, -1])
 def test_a_number_of_nodes_that_has_no_addresses_is_refused(cache: Path, nodes: int) -> None:
     with pytest.raises(DevclusterError, match="1 to 8 nodes"):
@@ -91,6 +107,51 @@ def test_a_run_finds_its_own_clusters(cache: Path, capsys: pytest.CaptureFixture
     assert state.names() == ["b"]
 
 
-def test_every_hierarchy_of_this_machine_is_a_folder() -> None:
-    assert all(root.is_dir() for root in cgroups.hierarchies())
-    assert cgroups.path(3, "node-0") == "/devcluster/3/node-0"
+def test_the_hierarchies_of_this_machine_are_found() -> None:
+    roots = cgroups.hierarchies()
+    assert roots
+    assert all((root / "cgroup.procs").exists() for root in roots)
+
+
+def test_a_controller_that_is_not_handed_down_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroups, "hierarchies", lambda: [tmp_path])
+    monkeypatch.setattr("devcluster.paths.MACHINE_LOCK", tmp_path / "lock")
+    cgroup = cgroups.path(3, "node-0")
+    inside = tmp_path / cgroup.lstrip("/")
+    inside.mkdir(parents=True)
+    (tmp_path / "cgroup.controllers").write_text("cpu memory\n")
+    (inside / "cgroup.controllers").write_text("cpu\n")
+    with pytest.raises(DevclusterError, match="no controller memory:"):
+        cgroups.make(cgroup)
+    (inside / "cgroup.controllers").write_text("cpu memory pids\n")
+    cgroups.make(cgroup)
+
+
+def test_a_block_is_one_clusters_until_it_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "RUN_DIR", tmp_path / "run")
+    monkeypatch.setattr("devcluster.paths.MACHINE_LOCK", tmp_path / "lock")
+    first, second = blocks.take(tmp_path / "a"), blocks.take(tmp_path / "b")
+    assert first != second
+    assert blocks.held_by(tmp_path / "b") == [second]
+    blocks.release(first)
+    assert blocks.held_by(tmp_path / "a") == []
+    blocks.release(second)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_lock_in_a_cache_of_another_user_is_refused_with_what_to_do(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    # Root, who runs these tests in places, may open everything.
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DevclusterError, match=r"locks/x belongs to another user.*DEVCLUSTER_CACHE"), paths.lock("x"):
+        pytest.fail("the lock was given")
+
+
+def test_a_relative_general_cache_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DEVCLUSTER_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    assert paths.cache_dir() == Path.home() / ".cache" / "ai-assistant-devcluster"

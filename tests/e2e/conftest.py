@@ -9,6 +9,7 @@ from devcluster import cluster as devcluster
 from devcluster import images
 from devcluster.demo.kubernetes import Kubernetes
 from devcluster.demo.recipes import MODEL_SERVER, OPERATOR, REDIS, ROOT, RUNTIME
+from devcluster.paths import lock
 from tests.support.kube import Kube
 
 SYSTEM_NAMESPACE = "assistant-operator-system"
@@ -20,11 +21,12 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 def nodes() -> Iterator[devcluster.Cluster]:
     if os.geteuid() != 0:
         pytest.skip("real pods need root")
-    devcluster.down("tests-e2e")
-    # Two, because a rolling update of three pods with a core's half each needs room for a fourth.
-    cluster = devcluster.up("tests-e2e", nodes=2)
-    yield cluster
-    cluster.down()
+    with lock("tests-e2e"):  # another run of this user's tests has a cluster of the same name
+        devcluster.down("tests-e2e")
+        # Two, because a rolling update of three pods with a core's half each needs room for a fourth.
+        cluster = devcluster.up("tests-e2e", nodes=2)
+        yield cluster
+        cluster.down()
 
 
 @pytest.fixture(scope="session")
