@@ -75,9 +75,10 @@ class Kubernetes:
         text = self.kubectl("get", *arguments, "--output=json", "--ignore-not-found")
         return json.loads(text) if text.strip() else None
 
-    def apply(self, *objects: Mapping[str, Any]) -> None:
-        """Apply objects that are made here."""
-        self.kubectl("apply", "--filename=-", stdin="\n---\n".join(json.dumps(each) for each in objects))
+    def apply(self, *objects: Mapping[str, Any], namespace: str = "default") -> None:
+        """Apply objects; those that name no namespace of their own, to the one given."""
+        manifest = "\n---\n".join(json.dumps(each) for each in objects)
+        self.kubectl("apply", "--namespace", namespace, "--filename=-", stdin=manifest)
 
     def create(self, namespace: str, manifest: Mapping[str, Any]) -> str:
         """Create an object whose name Kubernetes generates, and return that name."""

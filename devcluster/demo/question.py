@@ -91,5 +91,7 @@ def _exit_code(kubernetes: Kubernetes, namespace: str, pod: str) -> int:
 
 def _status(kubernetes: Kubernetes, namespace: str, pod: str) -> dict[str, Any]:
     found = kubernetes.get("pod", pod, "--namespace", namespace)
+    if found is None:
+        raise DevclusterError(f"pod {pod}, which asks the question, was deleted by somebody else: run it again")
     status: dict[str, Any] = found["status"]
     return status

@@ -1,21 +1,23 @@
 """What the demo does, in order: read this first.
 
-A cluster, images, the operator by its chart, a model server and an AIAssistant from the samples, unchanged; then it
-watches the assistant come up and asks it a question through its Service, from a pod, as an application would.
+A cluster, images, the operator by its chart, a model server and an AIAssistant from the samples, with nothing added but
+the demo's label; then it watches the assistant come up and asks it a question through its Service, from a pod, as an
+application would.
 Every step may find its work done already, and then says so: running it again repairs or updates what is there.
 """
 
 import time
+from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
 
-from devcluster.demo import question
+from devcluster.demo import ownership, question
 from devcluster.demo.checklist import Checklist
 from devcluster.demo.kubernetes import Kubernetes
 from devcluster.demo.recipes import LOCAL, ROOT, References
-from devcluster.demo.targets import DEFINITION, DEMO_LABEL, NAMESPACE, RELEASE, SYSTEM_NAMESPACE, Target
+from devcluster.demo.targets import DEFINITION, DEMO_LABEL, DEMO_SELECTOR, NAMESPACE, RELEASE, SYSTEM_NAMESPACE, Target
 from devcluster.demo.waiting import wait_for_assistant, wait_for_deployment
 
 CHART = ROOT / "helm" / "assistant-operator"
@@ -37,6 +39,7 @@ def up(target: Target, console: Console) -> None:
     started = time.monotonic()
     with Checklist(console) as checklist:
         kubernetes = target.start(checklist)
+        ownership.refuse_what_is_the_users(kubernetes, [*_documents(MINIMAL), *_documents(MODEL_SERVER)])
         references = target.deliver(checklist)
         _install_operator(kubernetes, references, checklist)
         _start_model_server(kubernetes, references, checklist)
@@ -45,6 +48,10 @@ def up(target: Target, console: Console) -> None:
     console.print()
     console.print(kubernetes.kubectl("--namespace", NAMESPACE, "get", "aia"), end="", markup=False)
     console.print(_next_steps(kubernetes, target, name, time.monotonic() - started), markup=False)
+
+
+def _documents(manifest: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(manifest.read_text()))
 
 
 def _install_operator(kubernetes: Kubernetes, references: References, checklist: Checklist) -> None:
@@ -57,7 +64,7 @@ def _install_operator(kubernetes: Kubernetes, references: References, checklist:
             values["defaultImages.redis"] = references.redis
         settings = [f"--set-string={key}={value}" for key, value in values.items()]
         where = ["--namespace", SYSTEM_NAMESPACE]
-        kubernetes.helm("upgrade", "--install", RELEASE, str(CHART), *where, *settings)
+        kubernetes.helm("upgrade", "--install", RELEASE, str(CHART), "--labels", DEMO_SELECTOR, *where, *settings)
         wait_for_deployment(kubernetes, SYSTEM_NAMESPACE, RELEASE, checklist)
 
 
@@ -74,17 +81,17 @@ def _start_model_server(kubernetes: Kubernetes, references: References, checklis
         _ensure_namespace(kubernetes, NAMESPACE)
         local = f"{LOCAL}/model-server:{references.model_server.rpartition(':')[2]}"
         manifest = MODEL_SERVER.read_text().replace(local, references.model_server)
-        kubernetes.kubectl("apply", "--namespace", NAMESPACE, "--filename=-", stdin=manifest)
+        kubernetes.apply(*map(ownership.mark, yaml.safe_load_all(manifest)), namespace=NAMESPACE)
         wait_for_deployment(kubernetes, NAMESPACE, "model-server", checklist)
 
 
 def _create_assistant(kubernetes: Kubernetes, checklist: Checklist) -> str:
-    """Apply the minimal sample as it is, and wait until it is Ready; return its name."""
-    resource: dict[str, Any] = yaml.safe_load(MINIMAL.read_text())
+    """Apply the minimal sample with the demo's label, and wait until it is Ready; return its name."""
+    (resource,) = _documents(MINIMAL)
     name = str(resource["metadata"]["name"])
     with checklist.step(f"AIAssistant {name} (kubectl apply -f {MINIMAL.relative_to(ROOT)})"):
         before = _generation(kubernetes, name)
-        kubernetes.kubectl("apply", "--namespace", NAMESPACE, "--filename", str(MINIMAL))
+        kubernetes.apply(ownership.mark(resource), namespace=NAMESPACE)
         after = _generation(kubernetes, name)
         checklist.note("created" if not before else "already there" if before == after else "updated")
         wait_for_assistant(kubernetes, NAMESPACE, name, checklist)

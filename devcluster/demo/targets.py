@@ -1,10 +1,11 @@
 """Where the demo runs: on a cluster that is made on this machine for it, or on one that the user has."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from devcluster import cluster, images, state
 from devcluster.demo import publish
@@ -28,8 +29,12 @@ NAMESPACE = "assistants"
 RELEASE = "assistant-operator"
 DEFINITION = "aiassistants.aiassistant.dev"
 DEMO_LABEL = "aiassistant.dev/demo"
-"""Marks the namespaces that the demo made, and so may delete."""
+"""Marks what the demo made, and so may overwrite and delete: namespaces, the release, the assistant and its model."""
 
+DEMO_SELECTOR = f"{DEMO_LABEL}=true"
+
+KEPT_SELECTOR = "app.kubernetes.io/instance=demo,app.kubernetes.io/managed-by=assistant-operator"
+"""Objects that the operator made for the AIAssistant of the minimal sample."""
 
 ARCHIVE = re.compile(r".*_[0-9a-f]{12}-[0-9a-f]{16}")
 """Name of the archive of an image whose tag is made from its content: tag and image ID. Others are not the demo's."""
@@ -58,12 +63,22 @@ class LocalCluster:
     down_command = "make down"
 
     def start(self, checklist: Checklist) -> Kubernetes:
-        """Start it, building Kubernetes first where that was never done."""
+        """Start it, building Kubernetes first where that was never done.
+
+        Raises
+        ------
+        DevclusterError
+            This is not root, or the cluster can't be had.
+        """
+        if os.geteuid() != 0:
+            raise DevclusterError(
+                "a cluster on this machine needs root, for namespaces and mounts: run `sudo make demo`, "
+                "or use a cluster of yours with `make demo CONTEXT=name`"
+            )
         with checklist.step(f"Kubernetes cluster {CLUSTER} on this machine"):
-            running = cluster.get(CLUSTER)
-            if running:
+            if cluster.get(CLUSTER):
                 checklist.note("already running")
-            self._cluster = running or cluster.up(CLUSTER, nodes=NODES, progress=checklist)
+            self._cluster = cluster.up(CLUSTER, nodes=NODES, progress=checklist)
         return Kubernetes(str(self._cluster.kubectl), str(self._cluster.helm), kubeconfig=self._cluster.kubeconfig)
 
     def deliver(self, checklist: Checklist) -> References:
@@ -139,25 +154,68 @@ class UserCluster:
         return publish.deliver(self._context, self._registry, self._base_image, checklist)
 
     def down(self, checklist: Checklist) -> None:
-        """Remove what the demo put there: the namespaces that it made, and the definition when nobody else uses it."""
+        """Remove what the demo put there, by its label: also from namespaces that were there before it."""
         kubernetes = self.start(checklist)
-        namespaces = kubernetes.items("namespaces", "--selector", f"{DEMO_LABEL}=true")
-        made = [each["metadata"]["name"] for each in namespaces]
-        if NAMESPACE in made:
-            with checklist.step(f"Deleting namespace {NAMESPACE} and the assistant in it"):
-                kubernetes.kubectl("delete", "namespace", NAMESPACE)
-        if SYSTEM_NAMESPACE in made:
-            with checklist.step("Uninstalling the operator"):
-                kubernetes.helm("uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait")
-                kubernetes.kubectl("delete", "namespace", SYSTEM_NAMESPACE)
-            _delete_definition(kubernetes, checklist)
-        if not made:
+        found = kubernetes.items("namespaces", "--selector", DEMO_SELECTOR)
+        namespaces = [each["metadata"]["name"] for each in found]
+        if namespaces or _has_objects(kubernetes) or release(kubernetes, "--selector", DEMO_SELECTOR):
+            _delete_assistant(kubernetes, NAMESPACE in namespaces, checklist)
+            _uninstall_operator(kubernetes, SYSTEM_NAMESPACE in namespaces, checklist)
+            _tell_what_is_kept(kubernetes, checklist)
+        else:
             checklist.note("The demo made nothing here: there is nothing to take down.")
 
 
+def release(kubernetes: Kubernetes, *options: str) -> bool:
+    """Tell whether there is an operator's release, in whatever state, that `options` of `helm list` don't leave out."""
+    where = ("--namespace", SYSTEM_NAMESPACE, "--filter", f"^{RELEASE}$")
+    return RELEASE in kubernetes.helm("list", "--all", "--short", *where, *options).split()
+
+
+def _has_objects(kubernetes: Kubernetes) -> bool:
+    """Tell whether the demo has an object in a namespace that it did not make."""
+    kinds = "deployments,services"
+    if kubernetes.get("crd", DEFINITION):
+        kinds += f",{DEFINITION}"
+    return bool(kubernetes.items(kinds, "--namespace", NAMESPACE, "--selector", DEMO_SELECTOR))
+
+
+def _delete_assistant(kubernetes: Kubernetes, owns_namespace: bool, checklist: Checklist) -> None:
+    """Delete the assistant while its operator still runs, then its model server and the demo's own namespace."""
+    with checklist.step(f"Deleting the assistant in namespace {NAMESPACE}"):
+        selected = ("--namespace", NAMESPACE, "--selector", DEMO_SELECTOR)
+        if kubernetes.get("crd", DEFINITION):
+            kubernetes.kubectl("delete", DEFINITION, *selected)
+        kubernetes.kubectl("delete", "deployments,services", *selected)
+        if owns_namespace:
+            kubernetes.kubectl("delete", "namespace", NAMESPACE)
+
+
+def _uninstall_operator(kubernetes: Kubernetes, owns_namespace: bool, checklist: Checklist) -> None:
+    """Uninstall the demo's operator; one of the user's stays, with its definition."""
+    if not owns_namespace and not release(kubernetes, "--selector", DEMO_SELECTOR):
+        return
+    with checklist.step("Uninstalling the operator"):
+        kubernetes.helm("uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait")
+        if owns_namespace:
+            kubernetes.kubectl("delete", "namespace", SYSTEM_NAMESPACE)
+    _delete_definition(kubernetes, checklist)
+
+
+def _tell_what_is_kept(kubernetes: Kubernetes, checklist: Checklist) -> None:
+    """Name what outlives an AIAssistant by its deletion policy: here it may be of an earlier one, of the user's."""
+    kept = ("--namespace", NAMESPACE, "--selector", KEPT_SELECTOR)
+    if kubernetes.items("secrets,persistentvolumeclaims", *kept):
+        checklist.note(
+            "The assistant's keys and its data stay, as its deletion policy says. To delete them too:\n"
+            f"  kubectl --context {kubernetes.context} delete secrets,persistentvolumeclaims {' '.join(kept)}"
+        )
+
+
 def _delete_definition(kubernetes: Kubernetes, checklist: Checklist) -> None:
-    """Delete the AIAssistant definition, which helm keeps, unless that would delete someone's assistants."""
-    if not kubernetes.get("crd", DEFINITION):
+    """Delete the demo's AIAssistant definition, which helm keeps, unless that would delete someone's assistants."""
+    definition = kubernetes.get("crd", DEFINITION)
+    if not definition or not _came_with_the_release(definition):
         return
     others = kubernetes.items(DEFINITION, "--all-namespaces")
     if others:
@@ -166,6 +224,12 @@ def _delete_definition(kubernetes: Kubernetes, checklist: Checklist) -> None:
         return
     with checklist.step("Deleting the AIAssistant definition"):
         kubernetes.kubectl("delete", "crd", DEFINITION)
+
+
+def _came_with_the_release(found: dict[str, Any]) -> bool:
+    annotations = found["metadata"].get("annotations", {})
+    owner = [annotations.get(f"meta.helm.sh/release-{part}") for part in ("name", "namespace")]
+    return owner == [RELEASE, SYSTEM_NAMESPACE]
 
 
 def _program(name: str) -> str:

@@ -74,3 +74,13 @@ def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setenv("PATH", "/nonexistent")
     assert main(["up", "--context", "production"]) == 1
     assert "kubectl is not on PATH" in capsys.readouterr().err
+
+
+def test_without_root_the_command_that_helps_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert main(["up"]) == 1
+    error = capsys.readouterr().err
+    assert "sudo make demo" in error
+    assert "make demo CONTEXT=name" in error
