@@ -1,6 +1,6 @@
 """Which addresses a cluster uses: its own block of the benchmark range, so that clusters never meet.
 
-198.18.0.0/15 is set aside for tests of network devices (RFC 2544): no local network and no VPN uses it.
+198.18.0.0/15 is set aside for tests of network devices (RFC 2544): no local network uses it.
 """
 
 from dataclasses import dataclass
@@ -42,8 +42,8 @@ class AddressPlan:
 
     @property
     def services(self) -> IPv4Network:
-        """The range of Service addresses."""
-        return IPv4Network((self.block.network_address + 256, 24))
+        """The range of Service addresses: a thousand, for benchmarks with hundreds of assistants."""
+        return IPv4Network((self.block.network_address + 1024, 22))
 
     @property
     def kubernetes_service(self) -> IPv4Address:
