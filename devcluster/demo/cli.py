@@ -43,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _context(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--context", help="a context of your kubeconfig; left out: the demo's own cluster on this machine")
+    parser.add_argument(
+        "--context", help="a context of your kubeconfig; left out: the demo's own cluster on this machine"
+    )
 
 
 def _images(parser: argparse.ArgumentParser, description: str) -> None:
