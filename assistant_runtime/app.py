@@ -140,7 +140,8 @@ def _add_middleware(app: FastAPI, settings: Settings, stores: Stores, metrics: M
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "POST"),
-            allow_headers=("authorization", "cache-control", "content-type", "x-request-id"),
+            # Clients send headers of their own, as OpenAI's do; the origin and the key are what is checked.
+            allow_headers=("*",),
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(RequestRecord, metrics=metrics, lifecycle=lifecycle)

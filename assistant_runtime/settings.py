@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -35,6 +36,12 @@ MIN_SECRET_CHARACTERS = 16
 RANDOM_SECRET_BYTES = 32
 """The output size of SHA-256: more adds nothing to an HMAC key."""
 
+REDIS_URL_OPTIONS = frozenset(
+    {"db", "username", "password", "protocol", "health_check_interval"}
+    | {"ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
+)
+"""What REDIS_URL may ask for after its `?`; timeouts and retries are the runtime's own."""
+
 
 def split_list(value: Any) -> Any:
     """Split "a, b" or one-per-line text into its entries; leave anything else to validation."""
@@ -52,18 +59,57 @@ def _lower(value: Any) -> Any:
 
 
 def _provider_url(value: Any) -> Any:
-    if isinstance(value, str) and not re.match(r"^https?://[^/\s]+", value):
-        raise ValueError("write the API's root with its scheme, for example https://openrouter.ai/api/v1")
-    return value.rstrip("/") if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        parts = urlsplit(value.strip())
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:
+        usable = False
+    if not usable or re.search(r"[\s?#]", value.strip()):
+        raise ValueError(
+            "write the API's root as http(s)://host[:port][/path], for example https://openrouter.ai/api/v1, "
+            "without user, query or fragment"
+        )
+    return value.strip().rstrip("/")
 
 
-def _redis_url(value: Any) -> Any:
-    if isinstance(value, str) and not re.match(r"^(redis|rediss|unix)://", value):
-        raise ValueError("write redis://host:6379/0, rediss://... for TLS, or unix:///path")
-    return value
+def provider_key(value: Any) -> Any:
+    """Strip a provider's key: a Secret made from a file ends in a newline, which no HTTP header may hold.
+
+    Raises
+    ------
+    ValueError
+        What is left can't be sent.
+    """
+    if not isinstance(value, str):
+        return value
+    key = value.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("the key has characters that no HTTP header may hold: it must be one line of printable ASCII")
+    return key or None
+
+
+def _redis_url_problem(url: str) -> str | None:
+    """Say what is wrong with the URL, without the password in it."""
+    remedy = "write redis://[user:password@]host:6379/0, rediss://... for TLS, or unix:///path"
+    if not re.match(r"^(redis|rediss|unix)://", url):
+        return remedy
+    try:
+        parts = urlsplit(url)
+        usable = parts.port != 0 and bool(parts.path if parts.scheme == "unix" else parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
+        return remedy
+    unknown = sorted(set(parse_qs(parts.query, keep_blank_values=True)) - REDIS_URL_OPTIONS)
+    if unknown:
+        return f"the options {', '.join(unknown)} are unknown; there are {', '.join(sorted(REDIS_URL_OPTIONS))}"
+    return None if parts.scheme == "unix" or re.match(r"^(/\d*)?$", parts.path) else remedy
 
 
 ProviderURL = Annotated[str, BeforeValidator(_provider_url)]
+ProviderKey = Annotated[SecretStr | None, BeforeValidator(provider_key)]
 ProviderName = Annotated[str, Field(pattern=PROVIDER_NAME)]
 TimeoutSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 StringList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_list)]
@@ -86,7 +132,7 @@ class ProviderSettings(BaseModel):
     def api_key(self) -> SecretStr | None:
         """The provider's key: given, or read from the variable that `api_key_env` names."""
         if self._api_key is None and self.api_key_env is not None:
-            return SecretStr(os.environ.get(self.api_key_env, ""))
+            return SecretStr(provider_key(os.environ.get(self.api_key_env, "")) or "")
         return self._api_key
 
 
@@ -145,9 +191,7 @@ class Settings(BaseSettings):
     )
 
     openai_compatible_name: ProviderName = Field("openai_compatible", description="Name of the first provider.")
-    openai_compatible_api_key: SecretStr | None = Field(
-        None, description="Key of the first provider; empty: none is sent."
-    )
+    openai_compatible_api_key: ProviderKey = Field(None, description="Key of the first provider; empty: none is sent.")
     openai_compatible_base_url: ProviderURL | None = Field(
         None, description="API root of the first provider, for example https://openrouter.ai/api/v1."
     )
@@ -246,15 +290,14 @@ class Settings(BaseSettings):
         if names and self.preferred_provider is not None and self.preferred_provider not in names:
             yield f"PREFERRED_PROVIDER: name one of the providers ({', '.join(names)})"
         for provider in self.providers:
-            if provider.api_key_env is not None and not os.environ.get(provider.api_key_env):
-                yield f"PROVIDERS: set {provider.api_key_env}, which api_key_env of {provider.name} names"
+            problem = _key_problem(provider)
+            if problem:
+                yield f"PROVIDERS: {problem}"
 
     def _security_problems(self) -> Iterable[str]:
-        if self.redis_url is not None:
-            try:
-                _redis_url(self.redis_url.get_secret_value())
-            except ValueError as error:
-                yield f"REDIS_URL: {error}"
+        problem = _redis_url_problem(self.redis_url.get_secret_value()) if self.redis_url else None
+        if problem:
+            yield f"REDIS_URL: {problem}"
         if self.secret_key and len(self.secret_key.get_secret_value()) < MIN_SECRET_CHARACTERS:
             yield f"SECRET_KEY: use at least {MIN_SECRET_CHARACTERS} characters, as from `openssl rand -hex 32`"
         if self.environment != "production":
@@ -265,6 +308,18 @@ class Settings(BaseSettings):
             yield "API_KEYS: set at least one key in production, or anyone who reaches the port spends your tokens"
         if self.debug:
             yield "DEBUG: turn it off in production, its answers tell internals"
+
+
+def _key_problem(provider: ProviderSettings) -> str | None:
+    if provider.api_key_env is None:
+        return None
+    try:
+        key = provider.api_key
+    except ValueError as error:
+        return f"{provider.api_key_env}: {error}"
+    if key and key.get_secret_value():
+        return None
+    return f"set {provider.api_key_env}, which api_key_env of {provider.name} names"
 
 
 def describe(error: ValidationError) -> str:

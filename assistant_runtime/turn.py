@@ -122,7 +122,7 @@ class Turns:
             return await candidate.provider.complete(_body(question, candidate), question.request_id)
 
         candidate, completion = await first_answer(candidates, lambda it: self._timed(it, complete))
-        if candidate is candidates[0] and question.write_cache:
+        if candidate is candidates[0] and question.write_cache and completion.whole:
             await self._write_cache(key, completion.body)
         return Answer(completion.body, candidate.provider.name, result)
 
@@ -136,12 +136,12 @@ class Turns:
         """
         candidates = self._routing.candidates(question.model)
         self._metrics.cache_result("bypass")
-        started = time.perf_counter()
 
-        async def begin(candidate: Candidate) -> CompletionStream:
-            return await candidate.provider.stream(_body(question, candidate), question.request_id)
+        async def begin(candidate: Candidate) -> tuple[CompletionStream, float]:
+            started = time.perf_counter()
+            return await candidate.provider.stream(_body(question, candidate), question.request_id), started
 
-        candidate, stream = await first_answer(candidates, lambda it: self._watched(it, begin))
+        candidate, (stream, started) = await first_answer(candidates, lambda it: self._watched(it, begin))
         self._metrics.first_chunk(self._call(candidate, stream.summary.model), time.perf_counter() - started)
         return AnswerStream(self._recorded(candidate, stream, started), candidate.provider.name, stream)
 

@@ -126,6 +126,11 @@ def parse(body: bytes) -> dict[str, Any]:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise ApiError(400, f"The body is not valid JSON: {error}", code="invalid_json") from None
+    try:
+        # In one list more than it is sent with, because a cache key is made of it in a list.
+        orjson.dumps([payload])
+    except orjson.JSONEncodeError:
+        raise ApiError(400, "The body is nested too deeply.", code="invalid_json") from None
     if not isinstance(payload, dict):
         raise ApiError(400, "The body must be a JSON object.", code="invalid_type")
     try:

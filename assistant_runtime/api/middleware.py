@@ -4,6 +4,7 @@ Pure ASGI, because a middleware that wraps the response in a task of its own tur
 clean end, and hides a client that left.
 """
 
+import asyncio
 import time
 
 import structlog
@@ -117,13 +118,15 @@ class ErrorAnswers:
 
         try:
             await self._app(scope, receive, send_watched)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             if started:
                 # Only a broken connection tells the client that this answer is not whole.
                 raise
             await send_error(send, self._translate(error, context_of(scope)), context_of(scope))
 
-    def _translate(self, error: Exception, context: RequestContext) -> ApiError:
+    def _translate(self, error: BaseException, context: RequestContext) -> ApiError:
+        if isinstance(error, asyncio.CancelledError):
+            return _shutting_down()
         if isinstance(error, ApiError):
             return error
         if isinstance(error, ProviderError):
@@ -136,6 +139,17 @@ class ErrorAnswers:
             error_type="server_error",
             code="internal_error",
         )
+
+
+def _shutting_down() -> ApiError:
+    """Give the error for a request that the end of the grace period cut off; clients that left never get here."""
+    return ApiError(
+        503,
+        "The server is shutting down. Ask again: another replica answers.",
+        error_type="server_error",
+        code="server_shutting_down",
+        headers={"retry-after": "1"},
+    )
 
 
 async def send_error(send: Send, error: ApiError, context: RequestContext) -> None:

@@ -24,6 +24,17 @@ class Completion:
     body: bytes
     model: str
     usage: Usage | None
+    whole: bool = True
+    """Every choice came to its end; an answer that did not is passed on, and not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """The models that a provider lists, as it describes them."""
+
+    models: tuple[Mapping[str, Any], ...] = ()
+    remark: str = ""
+    """What whoever set the provider up should look at, though it answers."""
 
 
 @dataclass(slots=True)
@@ -72,8 +83,21 @@ class Provider(Protocol):
     async def stream(self, body: bytes, request_id: str) -> CompletionStream:
         """Answer a chat request as a stream, once its first event is there; raises ProviderError."""
 
-    async def models(self) -> tuple[Mapping[str, Any], ...]:
-        """List the provider's models as it describes them; empty where it has no list. Raises ProviderError."""
+    async def models(self) -> ModelList:
+        """List the provider's models; empty where it has no list. Raises ProviderError."""
+
+
+def is_whole(payload: Mapping[str, Any]) -> bool:
+    """Whether every choice of an answer came to its end: gateways put failures into a choice of a 200."""
+    choices = payload.get("choices")
+    return (
+        isinstance(choices, list)
+        and bool(choices)
+        and all(
+            isinstance(choice, dict) and not choice.get("error") and choice.get("finish_reason") not in {None, "error"}
+            for choice in choices
+        )
+    )
 
 
 def read_usage(payload: Mapping[str, Any]) -> Usage | None:

@@ -104,11 +104,16 @@ class ProviderWatch:
     async def _probe(self, health: ProviderHealth) -> None:
         before = health.status
         try:
-            health.models = await health.provider.models()
+            listed = await health.provider.models()
         except ProviderError as error:
             health.status, health.detail = "down", error.message
+        except Exception:  # noqa: BLE001 - a bug with one provider must not end the probes of the others
+            self._log.exception("provider_probe_failed", provider=health.provider.name)
+            health.status, health.detail = "down", "the probe failed; the log says why"
         else:
-            health.status, health.detail = "up", ""
+            health.status, health.detail = "up", listed.remark
+            # No list, as with a 429, says nothing against the one that is known.
+            health.models = listed.models or health.models
             health.names = frozenset(str(model.get("id")) for model in health.models)
         if health.status != before:
             self._log.info("provider_status", provider=health.provider.name, status=health.status, detail=health.detail)

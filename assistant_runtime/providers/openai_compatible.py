@@ -7,6 +7,7 @@ provider's key: providers quote keys in their own messages.
 
 import asyncio
 import io
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
@@ -15,7 +16,7 @@ import aiohttp
 import orjson
 
 from assistant_runtime.errors import ProviderError
-from assistant_runtime.providers.base import Completion, CompletionStream, read_usage
+from assistant_runtime.providers.base import Completion, CompletionStream, ModelList, is_whole, read_usage
 from assistant_runtime.providers.sse import EventReader, bad_event
 from assistant_runtime.settings import ProviderSettings
 
@@ -28,8 +29,9 @@ MODELS_SECONDS = 5.0
 TAIL_SECONDS = 1.0
 """After [DONE] only the end of the response is missing; waiting for it keeps the connection for the next request."""
 
-KEEPALIVE_SECONDS = 60.0
-"""Idle connections are kept a minute, less than the common 75 s of servers: they never close first."""
+KEEPALIVE_SECONDS = 4.0
+"""Less than the 5 s after which uvicorn (vLLM) and llama.cpp close an idle connection: a request that meets such a
+close fails, because a POST is not sent twice."""
 
 SMALL_BODY_BYTES = 512 * 1024
 """Longer bodies are written in pieces, as aiohttp asks for, so that other requests get their turn."""
@@ -39,6 +41,8 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 MAX_REASON_CHARACTERS = 500
 """Enough of a provider's message to act on."""
+
+NO_MODELS = "has no GET /models (404); check that the base URL ends in its version, such as /v1"
 
 PASSED_ON = frozenset({400, 404, 409, 413, 415, 422})
 """Statuses that are about the client's request: another provider would say the same."""
@@ -95,7 +99,7 @@ class OpenAICompatibleProvider:
             # Some providers put a failure of the model behind them into a 200.
             reason = self._own_reason(payload).get("message")
             raise ProviderError(502, f"provider {self.name} failed: {reason}", code="provider_error")
-        return Completion(answer, str(payload.get("model") or ""), read_usage(payload))
+        return Completion(answer, str(payload.get("model") or ""), read_usage(payload), is_whole(payload))
 
     async def stream(self, body: bytes, request_id: str) -> CompletionStream:
         """Answer a chat request as a stream, once its first event is there."""
@@ -109,7 +113,7 @@ class OpenAICompatibleProvider:
             raise bad_event("an empty stream") from None
         return CompletionStream(first, events, reader.summary)
 
-    async def models(self) -> tuple[Mapping[str, Any], ...]:
+    async def models(self) -> ModelList:
         """List the provider's models; empty where it has no such list."""
         timeout = aiohttp.ClientTimeout(total=MODELS_SECONDS)
         async with (
@@ -118,13 +122,17 @@ class OpenAICompatibleProvider:
                 self._models_url, headers=self._headers, timeout=timeout, allow_redirects=False
             ) as response,
         ):
-            if response.status in {404, 405, 429, 501}:
-                return ()
+            if response.status == 404:  # noqa: PLR2004 - HTTP's number
+                return ModelList(remark=NO_MODELS)
+            if response.status in {405, 429, 501}:
+                return ModelList()
             if response.status >= 300:  # noqa: PLR2004 - HTTP's number
                 raise await self._refusal(response)
             payload = _json_object(await self._read(response)) or {}
         models = payload.get("data")
-        return tuple(model for model in models if isinstance(model, dict)) if isinstance(models, list) else ()
+        return ModelList(
+            tuple(model for model in models if isinstance(model, dict)) if isinstance(models, list) else ()
+        )
 
     async def _post(self, body: bytes, request_id: str) -> aiohttp.ClientResponse:
         response = await self._session.post(
@@ -216,11 +224,20 @@ class OpenAICompatibleProvider:
         except (TimeoutError, aiohttp.ServerTimeoutError) as error:
             raise ProviderError(504, f"provider {self.name} did not answer in time", code="provider_timeout") from error
         except aiohttp.ClientConnectorError as error:
-            raise ProviderError(502, f"provider {self.name} can't be reached", code="provider_unreachable") from error
+            reason = f"provider {self.name} can't be reached: {_cause(error)}"
+            raise ProviderError(502, reason, code="provider_unreachable") from error
         except (aiohttp.ClientError, ConnectionError) as error:
             raise ProviderError(
                 502, f"provider {self.name} broke the connection", code="provider_disconnected"
             ) from error
+
+
+def _cause(error: aiohttp.ClientConnectorError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(error.certificate_error)
+    number = error.os_error.errno
+    # aiohttp words it with the address; name look-ups have negative numbers and words of their own.
+    return os.strerror(number) if number and number > 0 else error.os_error.strerror or "no reason given"
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError, ResponseError
 
 from assistant_runtime.errors import StoreUnavailableError
 from assistant_runtime.stores import Verdict
@@ -31,6 +31,8 @@ MAX_CONNECTIONS = 8
 """A command takes well under a millisecond, so few connections serve thousands of requests a second; each costs
 several milliseconds to open, all at once when a burst meets a process that has just started."""
 
+OUT_OF_MEMORY = "Redis is out of memory and refuses to write: raise its maxmemory, or set an eviction policy"
+
 KEY_PREFIX = "assistant:"
 
 SLIDING_WINDOW = """
@@ -47,12 +49,15 @@ local allowed = 0
 if count < limit then
   redis.call('LPUSH', KEYS[1], string.format('%.0f', now))
   redis.call('PEXPIRE', KEYS[1], math.ceil(window / 1000))
-  allowed, count, oldest = 1, count + 1, oldest or now
+  allowed, count = 1, count + 1
 end
 local newest = tonumber(redis.call('LINDEX', KEYS[1], 0))
 local wait = 0
-if count >= limit then wait = tonumber(oldest) + window - now end
-return {allowed, limit - count, wait, newest + window - now}
+if count >= limit then
+  -- Where the limit was lowered, more than one must leave before the next is admitted.
+  wait = tonumber(redis.call('LINDEX', KEYS[1], limit - 1)) + window - now
+end
+return {allowed, math.max(0, limit - count), wait, newest + window - now}
 """
 """The times of admitted requests, newest first, in microseconds of Redis's own clock, which all replicas share.
 
@@ -88,12 +93,14 @@ class RedisConnection:
         self._log = structlog.get_logger(__name__)
         self._status = "starting"
         self._detail = "not asked yet"
+        self._full = False
         self._failed = asyncio.Event()
 
     async def run(self) -> None:
         """Probe until cancelled."""
         while True:
             self._failed.clear()
+            self._full = False
             await self.probe()
             if self._status != "up":
                 await asyncio.sleep(DOWN_INTERVAL_SECONDS)
@@ -116,6 +123,10 @@ class RedisConnection:
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
                 return await command
+        except OutOfMemoryError as error:
+            # It refuses to write, and still reads: one big answer must not turn it off for everyone.
+            self._note_full()
+            raise StoreUnavailableError("Redis is out of memory") from error
         except (RedisError, OSError, TimeoutError) as error:
             self._mark_down(error)
             raise StoreUnavailableError("Redis does not answer") from error
@@ -127,7 +138,9 @@ class RedisConnection:
 
     def check(self) -> dict[str, Any]:
         """Give the readiness check `redis`; chat goes on without it."""
-        told = {"status": self._status, "required": False}
+        told: dict[str, Any] = {"status": self._status, "required": False}
+        if self._status == "up" and self._full:
+            return told | {"degraded": True, "detail": OUT_OF_MEMORY}
         return told | {"detail": self._detail} if self._detail else told
 
     async def aclose(self) -> None:
@@ -143,6 +156,12 @@ class RedisConnection:
         if self._status != "up":
             self._status, self._detail = "up", ""
             self._log.info("redis_status", status="up")
+
+    def _note_full(self) -> None:
+        """Note until the next probe that Redis refused to write."""
+        if not self._full:
+            self._log.warning("redis_full", detail=OUT_OF_MEMORY)
+        self._full = True
 
     def _mark_down(self, error: Exception) -> None:
         if self._status != "down":

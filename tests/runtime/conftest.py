@@ -17,6 +17,12 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy with tests must not pass for a Redis that hangs."""
+    monkeypatch.setattr("assistant_runtime.stores.redis.COMMAND_SECONDS", 30.0)
+
+
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
     async with run_upstream("first") as provider:

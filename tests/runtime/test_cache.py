@@ -1,5 +1,6 @@
 """The exact response cache, in this process and in a real Redis: what hits, what must not, and what is stored."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from assistant_runtime.stores.memory import MemoryCache
 from tests.support.redis import RedisServer
 from tests.support.runtime import Runtime, run_runtime
-from tests.support.upstream import Upstream, refuses
+from tests.support.upstream import MODEL, Upstream, answers, completion, refuses
 
 ALICE, BOB = "alice-0123456789", "bob-0123456789"
 SECRET = "k" * 32
@@ -72,6 +73,17 @@ async def test_streams_pass_the_cache_by(cached: Runtime, upstream: Upstream) ->
 async def test_errors_are_not_cached(cached: Runtime, upstream: Upstream) -> None:
     upstream.script = [refuses(500)]
     assert (await cached.chat(ALICE)).status == 502
+    assert (await cached.chat(ALICE)).headers["x-cache"] == "miss"
+
+
+@pytest.mark.parametrize("choice", [{"error": {"message": "no"}}, {"finish_reason": "error"}, {"finish_reason": None}])
+async def test_an_answer_that_failed_in_its_choice_is_not_cached(
+    cached: Runtime, upstream: Upstream, choice: dict[str, Any]
+) -> None:
+    failed = completion(MODEL)
+    failed["choices"][0] |= choice
+    upstream.script = [answers(json.dumps(failed))]
+    assert (await cached.chat(ALICE)).json == failed
     assert (await cached.chat(ALICE)).headers["x-cache"] == "miss"
 
 

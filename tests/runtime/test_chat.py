@@ -117,6 +117,17 @@ async def test_a_body_that_is_no_json_object_is_answered_with_400(upstream: Upst
     assert set(reply.error) == {"message", "type", "param", "code"}
 
 
+@pytest.mark.parametrize("depth", [252, 253, 254, 255, 1000])
+async def test_a_body_that_is_nested_too_deeply_is_answered_with_400(upstream: Upstream, depth: int) -> None:
+    body = json.dumps(QUESTION | {"deep": "here"}).replace('"here"', "[" * depth + "]" * depth)
+    async with run_runtime(upstream) as runtime:
+        reply = await runtime.post(body)
+    if reply.status != 200:
+        assert (reply.status, reply.error["code"]) == (400, "invalid_json")
+        assert "nested too deeply" in reply.error["message"]
+    assert (reply.status == 200) is (depth < 253), "far deeper than any tool's schema"
+
+
 async def test_a_missing_messages_field_is_named(upstream: Upstream) -> None:
     async with run_runtime(upstream) as runtime:
         reply = await runtime.post("{}")

@@ -1,14 +1,16 @@
 """The command line, as a user types it."""
 
 import asyncio
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.support.redis import free_port
-from tests.support.runtime import clean_environment, run_process, run_runtime
+from tests.support.runtime import RuntimeProcess, clean_environment, eventually, run_process, run_runtime
 from tests.support.upstream import WORDS, Upstream, die_mid_stream
 
 
@@ -68,6 +70,26 @@ async def test_healthcheck_follows_the_server(tmp_path: Path) -> None:
         await asyncio.to_thread(process.wait_for, "/health", 200)
         assert (await run("healthcheck", PORT=str(process.port))).returncode == 0
     assert (await run("healthcheck", PORT=str(process.port))).returncode == 1
+
+
+def has_ipv6() -> bool:
+    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+async def test_healthcheck_asks_where_an_ipv6_server_listens(tmp_path: Path) -> None:
+    with run_process(tmp_path / "log", HOST="::1") as process:
+        await eventually(lambda: serving(process))
+        assert (await run("healthcheck", HOST="::", PORT=str(process.port))).returncode == 0
+
+
+def serving(process: RuntimeProcess) -> bool:
+    with suppress(OSError), socket.create_connection(("::1", process.port), timeout=5):
+        return True
+    assert process.process.poll() is None, process.output
+    return False
 
 
 async def test_without_any_setting_it_serves_and_says_what_is_missing(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 from tests.support.runtime import PATIENCE_SECONDS, QUESTION, RuntimeProcess, eventually, run_process
-from tests.support.upstream import MODEL, WORDS, Upstream, chunk, paced, whole_stream
+from tests.support.upstream import MODEL, WORDS, Upstream, chunk, hang, paced, whole_stream
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ async def test_sigterm_during_a_stream_loses_nothing(process: RuntimeProcess, up
 
 
 async def not_listening(process: RuntimeProcess) -> bool:
-    return await asyncio.to_thread(process.status, "/health") == 0
+    return await asyncio.to_thread(process.refuses_connections)
 
 
 @pytest.mark.parametrize("process", [{"SHUTDOWN_GRACE_SECONDS": "1"}], indirect=True)
@@ -71,6 +72,29 @@ async def test_a_stream_that_outlives_the_grace_ends_honestly(process: RuntimePr
     assert b'"code":"server_shutting_down"' in rest
     assert b"[DONE]" not in rest
     assert await exit_code(process) == 0
+
+
+@pytest.mark.parametrize("process", [{"SHUTDOWN_GRACE_SECONDS": "1"}], indirect=True)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_a_request_without_an_answer_at_the_end_of_the_grace_is_told_to_ask_again(
+    process: RuntimeProcess, upstream: Upstream, stream: bool
+) -> None:
+    upstream.script = [hang]
+    async with aiohttp.ClientSession() as client:
+        asking = asyncio.create_task(ask(client, process, stream=stream))
+        await asyncio.wait_for(upstream.started.wait(), PATIENCE_SECONDS)
+        process.process.send_signal(signal.SIGTERM)
+        status, retry_after, body = await asking
+    assert (status, retry_after, body["error"]["code"]) == (503, "1", "server_shutting_down")
+    assert await exit_code(process) == 0
+    assert "503" in process.output
+    assert "499" not in process.output
+
+
+async def ask(client: aiohttp.ClientSession, process: RuntimeProcess, *, stream: bool) -> tuple[int, str | None, Any]:
+    body = {**QUESTION, "stream": stream}
+    async with client.post(f"{process.url}/v1/chat/completions", json=body) as answer:
+        return answer.status, answer.headers.get("retry-after"), await answer.json()
 
 
 async def until_broken(answer: aiohttp.ClientResponse) -> bytes:

@@ -125,6 +125,7 @@ async def test_nothing_listening_is_502_and_says_who(upstream: Upstream) -> None
         reply = await runtime.chat()
     assert (reply.status, reply.error["code"]) == (502, "provider_unreachable")
     assert "gone" in reply.error["message"]
+    assert "refused" in reply.error["message"].lower()
 
 
 async def test_when_all_fail_every_reason_is_told(upstream: Upstream, second: Upstream) -> None:

@@ -1,13 +1,18 @@
 """Probes, metrics, authentication, CORS and OpenAPI: what whoever runs the assistant relies on."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from assistant_runtime.lifecycle import Lifecycle
+from assistant_runtime.providers.base import ModelList
+from assistant_runtime.providers.health import ProviderHealth, ProviderWatch
+from assistant_runtime.providers.openai_compatible import KEEPALIVE_SECONDS, OpenAICompatibleProvider
 from assistant_runtime.security.api_keys import ApiKeys
+from assistant_runtime.settings import ProviderSettings
 from tests.support.redis import free_port
 from tests.support.runtime import QUESTION, Runtime, eventually, run_runtime
 from tests.support.upstream import MODEL, Upstream, refuses, run_upstream
@@ -74,6 +79,44 @@ async def test_one_of_two_providers_down_is_degraded(upstream: Upstream) -> None
 async def degraded(runtime: Runtime) -> Any:
     state = await runtime.ready()
     return state if state["status"] == "degraded" else None
+
+
+async def test_a_base_url_without_its_version_is_noticed(upstream: Upstream) -> None:
+    upstream.url = upstream.url.removesuffix("/v1")
+    async with run_runtime(upstream) as runtime:
+        await eventually(lambda: is_ready(runtime))
+        told = (await runtime.ready())["checks"]["provider"]["providers"]["first"]
+    assert told["status"] == "up"
+    assert "such as /v1" in told["detail"]
+
+
+async def test_a_list_that_is_refused_for_now_is_not_forgotten(upstream: Upstream) -> None:
+    upstream.models = (MODEL, "big")
+    provider = OpenAICompatibleProvider(
+        ProviderSettings(name="first", base_url=upstream.url, default_model=MODEL, timeout=60)
+    )
+    health, watch = ProviderHealth(provider), ProviderWatch([])
+    async with provider:
+        await watch._probe(health)
+        upstream.models_status = 429
+        await watch._probe(health)
+    assert (health.status, health.names) == ("up", {MODEL, "big"})
+
+
+async def test_a_bug_with_one_provider_ends_no_other_probe(
+    upstream: Upstream, second: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = OpenAICompatibleProvider.models
+
+    async def broken(provider: OpenAICompatibleProvider) -> ModelList:
+        if provider.name == "first":
+            raise RuntimeError("a bug")
+        return await models(provider)
+
+    monkeypatch.setattr(OpenAICompatibleProvider, "models", broken)
+    async with run_runtime(upstream, second) as runtime:
+        state = await eventually(lambda: degraded(runtime))
+    assert state["checks"]["provider"]["providers"]["first"]["status"] == "down"
 
 
 @pytest.mark.parametrize("status", [404, 405])
@@ -184,6 +227,31 @@ async def test_provider_failures_are_counted_by_code(upstream: Upstream) -> None
     assert 'error_type="provider_error"' in text
 
 
+async def test_a_fallbacks_stream_is_timed_by_itself(
+    upstream: Upstream, second: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("assistant_runtime.turn.time", SimpleNamespace(perf_counter=lambda: now))
+
+    async def slow_refusal(*args: Any) -> Any:
+        nonlocal now
+        now += 1000.0
+        return await refuses(500)(*args)
+
+    upstream.script = [slow_refusal]
+    async with run_runtime(upstream, second) as runtime:
+        assert (await runtime.chat(stream=True)).headers["x-provider"] == "second"
+        seen = await samples(runtime)
+    model = {"gen_ai_operation_name": "chat", "gen_ai_provider_name": "second"}
+    labels = model | {"gen_ai_request_model": MODEL, "gen_ai_response_model": MODEL}
+    assert seen[key_of("gen_ai_client_operation_time_to_first_chunk_seconds_sum", **labels)] == 0
+    assert seen[key_of("gen_ai_client_operation_duration_seconds_sum", **labels, error_type="")] == 0
+
+
+def test_idle_connections_to_a_provider_end_before_the_provider_ends_them() -> None:
+    assert KEEPALIVE_SECONDS < 5.0, "uvicorn and llama.cpp close after 5 s, and a POST that meets that is lost"
+
+
 async def test_metrics_can_be_turned_off(upstream: Upstream) -> None:
     async with run_runtime(upstream, metrics_collection_enabled=False) as runtime:
         assert (await runtime.chat()).status == 200
@@ -208,6 +276,20 @@ async def test_browsers_of_named_origins_may_call(upstream: Upstream) -> None:
         refused = await runtime.chat(headers={"origin": "https://one.example"})
     assert refused.status == 401
     assert refused.headers["access-control-allow-origin"] == "https://one.example", "or the page can't read why"
+
+
+async def test_openais_client_works_in_a_browser(upstream: Upstream) -> None:
+    sent = "authorization, content-type, x-stainless-lang, x-stainless-package-version, x-stainless-retry-count"
+    preflight = {
+        "origin": "https://one.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": sent,
+    }
+    async with run_runtime(upstream, cors_origins="https://one.example") as runtime:
+        url = f"{runtime.url}/v1/chat/completions"
+        async with runtime.client.options(url, headers=preflight) as answer:
+            assert answer.status == 200
+            assert set(sent.split(", ")) <= set(answer.headers["access-control-allow-headers"].split(", "))
 
 
 async def test_without_cors_origins_no_browser_may_call(upstream: Upstream) -> None:

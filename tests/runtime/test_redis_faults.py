@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.support.redis import RedisServer, free_port
 from tests.support.runtime import PATIENCE_SECONDS, Runtime, eventually, run_runtime
 from tests.support.upstream import Upstream
@@ -52,7 +54,10 @@ async def provider_up(runtime: Runtime) -> bool:
     return bool((await runtime.ready())["checks"]["provider"]["status"] == "up")
 
 
-async def test_no_request_hangs_on_a_redis_that_hangs(upstream: Upstream, redis: RedisServer) -> None:
+async def test_no_request_hangs_on_a_redis_that_hangs(
+    upstream: Upstream, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assistant_runtime.stores.redis.COMMAND_SECONDS", 1.0)
     async with run_runtime(upstream, redis_url=redis.url) as runtime:
         await eventually(lambda: redis_is(runtime, "up"))
         redis.freeze()
@@ -70,6 +75,18 @@ async def test_the_limit_holds_in_each_process_while_redis_is_down(upstream: Ups
         redis.kill()
         statuses = [(await runtime.chat()).status for _ in range(5)]
     assert statuses == [200, 200, 200, 429, 429]
+
+
+async def test_a_full_redis_still_counts_as_up(upstream: Upstream, redis: RedisServer) -> None:
+    async with run_runtime(upstream, redis_url=redis.url) as runtime:
+        await eventually(lambda: redis_is(runtime, "up"))
+        assert (await runtime.chat()).headers["x-cache"] == "miss"
+        redis.command("CONFIG", "SET", "maxmemory", "1")
+        for _ in range(3):
+            assert (await runtime.chat()).headers["x-cache"] == "hit", "it still reads"
+        assert (await runtime.chat(user="other")).status == 200
+        ready = await runtime.ready()
+    assert ready["checks"]["redis"]["status"] == "up"
 
 
 async def test_a_wrong_password_is_told_without_the_password(upstream: Upstream, redis: RedisServer) -> None:

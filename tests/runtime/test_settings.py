@@ -13,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 from assistant_runtime.errors import SettingsError
 from assistant_runtime.logs import log_format
 from assistant_runtime.settings import Settings
+from assistant_runtime.stores.redis import RedisConnection
 from tests.support.runtime import clean_environment
 
 PROVIDER = {
@@ -82,6 +83,31 @@ def test_further_providers_take_their_key_from_the_variable_they_name(monkeypatc
     assert (first.name, first.timeout, first.api_key) == ("openai_compatible", 60, None)
 
 
+def test_a_key_from_a_file_loses_its_newline(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = [{"name": "backup", "base_url": "http://b/v1", "default_model": "m", "api_key_env": "B_KEY"}]
+    settings = load(
+        monkeypatch, **PROVIDER, OPENAI_COMPATIBLE_API_KEY="sk-a\n", PROVIDERS=json.dumps(listed), B_KEY=" sk-b\r\n"
+    )
+    keys = [provider.api_key.get_secret_value() for provider in settings.providers_in_order if provider.api_key]
+    assert keys == ["sk-a", "sk-b"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://r",
+        "redis://:p%40ss@r:6379/2",
+        "rediss://user:word@r:6380/0?ssl_cert_reqs=none",
+        "redis://[::1]:6379/",
+        "unix:///run/redis.sock?db=1",
+    ],
+)
+def test_urls_of_redis_that_can_be_used(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    RedisConnection(
+        load(monkeypatch, REDIS_URL=url).redis_url.get_secret_value()
+    ).client.connection_pool.make_connection()
+
+
 def test_settings_cant_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError):
         Settings.load().port = 1  # type: ignore[misc]
@@ -109,6 +135,37 @@ BAD = {
         PROVIDER | {"OPENAI_COMPATIBLE_BASE_URL": "openrouter.ai"},
         "OPENAI_COMPATIBLE_BASE_URL",
         "https://",
+    ),
+    **{
+        f"provider URL {url}": (
+            PROVIDER | {"OPENAI_COMPATIBLE_BASE_URL": url},
+            "OPENAI_COMPATIBLE_BASE_URL",
+            "http(s)://host[:port][/path]",
+        )
+        for url in (
+            "http://:8000/v1",
+            "http://a:99999/v1",
+            "http://a:port/v1",
+            "http://[::1/v1",
+            "http://user:sk-hidden@a/v1",
+            "http://a/v1?key=sk-hidden",
+            "http://a/v1#part",
+            "http://a b/v1",
+            "ftp://a/v1",
+        )
+    },
+    "key of two lines": (
+        PROVIDER | {"OPENAI_COMPATIBLE_API_KEY": "sk-hidden\nsk-hidden"},
+        "OPENAI_COMPATIBLE_API_KEY",
+        "one line of printable ASCII",
+    ),
+    "key with a typographic dash": (
+        {
+            "PROVIDERS": '[{"name": "a", "base_url": "http://a", "default_model": "m", "api_key_env": "A_KEY"}]',
+            "A_KEY": "sk-hidden\u2013",
+        },
+        "PROVIDERS",
+        "A_KEY: the key has characters",
     ),
     "no default model": (
         PROVIDER | {"OPENAI_COMPATIBLE_DEFAULT_MODEL": ""},
@@ -138,6 +195,10 @@ BAD = {
         "openai_compatible",
     ),
     "redis URL": ({"REDIS_URL": "redis.example:6379"}, "REDIS_URL", "redis://"),
+    "redis port": ({"REDIS_URL": "redis://:sk-hidden@r:99999/0"}, "REDIS_URL", "host:6379/0"),
+    "redis password with a slash": ({"REDIS_URL": "redis://:sk-hidden/x@r:6379/0"}, "REDIS_URL", "host:6379/0"),
+    "redis database": ({"REDIS_URL": "redis://r/first"}, "REDIS_URL", "host:6379/0"),
+    "redis option": ({"REDIS_URL": "redis://r/0?retry=9"}, "REDIS_URL", "retry"),
     "short secret": ({"SECRET_KEY": "sk-hidden"}, "SECRET_KEY", "at least 16"),
     "production without secret": (PRODUCTION | {"SECRET_KEY": ""}, "SECRET_KEY", "openssl"),
     "production without keys": (PRODUCTION | {"API_KEYS": " , "}, "API_KEYS", "set at least one key"),

@@ -1,5 +1,10 @@
-"""A real Redis on a free loopback port, which a test may kill, freeze and start again."""
+"""A real Redis on a free loopback port, which a test may kill, freeze and start again.
 
+A Redis that is missing is installed or fails the test: skipped tests look green, and these are the ones that show what
+replicas share. REDIS_TESTS=off says that it is meant.
+"""
+
+import os
 import shutil
 import signal
 import socket
@@ -10,6 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
+from devcluster import packages
+from devcluster.errors import DevclusterError
+from devcluster.progress import Silent
 
 START_SECONDS = 10.0
 
@@ -24,10 +33,7 @@ class RedisServer:
     """
 
     def __init__(self, folder: str) -> None:
-        program = shutil.which("redis-server")
-        if program is None:
-            pytest.skip("redis-server is missing: install Debian's package `redis-server` to test against a real Redis")
-        self._program = program
+        self._program = redis_program()
         self._folder = folder
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -83,6 +89,27 @@ class RedisServer:
             return self.command("PING").startswith(b"+PONG")
         except OSError:
             return False
+
+
+def redis_program() -> str:
+    """Find redis-server, installing Debian's package where that is possible."""
+    if os.environ.get("REDIS_TESTS") == "off":
+        pytest.skip("REDIS_TESTS=off")
+    program = shutil.which("redis-server", path=packages.SYSTEM_PATH) or _installed()
+    if program is None:
+        pytest.fail("redis-server is missing: apt-get install redis-server, or set REDIS_TESTS=off")
+    return program
+
+
+def _installed() -> str | None:
+    with pytest.MonkeyPatch.context() as environment:
+        # Debian's package starts its service, except in the runlevel for repairs.
+        environment.setenv("RUNLEVEL", "1")
+        try:
+            packages.ensure({"redis-server": "redis-server"}, Silent())
+        except DevclusterError as error:
+            pytest.fail(f"redis-server is missing, or set REDIS_TESTS=off: {error}")
+    return shutil.which("redis-server", path=packages.SYSTEM_PATH)
 
 
 def free_port() -> int:

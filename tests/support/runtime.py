@@ -92,6 +92,8 @@ class InProcessServer(RuntimeServer):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
+        for each in sockets or ():
+            each.close()
         for task in list(self.server_state.tasks):
             task.cancel()
         for connection in list(self.server_state.connections):
@@ -111,10 +113,12 @@ async def run_runtime(*upstreams: Upstream, **settings: Any) -> AsyncIterator[Ru
             "providers": [{"name": each.name, "base_url": each.url, "default_model": MODEL} for each in others],
             **settings,
         }
-    port = free_port()
+    # Bound here and now, because a port that is only found free may be another's when the server binds it.
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
     server = build_server(Settings.load(host="127.0.0.1", port=port, **settings))
     server.__class__ = InProcessServer
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await eventually(lambda: server.started or serving.done())
         async with aiohttp.ClientSession() as client:
@@ -176,6 +180,14 @@ class RuntimeProcess:
                 return error.code
         except OSError:
             return 0
+
+    def refuses_connections(self) -> bool:
+        """Whether nothing listens any more; a process that is slow to accept still listens."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS).close()
+        except ConnectionRefusedError:
+            return True
+        return False
 
     def wait_for(self, path: str, status: int) -> None:
         """Wait until a GET has that status."""
