@@ -36,6 +36,6 @@ def test_the_host_and_the_nodes_share_a_network_and_no_address() -> None:
 def test_the_first_cluster_has_the_documented_addresses() -> None:
     plan = AddressPlan(0)
     assert str(plan.node(0)) == "198.18.0.10"
-    assert str(plan.kubernetes_service) == "198.18.1.1"
-    assert str(plan.dns_service) == "198.18.1.10"
+    assert str(plan.kubernetes_service) == "198.18.4.1"
+    assert str(plan.dns_service) == "198.18.4.10"
     assert str(plan.node_pods(1)) == "198.18.9.0/24"
