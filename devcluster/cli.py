@@ -6,6 +6,7 @@ Standard output carries only what was asked for; progress and errors go to stand
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -118,7 +119,8 @@ def _up(arguments: argparse.Namespace) -> int:
         print(json.dumps(_described(up), indent=2))
     else:
         print(f"Cluster {up.name} is up at {up.server}")
-        print(f"  export KUBECONFIG={up.kubeconfig} PATH={up.binaries}:$PATH")
+        config, folder = shlex.quote(str(up.kubeconfig)), shlex.quote(str(up.binaries))
+        print(f"  export KUBECONFIG={config} PATH={folder}:$PATH")
     return 0
 
 

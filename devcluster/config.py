@@ -173,7 +173,7 @@ def corefile(plan: AddressPlan, kubeconfig: Path) -> str:
     errors
     ready {address}:{DNS_READY_PORT}
     kubernetes {{
-        kubeconfig {kubeconfig}
+        kubeconfig "{kubeconfig}"
         pods insecure
     }}
 }}
