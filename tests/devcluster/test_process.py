@@ -79,9 +79,14 @@ def test_an_incomplete_record_is_no_record(tmp_path: Path) -> None:
 
 def test_the_child_of_a_holder_is_found(tmp_path: Path) -> None:
     holder = spawn(["sh", "-c", "sleep 600; :"], pidfile=tmp_path / "pid", log=tmp_path / "log")
-    child = None
-    while child is None:
+
+    def sleeping() -> Process | None:
+        # For a moment its child may still be the one that puts it on record.
         child = only_child(holder)
+        name = Path(f"/proc/{child.pid}/comm") if child else None
+        return child if name and name.exists() and "sleep" in name.read_text() else None
+
+    child = eventually(sleeping, "the child")
     assert is_alive(child)
     assert kill(child)
     assert kill(holder)
