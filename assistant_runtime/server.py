@@ -13,6 +13,7 @@ from types import FrameType
 import structlog
 import uvicorn
 
+from assistant_runtime.api.bounded_head import BoundedHeadProtocol
 from assistant_runtime.app import create_app
 from assistant_runtime.lifecycle import Lifecycle
 from assistant_runtime.settings import Settings
@@ -72,7 +73,7 @@ def build_server(settings: Settings) -> RuntimeServer:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHeadProtocol,
         ws="none",
         lifespan="on",
         access_log=False,

@@ -192,7 +192,9 @@ class Turns:
     def _cache_key(self, question: Question, candidate: Candidate) -> str:
         if self._cache is None:
             return ""
-        return self._cache.key(question.tenant, candidate.provider.name, candidate.model, question.payload)
+        # With the address, because a name may come to stand for another server.
+        provider = f"{candidate.provider.name} {candidate.provider.base_url}"
+        return self._cache.key(question.tenant, provider, candidate.model, question.payload)
 
     async def _look_up(self, question: Question, key: str) -> tuple[str, bytes | None]:
         """Give `hit`, `miss` or `bypass`, and the answer for a hit."""

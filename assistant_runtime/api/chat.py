@@ -43,7 +43,11 @@ class ChatCompletions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, for as long as its client is there."""
         context = context_of(scope)
-        payload = parse(await _body(receive))
+        body = await _body(receive)
+        if body is None:
+            context.facts["client_gone"] = True
+            return
+        payload = parse(body)
         question = _question(payload, context, header(scope, b"cache-control") or b"")
         async with ClientWatch(receive) as client:
             if payload.get("stream"):
@@ -105,13 +109,17 @@ def truncated(reason: str, code: str) -> bytes:
     return b"data: " + error_body(error) + b"\n\n"
 
 
-async def _body(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
+async def _body(receive: Receive) -> bytes | None:
+    """Read the request's body; None if the client left before its end."""
+    body = b""
+    while True:
         message = await receive()
-        body += message.get("body", b"")
-    return body
+        if message["type"] == "http.disconnect":
+            return None
+        part: bytes = message.get("body", b"")
+        body += part
+        if not message.get("more_body"):
+            return body
 
 
 def parse(body: bytes) -> dict[str, Any]:

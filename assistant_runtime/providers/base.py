@@ -69,6 +69,7 @@ class Provider(Protocol):
     """An OpenAI-compatible API; `async with` opens and closes its connections."""
 
     name: str
+    base_url: str
     default_model: str
 
     async def __aenter__(self) -> Self:

@@ -61,6 +61,7 @@ class OpenAICompatibleProvider:
 
     def __init__(self, settings: ProviderSettings) -> None:
         self.name = settings.name
+        self.base_url = settings.base_url
         self.default_model = settings.default_model
         self._chat_url = f"{settings.base_url}/chat/completions"
         self._models_url = f"{settings.base_url}/models"
@@ -69,7 +70,7 @@ class OpenAICompatibleProvider:
         if self._key:
             self._headers["authorization"] = f"Bearer {self._key}"
         self._timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=min(CONNECT_SECONDS, settings.timeout), sock_read=settings.timeout
+            total=None, connect=min(CONNECT_SECONDS, settings.timeout), sock_read=settings.timeout
         )
 
     async def __aenter__(self) -> Self:
@@ -169,7 +170,8 @@ class OpenAICompatibleProvider:
                     held += reader.feed(data)
                     if reader.started and held:
                         yield held
-                        held = b""
+                    # What came before the answer are comments, which a provider may send for minutes.
+                    held = b""
                     if reader.summary.done or reader.problem:
                         break
             held += b"" if reader.problem else reader.finish()

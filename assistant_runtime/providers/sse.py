@@ -13,8 +13,8 @@ from assistant_runtime.errors import ProviderError
 from assistant_runtime.providers.base import StreamSummary, read_usage
 
 EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
-MAX_EVENT_BYTES = 1024 * 1024
-"""No chunk of an answer is this long; a provider that sends more without an event's end is not speaking SSE."""
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""Images come in one event of a few megabytes; a provider that sends more without an end is not speaking SSE."""
 
 DONE = b"data: [DONE]\n\n"
 
@@ -33,7 +33,8 @@ class EventReader:
         """Give the events that are now whole, byte for byte, up to a bad one, which becomes `problem`."""
         buffer = self._rest + data
         whole = 0
-        for end in EVENT_END.finditer(buffer):
+        # What was searched before is not searched again, but for an end that the cut fell into.
+        for end in EVENT_END.finditer(buffer, max(0, len(self._rest) - 3)):
             if not self._accept(buffer[whole : end.end()]):
                 break
             whole = end.end()
@@ -48,6 +49,9 @@ class EventReader:
         A provider that forgets the last blank line, or `[DONE]` after a whole answer, is helped out: clients wait
         for both.
         """
+        if not self.started and (error := _plain_error(self._rest)):
+            self.problem = _stream_error(error)
+            return b""
         last = b""
         if self._rest.strip() and self._accept(self._rest):
             last = self._rest.rstrip(b"\r\n") + b"\n\n"
@@ -113,6 +117,15 @@ def _decode(data: bytes) -> dict[str, Any]:
     if not isinstance(chunk, dict):
         raise bad_event("an event that is no JSON object")
     return chunk
+
+
+def _plain_error(body: bytes) -> Any:
+    """Give the error of an answer that is plain JSON, where a stream was asked for."""
+    try:
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return payload.get("error") if isinstance(payload, dict) else None
 
 
 def _stream_error(error: Any) -> ProviderError:

@@ -117,6 +117,16 @@ async def test_two_replicas_share_the_cache_in_redis(upstream: Upstream, redis: 
         assert (await two.chat()).headers["x-cache"] == "hit"
 
 
+async def test_a_providers_new_address_has_answers_of_its_own(
+    upstream: Upstream, second: Upstream, redis: RedisServer
+) -> None:
+    settings = {"redis_url": redis.url, "secret_key": SECRET}
+    second.name = upstream.name
+    async with run_runtime(upstream, **settings) as old, run_runtime(second, **settings) as new:
+        await old.chat()
+        assert (await new.chat()).headers["x-cache"] == "miss"
+
+
 @pytest.mark.parametrize("compression", [True, False])
 async def test_an_entry_is_readable_whatever_compression_is_now(
     upstream: Upstream, redis: RedisServer, compression: bool

@@ -1,5 +1,7 @@
 """Failures of providers: who is asked next, and what the client is told."""
 
+import socket
+
 import pytest
 
 from tests.support.redis import free_port
@@ -126,6 +128,16 @@ async def test_nothing_listening_is_502_and_says_who(upstream: Upstream) -> None
     assert (reply.status, reply.error["code"]) == (502, "provider_unreachable")
     assert "gone" in reply.error["message"]
     assert "refused" in reply.error["message"].lower()
+
+
+async def test_a_provider_that_never_agrees_on_tls_is_given_up(
+    second: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assistant_runtime.providers.openai_compatible.CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        silent = Upstream(name="silent", url=f"https://127.0.0.1:{mute.getsockname()[1]}/v1")
+        async with run_runtime(silent, second, openai_compatible_timeout=3600.0) as runtime:
+            assert (await runtime.chat()).headers["x-provider"] == "second"
 
 
 async def test_when_all_fail_every_reason_is_told(upstream: Upstream, second: Upstream) -> None:

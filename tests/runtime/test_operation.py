@@ -1,5 +1,7 @@
 """Probes, metrics, authentication, CORS and OpenAPI: what whoever runs the assistant relies on."""
 
+import asyncio
+import io
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -296,6 +298,35 @@ async def test_without_cors_origins_no_browser_may_call(upstream: Upstream) -> N
     async with run_runtime(upstream) as runtime:
         reply = await runtime.chat(headers={"origin": "https://one.example"})
     assert "access-control-allow-origin" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    "head", [b"GET /health HTTP/1.1\r\nx: ", b"GET /", b"GET /health HTTP/1.1\r\n" + b"a: b\r\n" * 9]
+)
+async def test_a_head_without_an_end_is_cut_off(head: bytes) -> None:
+    async with run_runtime() as runtime:
+        host, port = runtime.url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head)
+        with pytest.raises(ConnectionError):
+            await write_on(writer, b"a: b\r\n" * 10_000 if head.endswith(b"\n") else b"x" * 60_000)
+        writer.close()
+        assert (await runtime.get("/health")).status == 200
+
+
+async def write_on(writer: asyncio.StreamWriter, part: bytes) -> None:
+    """Write parts until the other side is gone, or has taken far too many."""
+    for _ in range(1000):
+        writer.write(part)
+        await writer.drain()
+        await asyncio.sleep(0)
+
+
+async def test_requests_on_one_connection_are_bounded_each_by_itself(upstream: Upstream) -> None:
+    body = json.dumps(QUESTION | {"padding": "x" * 600_000}).encode()
+    async with run_runtime(upstream) as runtime:
+        for _ in range(5):
+            assert (await runtime.post(io.BytesIO(body), {"x-long": "x" * 7000})).status == 200
 
 
 async def test_openapi_describes_every_route_with_examples(upstream: Upstream) -> None:

@@ -18,6 +18,7 @@ from tests.support.upstream import (
     WORDS,
     Behaviour,
     Upstream,
+    answers,
     chunk,
     die_mid_stream,
     hang,
@@ -51,16 +52,47 @@ async def test_a_stream_arrives_byte_for_byte(upstream: Upstream) -> None:
     [
         [WHOLE],
         [WHOLE[i : i + 1] for i in range(len(WHOLE))],
-        [b": waiting\n\n", b": still\n\n", WHOLE],
         [WHOLE.replace(b"\n", b"\r\n")],
         [b"event: message\nid: 7\n" + WHOLE],
     ],
-    ids=["one write", "one byte a write", "comments first", "CRLF", "other fields"],
+    ids=["one write", "one byte a write", "CRLF", "other fields"],
 )
 async def test_however_the_provider_cuts_its_writes(upstream: Upstream, parts: list[bytes]) -> None:
     upstream.script = [writes(*parts)]
     async with run_runtime(upstream) as runtime:
         assert (await runtime.chat(stream=True)).body == b"".join(parts)
+
+
+async def test_comments_before_the_answer_hold_nothing_up(upstream: Upstream) -> None:
+    upstream.script = [writes(b": waiting\n\n", b": still\n\n", WHOLE)]
+    async with run_runtime(upstream) as runtime:
+        assert (await runtime.chat(stream=True)).body.endswith(WHOLE)
+
+
+async def test_an_event_may_be_as_long_as_an_image(upstream: Upstream) -> None:
+    image = whole_stream(MODEL, ("x" * 5_000_000,))
+    upstream.script = [writes(*image)]
+    async with run_runtime(upstream) as runtime:
+        assert (await runtime.chat(stream=True)).body == b"".join(image)
+
+
+async def test_an_error_instead_of_a_stream_keeps_its_reason(upstream: Upstream) -> None:
+    upstream.script = [answers('{"error": {"message": "the model is loading"}}')]
+    async with run_runtime(upstream) as runtime:
+        reply = await runtime.chat(stream=True)
+    assert (reply.status, reply.error["code"]) == (502, "provider_stream_error")
+    assert "the model is loading" in reply.error["message"]
+
+
+async def test_a_client_that_leaves_while_it_uploads_made_no_mistake(upstream: Upstream) -> None:
+    async with run_runtime(upstream) as runtime:
+        host, port = runtime.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{")
+            await eventually(lambda: runtime.server.server_state.tasks)
+        await eventually(lambda: not runtime.server.server_state.tasks)
+        scraped = (await runtime.get("/metrics")).body.decode()
+    assert 'http_requests_total{endpoint="/v1/chat/completions",method="POST",status="499"} 1.0' in scraped
 
 
 @given(st.lists(st.integers(min_value=0, max_value=len(WHOLE)), max_size=12))
