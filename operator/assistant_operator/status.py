@@ -1,7 +1,7 @@
 """From a pass's findings to the status that users read: conditions, phase, URL and counts. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from assistant_operator import conditions, labels
@@ -24,7 +24,6 @@ class Findings:
     policies: Sequence[Condition] = ()
     error: ReconcileError | None = None
     image: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build(assistant: AIAssistant, findings: Findings, previous: Mapping[str, Any], now: str) -> Object:
