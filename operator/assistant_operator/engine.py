@@ -9,7 +9,7 @@ import structlog
 
 from assistant_operator import conditions, desired
 from assistant_operator.cluster import kinds
-from assistant_operator.cluster.cache import Cache, Key
+from assistant_operator.cluster.cache import Cache, Key, version
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.watch import Watch
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
@@ -58,7 +58,7 @@ class Engine:
             if known and known["metadata"]["uid"] == resource["metadata"]["uid"]:
                 self._forget(key)
             return
-        if known and _version(known) >= _version(resource):
+        if known and version(known) >= version(resource):
             return
         self._resources[key] = _without_bookkeeping(resource)
         self._refer(key, _secret_names(resource))
@@ -122,7 +122,7 @@ class Engine:
     def _keep(self, key: Key, after: Object) -> None:
         """Keep the answer to our own status write, which is newer than what the watch has told so far."""
         current = self._resources.get(key)
-        if current and current["metadata"]["uid"] == after["metadata"]["uid"] and _version(after) > _version(current):
+        if current and current["metadata"]["uid"] == after["metadata"]["uid"] and version(after) > version(current):
             self._resources[key] = _without_bookkeeping(after)
 
     def _forget(self, key: Key) -> None:
@@ -170,10 +170,6 @@ def _without_bookkeeping(resource: Object) -> Object:
         key: value for key, value in resource["metadata"].items() if key not in ("managedFields", "annotations")
     }
     return {**resource, "metadata": metadata}
-
-
-def _version(resource: Object) -> int:
-    return int(resource["metadata"].get("resourceVersion") or 0)
 
 
 def _secret_names(resource: Object) -> set[str]:

@@ -37,7 +37,6 @@ def assess(workload: Object | None, pods: Iterable[Object], *, suspended: bool) 
         reason = conditions.SUSPENDED if suspended else conditions.SCALED_TO_ZERO
         message = "spec.suspend is true: no pods run." if suspended else "spec.replicas is 0: no pods run."
         return Health(False, reason, message, exist, ready)
-    # A StatefulSet under construction counts no updated pods until a first one exists.
     current = status.get("observedGeneration", 0) >= workload["metadata"].get("generation", 0)
     if current and updated >= wanted and ready >= wanted and exist <= wanted:
         return Health(True, conditions.READY, f"{ready}/{wanted} pods are ready.", exist, ready)

@@ -13,9 +13,10 @@ status says why. Where the API server refuses an object, what comes after it is 
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 
 import structlog
 from pydantic import ValidationError
@@ -25,7 +26,7 @@ from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster import apply, prune
 from assistant_operator.cluster import status as status_writer
 from assistant_operator.cluster.cache import Cache, Key
-from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client
+from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client, Confirm
 from assistant_operator.cluster.kinds import ASSISTANT, SECRET
 from assistant_operator.cluster.secrets import Secrets
 from assistant_operator.components.base import Component, Reference
@@ -38,10 +39,6 @@ from assistant_operator.status import Findings
 from assistant_operator.telemetry import Metrics
 
 log = structlog.get_logger()
-
-Confirm = Callable[[], Awaitable[None]]
-
-_NOT_FOUND, _CONFLICT = 404, 409
 
 
 @dataclass(frozen=True)
@@ -181,17 +178,12 @@ class Reconciler:
         return assess(workload, pods, suspended=assistant.spec.suspend)
 
     def _ingress(self, assistant: AIAssistant) -> list[conditions.Condition]:
-        """Judge the Ingress: it is there, and the Secret of its certificate too."""
         if not assistant.spec.ingress.enabled:
             return []
         secret = ingress.tls_secret(assistant)
-        if self._cache.get("Ingress", assistant.namespace, assistant.name) is None:
-            found = (False, conditions.PROGRESSING, "It is being created.")
-        elif secret and self._cache.get(SECRET.kind, assistant.namespace, secret) is None:
-            found = (False, conditions.SECRET_NOT_FOUND, _missing_certificate(assistant, secret))
-        else:
-            found = (True, conditions.READY, f"{ingress.url(assistant)} leads to the Service.")
-        return [conditions.condition("IngressReady", *found)]
+        exists = self._cache.get("Ingress", assistant.namespace, assistant.name) is not None
+        certified = not secret or self._cache.get(SECRET.kind, assistant.namespace, secret) is not None
+        return [ingress.assess(assistant, exists=exists, certified=certified)]
 
     async def _report(self, resource: Object, report: Object) -> Object:
         """Write the status where it differs, and an event where readiness changed; return the resource after that."""
@@ -204,7 +196,7 @@ class Reconciler:
             resource = await status_writer.write(self._api, metadata["namespace"], metadata["name"], report)
             self._metrics.writes.labels("status").inc()
         except ApiError as error:
-            if error.status in (_NOT_FOUND, _CONFLICT) or error.namespace_terminating:
+            if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT) or error.namespace_terminating:
                 return resource  # deleted meanwhile
             raise TransientError(conditions.API_ERROR, f"The status could not be written: {error}") from error
         except UNREACHABLE as error:
@@ -274,16 +266,6 @@ def _check_reference(reference: Reference, found: SecretFacts | None, namespace:
             f"{reference.field}: Secret {secret.name} in namespace {namespace} has no key {secret.key}. "
             "Add the key, or name another.",
         )
-
-
-def _missing_certificate(assistant: AIAssistant, secret: str) -> str:
-    tls = assistant.spec.ingress.tls
-    if tls and tls.issuer_ref:
-        return f"cert-manager has not issued the certificate in Secret {secret} yet; see: kubectl get certificate"
-    return (
-        f"spec.ingress.tls.secretName: there is no Secret {secret} in namespace {assistant.namespace}. "
-        f"Create it with: kubectl -n {assistant.namespace} create secret tls {secret} --cert=FILE --key=FILE"
-    )
 
 
 def _result(error: ReconcileError | None) -> str:

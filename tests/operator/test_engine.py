@@ -68,7 +68,7 @@ def test_an_object_that_changes_hands_is_counted_once() -> None:
 
 @pytest.fixture
 def engine() -> Engine:
-    return Engine(Settings(), RecordingClient(), Metrics())  # type: ignore[arg-type]  # nothing here asks the API server
+    return Engine(Settings(), RecordingClient(), Metrics())
 
 
 def _waiting(engine: Engine) -> int:

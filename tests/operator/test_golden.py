@@ -28,7 +28,7 @@ def _bindings(assistant: AIAssistant) -> dict[str, object]:
 
 ROOMS: dict[str, Callable[[AIAssistant], list[Object]]] = {
     "redis": lambda a: redis.COMPONENT.objects(a, FACTS, {}),
-    "runtime": lambda a: runtime.COMPONENT.objects(a, FACTS, _bindings(a)),  # type: ignore[arg-type]
+    "runtime": lambda a: runtime.COMPONENT.objects(a, FACTS, _bindings(a)),
     "ingress": ingress.objects,
     "disruption": disruption.objects,
     "assistant": lambda a: desired.desired(a, FACTS).objects,

@@ -82,7 +82,7 @@ async def test_a_named_model_is_never_swapped_for_another(upstream: Upstream, se
 
 
 async def all_up(runtime: object) -> bool:
-    ready = await runtime.ready()  # type: ignore[attr-defined]
+    ready = await runtime.ready()
     providers = ready["checks"]["provider"]["providers"]
     return all(provider["status"] == "up" for provider in providers.values())
 

@@ -5,7 +5,8 @@ its value, there is nothing to do: this holds over operator restarts, and costs 
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -13,14 +14,12 @@ import orjson
 from assistant_operator import conditions, labels
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache, owner_key
-from assistant_operator.cluster.client import ApiError, Client
+from assistant_operator.cluster.client import ApiError, Client, Confirm
 from assistant_operator.cluster.kinds import APPLIED, Kind
 from assistant_operator.errors import ReconcileError, StalledError, TransientError, WaitingError
 from assistant_operator.manifests import Object
 from assistant_operator.values import quantity
 
-_INVALID = 422
-_BAD_REQUEST = 400
 _MALFORMED = "failed to create typed patch object"
 """What the API server says, with status 500, of an object that does not have its kind's form."""
 _QUANTITIES = {"requests", "limits", "capacity"}
@@ -36,12 +35,8 @@ def stamped(wanted: Object) -> Object:
     return {**wanted, "metadata": {**metadata, "annotations": annotations}}
 
 
-async def ensure(
-    api: Client, cache: Cache, assistant: AIAssistant, wanted: Object, confirm: Callable[[], Awaitable[None]]
-) -> bool:
+async def ensure(api: Client, cache: Cache, assistant: AIAssistant, wanted: Object, confirm: Confirm) -> bool:
     """Make the object so; return whether a write was needed.
-
-    `confirm` is awaited before anything is created; it raises if the AIAssistant is gone.
 
     Raises
     ------
@@ -63,6 +58,8 @@ async def ensure(
     try:
         cache.put(kind.kind, await _write(api, kind, body, live))
     except ApiError as error:
+        if error.namespace_terminating:
+            raise
         raise _explain(error, body) from error
     return True
 
@@ -71,7 +68,7 @@ async def _write(api: Client, kind: Kind, body: Object, live: Object | None) -> 
     try:
         return await api.apply(kind, body)
     except ApiError as error:
-        if error.status != _INVALID or "spec" not in body or not _drifted(body, live):
+        if error.status != HTTPStatus.UNPROCESSABLE_ENTITY or "spec" not in body or not _drifted(body, live):
             raise
     # Somebody changed the key of a list entry (a Service's port number), so apply would add ours beside theirs. What
     # was valid when it was applied is put back whole, and then owned by apply again.
@@ -117,9 +114,7 @@ def check_owner(kind: str, live: Object, assistant: AIAssistant) -> None:
 
 def _explain(error: ApiError, wanted: Object) -> ReconcileError:
     what = f"{wanted['kind']} {wanted['metadata']['name']}"
-    if error.namespace_terminating:
-        return WaitingError(conditions.TERMINATING, "The namespace is being deleted.")
-    if error.status in (_INVALID, _BAD_REQUEST) or _MALFORMED in error.message:
+    if error.status in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.BAD_REQUEST) or _MALFORMED in error.message:
         return StalledError(conditions.INVALID_OBJECT, f"The API server refused {what}: {error.message}")
     return TransientError(conditions.API_ERROR, f"The API server did not take {what}: {error.message or error.reason}")
 

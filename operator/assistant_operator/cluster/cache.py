@@ -77,13 +77,13 @@ class Cache:
 
     def put(self, kind: str, body: Object) -> bool:
         """Keep an object; return whether it is news, which an older or the same version is not."""
-        key, version = ref(kind, body), _version(body)
+        key, seen = ref(kind, body), version(body)
         known = self._entries.get(key)
-        if (known and known.version >= version) or self._tombstones.get(key, -1) >= version:
+        if (known and known.version >= seen) or self._tombstones.get(key, -1) >= seen:
             return False
         self._unlink(key)
         owner = owner_key(body)
-        self._entries[key] = _Entry(version, owner, orjson.dumps(trim(kind, body)))
+        self._entries[key] = _Entry(seen, owner, orjson.dumps(trim(kind, body)))
         if owner:
             self._owned[owner].add(key)
         return True
@@ -91,7 +91,7 @@ class Cache:
     def remove(self, kind: str, body: Object) -> None:
         """Forget a deleted object; `body` is its last version."""
         key = ref(kind, body)
-        self._tombstones[key] = _version(body)
+        self._tombstones[key] = version(body)
         self._tombstones.move_to_end(key)
         while len(self._tombstones) > _TOMBSTONES:
             self._tombstones.popitem(last=False)
@@ -123,7 +123,8 @@ class Cache:
                 del self._owned[known.owner]
 
 
-def _version(body: Object) -> int:
+def version(body: Object) -> int:
+    """Return an object's resource version as a number, 0 where it has none."""
     # Resource versions of one kind are ordered integers: https://kep.k8s.io/5504
     return int(body["metadata"].get("resourceVersion") or 0)
 

@@ -6,8 +6,9 @@ without its generated models, which cost more time than the requests (docs/decis
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Protocol, Self
 from urllib.parse import urlencode
 
@@ -20,7 +21,6 @@ from assistant_operator import __version__, labels
 from assistant_operator.cluster.kinds import Kind
 from assistant_operator.manifests import Object
 
-_FORBIDDEN, _NOT_FOUND, _CONFLICT = 403, 404, 409
 _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
@@ -33,6 +33,10 @@ PAGE_SIZE = 500
 """Objects a page of a list: the size that client-go uses, so that no list is one huge answer."""
 WATCH_SILENCE_SECONDS = 150
 """A watch that says nothing for longer is dead: the API server sends bookmarks about once a minute."""
+
+
+Confirm = Callable[[], Awaitable[None]]
+"""Awaited before anything is created for an AIAssistant; raises GoneError if that does not exist any more."""
 
 
 class ApiError(Exception):
@@ -48,7 +52,7 @@ class ApiError(Exception):
     @property
     def namespace_terminating(self) -> bool:
         """Whether the object was refused because its namespace is being deleted."""
-        return self.status == _FORBIDDEN and "being terminated" in self.message
+        return self.status == HTTPStatus.FORBIDDEN and "being terminated" in self.message
 
     @classmethod
     def of(cls, status: int, body: bytes) -> "ApiError":
@@ -129,7 +133,7 @@ class ApiServer:
         try:
             return await self._call("GET", kind.path(namespace, name), accept=accept)
         except ApiError as error:
-            if error.status == _NOT_FOUND:
+            if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
 
@@ -143,7 +147,7 @@ class ApiServer:
         try:
             await self._call("GET", kind.path(namespace), query=_query(limit=1))
         except ApiError as error:
-            if error.status == _NOT_FOUND:
+            if error.status == HTTPStatus.NOT_FOUND:
                 return False
             raise
         return True
@@ -195,7 +199,7 @@ class ApiServer:
         try:
             await self._call("DELETE", kind.path(namespace, name), body=body)
         except ApiError as error:
-            if error.status not in (_NOT_FOUND, _CONFLICT):
+            if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
                 raise
 
     async def watch(

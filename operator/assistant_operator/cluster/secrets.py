@@ -6,20 +6,19 @@ to a digest, and not kept.
 
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import NamedTuple
 
 from assistant_operator import conditions, labels
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache
-from assistant_operator.cluster.client import ApiError, Client
+from assistant_operator.cluster.client import ApiError, Client, Confirm
 from assistant_operator.cluster.kinds import SECRET
 from assistant_operator.credentials import Credential
 from assistant_operator.errors import StalledError, TransientError, WaitingError
 from assistant_operator.facts import SecretFacts
 from assistant_operator.manifests import Object, owner_reference
-
-_CONFLICT = 409
 
 
 class _Known(NamedTuple):
@@ -38,7 +37,6 @@ class Secrets:
         """Return the facts of those of the named Secrets that exist."""
         found = {}
         for name in sorted(set(names)):
-            self.forget_deleted(namespace, name)
             await self._read_news(namespace, name)
             if known := self._known.get((namespace, name)):
                 found[name] = known.facts
@@ -51,9 +49,12 @@ class Secrets:
 
     async def _read_news(self, namespace: str, name: str) -> Object | None:
         """Read a Secret whose version is new, and return it; None where there is no news or no Secret."""
-        metadata = self._cache.get(SECRET.kind, namespace, name)
+        live = self._cache.get(SECRET.kind, namespace, name)
+        if live is None:
+            self._known.pop((namespace, name), None)
+            return None
         known = self._known.get((namespace, name))
-        if metadata is None or (known and known.version == metadata["metadata"]["resourceVersion"]):
+        if known and known.version == live["metadata"]["resourceVersion"]:
             return None
         body = await self._api.get(SECRET, namespace, name)
         if body:
@@ -70,12 +71,8 @@ class Secrets:
         self._cache.put(SECRET.kind, body)
         self._known[metadata["namespace"], metadata["name"]] = _Known(metadata["resourceVersion"], SecretFacts(digests))
 
-    async def ensure(
-        self, credential: Credential, assistant: AIAssistant, confirm: Callable[[], Awaitable[None]]
-    ) -> bool:
+    async def ensure(self, credential: Credential, assistant: AIAssistant, confirm: Confirm) -> bool:
         """Create a generated Secret, or give it the values and the owner that it lacks; return whether it was written.
-
-        `confirm` is awaited before one is created; it raises if the AIAssistant is gone.
 
         Raises
         ------
@@ -110,7 +107,7 @@ class Secrets:
         try:
             self._learn(await self._api.create(SECRET, body))
         except ApiError as error:
-            if error.status != _CONFLICT:
+            if error.status != HTTPStatus.CONFLICT:
                 raise
             message = f"Secret {credential.name} was created by another hand just now; it is looked at again."
             raise TransientError(conditions.CONFLICT, message) from error

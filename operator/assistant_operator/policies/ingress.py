@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from assistant_operator import names
+from assistant_operator import conditions, names
 from assistant_operator.assistant import AIAssistant, IngressTLS
+from assistant_operator.conditions import Condition, condition
 from assistant_operator.manifests import Object, new_object
 
 _COMPONENT = "runtime"
+_CONDITION = "IngressReady"
 
 
 def objects(assistant: AIAssistant) -> list[Object]:
@@ -40,6 +42,25 @@ def url(assistant: AIAssistant) -> str:
     if not ingress.enabled:
         return f"http://{assistant.name}.{assistant.namespace}.svc"
     return f"{'https' if ingress.tls else 'http'}://{ingress.host}"
+
+
+def assess(assistant: AIAssistant, *, exists: bool, certified: bool) -> Condition:
+    """Judge the Ingress: whether it exists, and the Secret of its certificate, if any, too."""
+    if not exists:
+        return condition(_CONDITION, False, conditions.PROGRESSING, "It is being created.")
+    if not certified:
+        return condition(_CONDITION, False, conditions.SECRET_NOT_FOUND, _missing_certificate(assistant))
+    return condition(_CONDITION, True, conditions.READY, f"{url(assistant)} leads to the Service.")
+
+
+def _missing_certificate(assistant: AIAssistant) -> str:
+    tls, secret = assistant.spec.ingress.tls, tls_secret(assistant)
+    if tls and tls.issuer_ref:
+        return f"cert-manager has not issued the certificate in Secret {secret} yet; see: kubectl get certificate"
+    return (
+        f"spec.ingress.tls.secretName: there is no Secret {secret} in namespace {assistant.namespace}. "
+        f"Create it with: kubectl -n {assistant.namespace} create secret tls {secret} --cert=FILE --key=FILE"
+    )
 
 
 def _issuer(tls: IngressTLS | None) -> dict[str, Any]:
