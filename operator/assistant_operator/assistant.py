@@ -5,119 +5,25 @@ here if it has an effect. Names follow Kubernetes' own (`image`, `resources`, `s
 """
 
 import re
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
-from pydantic.config import JsonDict
+from pydantic.alias_generators import to_camel, to_snake
 
 from assistant_operator.names import MAX_LENGTH
 from assistant_operator.rules import Rule
+from assistant_operator.spec.base import Image, Mode, Model, Overlay, Resources, SecretKeyRef, map_list
+from assistant_operator.spec.redis import Redis
 from assistant_operator.values import (
     URL,
     Amount,
     Host,
     ObjectName,
     ProviderName,
-    Quantity,
-    SecretKey,
-    Size,
     Timeout,
     TimeToLive,
     Window,
-    quantity,
 )
-
-
-def _map_list(key: str) -> JsonDict:
-    """Schema of a list whose entries are told apart by `key`, so that appliers merge it entry by entry."""
-    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
-
-
-Overlay = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
-
-
-class Model(BaseModel):
-    """Base of every block: camelCase outside, snake_case inside, frozen, unknown fields refused, rules checked."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-    )
-    rules: ClassVar[tuple[Rule, ...]] = ()
-
-    @model_validator(mode="after")
-    def _check_rules(self) -> Self:
-        for rule in self.rules:
-            if not rule.holds(self):
-                raise ValueError(rule.message)
-        return self
-
-
-class SecretKeyRef(Model):
-    """One key of a Secret in the AIAssistant's namespace."""
-
-    name: ObjectName
-    """Name of the Secret."""
-    key: SecretKey = "api-key"
-    """Key within the Secret's data."""
-
-
-def _repository(reference: str) -> str:
-    """Strip tag and digest from an image reference; the colon of a registry's port stays."""
-    path, _, name = reference.partition("@")[0].rpartition("/")
-    return f"{path}/{name.partition(':')[0]}".lstrip("/")
-
-
-class Image(Model):
-    """A container image."""
-
-    rules = (
-        Rule(
-            cel="!has(self.repository) || has(self.tag) || has(self.digest)",
-            message="image.tag: give a tag or a digest beside the repository, so that what runs is known",
-            holds=lambda image: not image.repository or bool(image.tag or image.digest),
-        ),
-    )
-
-    repository: Annotated[str, Field(max_length=512, min_length=1)] | None = None
-    """Image name without tag, such as registry.example.com/ai/runtime. Default: the operator's own default image."""
-    tag: Annotated[str, Field(max_length=128, min_length=1)] | None = None
-    """Image tag; without `repository`, another tag of the operator's default image."""
-    digest: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$", max_length=71)] | None = None
-    """Image digest, such as sha256:…; it wins over the tag."""
-    pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    """When the kubelet pulls the image. Default: Kubernetes' own rule (Always for `latest`, else IfNotPresent)."""
-    pull_secrets: Annotated[list[ObjectName], Field(max_length=8)] = []
-    """Names of Secrets of type kubernetes.io/dockerconfigjson to pull with."""
-
-    def reference(self, default: str) -> str:
-        """Return the image reference to run: `default`, with what is given here put in its place."""
-        repository = self.repository or _repository(default)
-        if self.digest:
-            return f"{repository}@{self.digest}"
-        return f"{repository}:{self.tag}" if self.tag else default
-
-
-class Resources(Model):
-    """Compute resources, as in core/v1."""
-
-    requests: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
-    """Amounts the scheduler reserves, by resource name."""
-    limits: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
-    """Amounts the container may not exceed, by resource name."""
-
-
-class Storage(Model):
-    """A persistent volume."""
-
-    size: Size = "1Gi"
-    """Capacity of the volume."""
-    storage_class_name: ObjectName | None = None
-    """StorageClass of the volume. Default: the cluster's default class."""
 
 
 class Provider(Model):
@@ -158,7 +64,7 @@ class Providers(Model):
         Field(
             min_length=1,
             max_length=16,
-            json_schema_extra=_map_list("name"),
+            json_schema_extra=map_list("name"),
         ),
     ]
     """The providers, in the order in which they are asked."""
@@ -203,51 +109,6 @@ class Security(Model):
     """Web origins whose pages may call the API, such as https://chat.example.com."""
     behind_proxy: bool | None = None
     """Whether X-Forwarded-For and X-Forwarded-Proto are believed. Default: true when `ingress.enabled`."""
-
-
-def _memory_fits(redis: "ManagedRedis") -> bool:
-    limit = (redis.resources.limits or {}).get("memory")
-    return limit is None or quantity(redis.max_memory) < quantity(limit)
-
-
-class ManagedRedis(Model):
-    """A Redis that the operator runs: one server with an append-only file on a volume."""
-
-    rules = (
-        Rule(
-            cel=(
-                "!has(self.resources.limits) || !('memory' in self.resources.limits) || "
-                "quantity(string(self.maxMemory)).isLessThan(quantity(string(self.resources.limits['memory'])))"
-            ),
-            message=(
-                "maxMemory: must be less than resources.limits.memory, with room for rewriting the append-only file; "
-                "half of the limit is a good value"
-            ),
-            holds=_memory_fits,
-        ),
-    )
-
-    image: Image = Image()
-    """Image of the Redis server."""
-    resources: Resources = Resources(
-        requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "500m", "memory": "1Gi"}
-    )
-    """Compute resources of the server. Memory needs room beyond `maxMemory` for rewriting the append-only file."""
-    max_memory: Size = "512Mi"
-    """Memory for data; above it the least recently used keys go first (allkeys-lru)."""
-    storage: Storage = Storage()
-    """Volume of the append-only file. It stays when the AIAssistant is deleted, unless `deletionPolicy` is Delete."""
-    pod_template: Overlay = {}
-    """Overlay on the pods' template (metadata and spec), merged as Kubernetes merges: scheduling, sidecars."""
-
-
-class Redis(Model):
-    """Redis: response cache and rate limits."""
-
-    enabled: bool = True
-    """Whether the assistant uses Redis. Without it each runtime pod keeps its own cache and its own limits."""
-    managed: ManagedRedis | None = None
-    """Settings of the Redis that the operator runs."""
 
 
 class IssuerRef(Model):
@@ -325,8 +186,28 @@ class Logging(Model):
     """One JSON object a line, or text for people."""
 
 
-def _image_pinned(spec: "AIAssistantSpec") -> bool:
-    images = [spec.image, *([spec.redis.managed.image] if spec.redis.managed else [])]
+IMAGES = ("image", "redis.managed.image")
+"""Where the spec may name an image, as the path of its fields."""
+
+
+def _unpinned(path: str) -> str:
+    """Return the CEL expression that holds where the image at `path` is given as `latest` without a digest."""
+    parts = ["self", *path.split(".")]
+    given = [f"has({'.'.join(parts[: end + 1])})" for end in range(2, len(parts))]
+    image = ".".join(parts)
+    return " && ".join([*given, f"has({image}.tag)", f"{image}.tag == 'latest'", f"!has({image}.digest)"])
+
+
+def _image_at(spec: "AIAssistantSpec", path: str) -> Image | None:
+    block: Any = spec
+    for field in path.split("."):
+        block = getattr(block, to_snake(field), None)
+    image: Image | None = block
+    return image
+
+
+def _images_pinned(spec: "AIAssistantSpec") -> bool:
+    images = [image for path in IMAGES if (image := _image_at(spec, path))]
     return spec.environment != "production" or all(image.tag != "latest" or image.digest for image in images)
 
 
@@ -344,17 +225,12 @@ class AIAssistantSpec(Model):
             holds=lambda spec: spec.providers is not None,
         ),
         Rule(
-            cel=(
-                "self.environment != 'production' || ("
-                "(!has(self.image.tag) || self.image.tag != 'latest' || has(self.image.digest)) && "
-                "(!has(self.redis.managed) || !has(self.redis.managed.image.tag) || "
-                "self.redis.managed.image.tag != 'latest' || has(self.redis.managed.image.digest)))"
-            ),
+            cel=f"self.environment != 'production' || !({' || '.join(f'({_unpinned(path)})' for path in IMAGES)})",
             message=(
                 "image.tag: with spec.environment production, pin a version or a digest instead of `latest`, "
                 "or set spec.environment to staging or development"
             ),
-            holds=_image_pinned,
+            holds=_images_pinned,
         ),
     )
 
@@ -414,8 +290,8 @@ class ComponentStatus(Model):
 
     name: str
     """Component, such as runtime or redis."""
-    mode: Literal["Managed"]
-    """Who runs it: the operator (Managed)."""
+    mode: Mode
+    """Who runs it: this operator (Managed), another one (OperatorRef), or somebody elsewhere (External)."""
     ready: bool
     """Whether it serves."""
     message: str
@@ -441,12 +317,12 @@ class AIAssistantStatus(Model):
     """Runtime image that the newest spec asks for."""
     conditions: Annotated[
         list[Condition],
-        Field(json_schema_extra=_map_list("type")),
+        Field(json_schema_extra=map_list("type")),
     ] = []
     """Ready always; Reconciling and Stalled only while True; one <Component>Ready for each component."""
     components: Annotated[
         list[ComponentStatus],
-        Field(json_schema_extra=_map_list("name")),
+        Field(json_schema_extra=map_list("name")),
     ] = []
     """The parts of the stack."""
 

@@ -18,6 +18,7 @@ READY = "Ready"
 PROGRESSING = "Progressing"
 SUSPENDED = "Suspended"
 SCALED_TO_ZERO = "ScaledToZero"
+EXTERNAL = "External"
 SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, no secret
 SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"  # noqa: S105 - a reason, no secret
 TERMINATING = "Terminating"
@@ -34,6 +35,7 @@ REASONS = (
     PROGRESSING,
     SUSPENDED,
     SCALED_TO_ZERO,
+    EXTERNAL,
     SECRET_NOT_FOUND,
     SECRET_KEY_NOT_FOUND,
     TERMINATING,

@@ -13,6 +13,7 @@ from assistant_operator.cluster.cache import Cache, Key, version
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.watch import Watch
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
+from assistant_operator.facts import DefaultImages, Facts
 from assistant_operator.manifests import Object
 from assistant_operator.policies import ingress
 from assistant_operator.reconcile import Reconciler, key_of, parse
@@ -61,7 +62,7 @@ class Engine:
         if known and version(known) >= version(resource):
             return
         self._resources[key] = _without_bookkeeping(resource)
-        self._refer(key, _secret_names(resource))
+        self._refer(key, _secret_names(resource, self._settings.images))
         self._queue.add(key)
 
     async def run(self) -> None:
@@ -172,12 +173,12 @@ def _without_bookkeeping(resource: Object) -> Object:
     return {**resource, "metadata": metadata}
 
 
-def _secret_names(resource: Object) -> set[str]:
+def _secret_names(resource: Object, images: DefaultImages) -> set[str]:
     """Return the user's Secrets that a resource names; none for an invalid one."""
     try:
         assistant = parse(resource)
     except ReconcileError:
         return set()
-    names = {reference.secret.name for reference in desired.references(assistant)}
+    names = {reference.secret.name for reference in desired.references(assistant, Facts(images))}
     certificate = ingress.tls_secret(assistant)
     return names | ({certificate} if certificate else set())

@@ -6,8 +6,9 @@ Rooms stay pure functions because everything that would need a client, a clock o
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from assistant_operator.assistant import SecretKeyRef
+from assistant_operator.spec.base import SecretKeyRef
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,25 @@ class SecretFacts:
 
 
 @dataclass(frozen=True)
+class PodFacts:
+    """A pod as far as rendering needs it: a Job that joins servers to a cluster works on just these pods."""
+
+    name: str
+    uid: str
+    ip: str
+
+
+@dataclass(frozen=True)
 class Facts:
-    """Inputs of rendering that are not in the spec. `secrets` holds those of the assistant's namespace, by name."""
+    """Inputs of rendering that are not in the spec."""
 
     images: DefaultImages
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
+    """Secrets of the assistant's namespace, by name."""
+    referenced: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Objects of other operators that stand for a component, by the component's name."""
+    pods: Mapping[str, tuple[PodFacts, ...]] = field(default_factory=dict)
+    """Pods that have an address and are not ending, by component, sorted by name."""
 
     def config_hash(self, references: Iterable[SecretKeyRef], *texts: str) -> str:
         """Hash what a pod reads at its start, so that a change of any of it rolls the pod.

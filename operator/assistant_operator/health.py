@@ -23,6 +23,11 @@ class Health:
     ready_replicas: int = 0
 
 
+def elsewhere() -> Health:
+    """Return the health of a server that runs elsewhere, where only its users can tell how it is."""
+    return Health(True, conditions.EXTERNAL, "It runs elsewhere; /ready of the runtime tells whether it answers.")
+
+
 def assess(workload: Object | None, pods: Iterable[Object], *, suspended: bool) -> Health:
     """Judge a Deployment or StatefulSet.
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from assistant_operator import labels
-from assistant_operator.assistant import AIAssistant, Image, Resources, SecretKeyRef, Storage
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.spec.base import Image, Resources, SecretKeyRef, Storage
 
 Object = dict[str, Any]
 _Json = TypeVar("_Json")

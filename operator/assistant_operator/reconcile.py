@@ -13,8 +13,8 @@ status says why. Where the API server refuses an object, what comes after it is 
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -31,8 +31,8 @@ from assistant_operator.cluster.kinds import ASSISTANT, SECRET
 from assistant_operator.cluster.secrets import Secrets
 from assistant_operator.components.base import Component, Reference
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
-from assistant_operator.facts import DefaultImages, Facts, SecretFacts
-from assistant_operator.health import Health, assess
+from assistant_operator.facts import DefaultImages, Facts, PodFacts, SecretFacts
+from assistant_operator.health import Health, assess, elsewhere
 from assistant_operator.manifests import Object
 from assistant_operator.policies import ingress
 from assistant_operator.status import Findings
@@ -136,7 +136,8 @@ class Reconciler:
         WaitingError
             A Secret that the spec names is missing, or lacks the key.
         """
-        references = desired.references(assistant)
+        facts = Facts(self._images, pods=self._pods(assistant))
+        references = desired.references(assistant, facts)
         found = await self.secrets.facts(assistant.namespace, [reference.secret.name for reference in references])
         for reference in references:
             _check_reference(reference, found.get(reference.secret.name), assistant.namespace)
@@ -145,7 +146,14 @@ class Reconciler:
             written = await self.secrets.ensure(credential, assistant, confirm)
             self._count("secret", written, SECRET.kind, credential.name)
         generated = await self.secrets.facts(assistant.namespace, [credential.name for credential in credentials])
-        return Facts(images=self._images, secrets={**found, **generated})
+        return replace(facts, secrets={**found, **generated})
+
+    def _pods(self, assistant: AIAssistant) -> dict[str, tuple[PodFacts, ...]]:
+        key = (assistant.namespace, assistant.name)
+        return {
+            component.name: _addressed(self._cache.pods(key, component.name))
+            for component in desired.managed(assistant)
+        }
 
     def _confirmation(self, assistant: AIAssistant) -> Confirm:
         """Return a check, made once a pass before anything is created, that the AIAssistant still exists.
@@ -172,6 +180,8 @@ class Reconciler:
         return Findings(components, policies, error, image)
 
     def _health(self, component: Component, assistant: AIAssistant) -> Health:
+        if component.mode(assistant.spec) == "External":
+            return elsewhere()
         kind, name = component.workload(assistant)
         workload = self._cache.get(kind, assistant.namespace, name)
         pods = self._cache.pods((assistant.namespace, assistant.name), component.name)
@@ -266,6 +276,16 @@ def _check_reference(reference: Reference, found: SecretFacts | None, namespace:
             f"{reference.field}: Secret {secret.name} in namespace {namespace} has no key {secret.key}. "
             "Add the key, or name another.",
         )
+
+
+def _addressed(pods: Iterable[Object]) -> tuple[PodFacts, ...]:
+    """Return the pods that others can reach, sorted by name."""
+    found = [
+        PodFacts(pod["metadata"]["name"], pod["metadata"]["uid"], address)
+        for pod in pods
+        if (address := (pod.get("status") or {}).get("podIP")) and not pod["metadata"].get("deletionTimestamp")
+    ]
+    return tuple(sorted(found, key=lambda pod: pod.name))
 
 
 def _result(error: ReconcileError | None) -> str:

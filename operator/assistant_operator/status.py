@@ -43,7 +43,12 @@ def build(assistant: AIAssistant, findings: Findings, previous: Mapping[str, Any
         **({"version": findings.image} if findings.image else {}),
         "conditions": conditions.stamp(found, previous.get("conditions") or [], generation, now),
         "components": [
-            {"name": component.name, "mode": "Managed", "ready": health.ready, "message": health.message}
+            {
+                "name": component.name,
+                "mode": component.mode(assistant.spec),
+                "ready": health.ready,
+                "message": health.message,
+            }
             for component, health in findings.components
         ],
     }

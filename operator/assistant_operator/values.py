@@ -117,6 +117,12 @@ def _check_amount(value: str | int) -> None:
         raise ValueError(AMOUNT_MESSAGE)
 
 
+def _server_url(*schemes: str, example: str) -> tuple[AfterValidator, WithJsonSchema]:
+    """Build the Python check and the schema of a server's URL without a password, whose place is a Secret."""
+    message = f"must be a URL such as {example}, without a user or password: for one with them, use urlFrom"
+    return _text(f"^({'|'.join(schemes)})://[^/?#@ ]+(/[^# @]*)?$", message, 2048)
+
+
 Timeout = Annotated[str, *_duration("1h")]
 Window = Annotated[str, *_duration("24h")]
 TimeToLive = Annotated[str, *_duration("720h")]
@@ -136,6 +142,7 @@ URL = Annotated[
         2048,
     ),
 ]
+RedisURL = Annotated[str, *_server_url("redis", "rediss", example="redis://redis.example.com:6379/0")]
 ObjectName = Annotated[
     str,
     *_text(
@@ -156,6 +163,15 @@ ProviderName = Annotated[
         32,
     ),
 ]
+ApiVersion = Annotated[
+    str,
+    *_text(
+        "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/v[0-9]+((alpha|beta)[0-9]+)?$",
+        "must be an API group and a version, such as postgresql.cnpg.io/v1",
+        253,
+    ),
+]
+Kind = Annotated[str, *_text("^[A-Z][A-Za-z0-9]*$", "must be a kind as the API writes it, such as Cluster", 63)]
 Quantity = Annotated[
     str | int,
     *_int_or_string(

@@ -49,6 +49,20 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "redis memory as large as its container": (_redis(maxMemory="1Gi"), "maxMemory: must be less than"),
     "volume below zero": (_redis(storage={"size": "-1Gi"}), "must be a Kubernetes quantity of at least 1Mi"),
     "cpu below zero": ({"resources": {"limits": {"cpu": "-1"}}}, "must be a Kubernetes quantity"),
+    "two modes": (
+        {"redis": {"managed": {}, "external": {"url": "redis://a"}}},
+        "give at most one of managed, external; none means managed",
+    ),
+    "external without a url": ({"redis": {"external": {}}}, "external: give url, or urlFrom"),
+    "external with two urls": (
+        {"redis": {"external": {"url": "redis://a", "urlFrom": {"name": "a"}}}},
+        "external: give url, or urlFrom",
+    ),
+    "external url with a password": (
+        {"redis": {"external": {"url": "redis://:pw@a:6379/0"}}},
+        "without a user or password: for one with them, use urlFrom",
+    ),
+    "external url of another server": ({"redis": {"external": {"url": "http://a"}}}, "must be a URL such as redis://"),
     "cache ttl": ({"cache": {"ttl": "1 hour"}}, "must be a duration"),
     "window": ({"rateLimit": {"window": "60"}}, "must be a duration"),
     "window of nothing": ({"rateLimit": {"window": "0s"}}, "must be a duration from 1s to 24h"),

@@ -31,6 +31,15 @@ PROVIDERS = st.lists(
     unique_by=lambda provider: provider["name"],
 ).map(lambda items: {"items": items})
 
+
+def _external(url: str) -> st.SearchStrategy[dict[str, Any]]:
+    """The `external` block of a backend."""
+    authority = {"caFrom": REFERENCES}
+    return st.fixed_dictionaries({"url": st.just(url)}, optional=authority) | st.fixed_dictionaries(
+        {"urlFrom": REFERENCES}, optional=authority
+    )
+
+
 SPECS = st.fixed_dictionaries(
     {"providers": PROVIDERS},
     optional={
@@ -56,7 +65,8 @@ SPECS = st.fixed_dictionaries(
                     },
                 )
             },
-        ),
+        )
+        | st.fixed_dictionaries({"external": _external("redis://redis.example.com:6379/0")}),
         "ingress": st.fixed_dictionaries(
             {"enabled": st.booleans(), "host": st.just("a.example.com")},
             optional={"tls": st.just({"secretName": "wildcard"}), "className": st.just("nginx")},

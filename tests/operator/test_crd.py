@@ -66,6 +66,7 @@ def test_every_rule_has_a_message() -> None:
 ON: Object = {"enabled": True, "host": "a.example.com"}
 ITEM: Object = PROVIDERS["items"][0]
 KEYED: Object = {**ITEM, "apiKeyFrom": {"name": "provider"}}
+ELSEWHERE: Object = {"url": "rediss://redis.example.com:6379/0"}
 CLAIM: Object = {"size": "1Gi"}
 
 # For each field of the spec: a spec with a value, and the same with another one.
@@ -126,6 +127,20 @@ EFFECTS: dict[str, tuple[Object, Object]] = {
         {"redis": {"managed": {"storage": {**CLAIM, "storageClassName": "fast"}}}},
     ),
     "redis.managed.podTemplate": ({}, {"redis": {"managed": {"podTemplate": {"spec": {"nodeSelector": {"a": "b"}}}}}}),
+    "redis.external.url": ({}, {"redis": {"external": {"url": "redis://redis.example.com:6379/0"}}}),
+    "redis.external.urlFrom.name": ({}, {"redis": {"external": {"urlFrom": {"name": "redis"}}}}),
+    "redis.external.urlFrom.key": (
+        {"redis": {"external": {"urlFrom": {"name": "redis"}}}},
+        {"redis": {"external": {"urlFrom": {"name": "redis", "key": "other"}}}},
+    ),
+    "redis.external.caFrom.name": (
+        {"redis": {"external": ELSEWHERE}},
+        {"redis": {"external": {**ELSEWHERE, "caFrom": {"name": "authority"}}}},
+    ),
+    "redis.external.caFrom.key": (
+        {"redis": {"external": {**ELSEWHERE, "caFrom": {"name": "authority"}}}},
+        {"redis": {"external": {**ELSEWHERE, "caFrom": {"name": "authority", "key": "other"}}}},
+    ),
     "ingress.enabled": ({}, {"ingress": ON}),
     "ingress.className": ({"ingress": ON}, {"ingress": {**ON, "className": "nginx"}}),
     "ingress.host": ({"ingress": ON}, {"ingress": {**ON, "host": "b.example.com"}}),

@@ -83,12 +83,14 @@ def test_selectors_pick_the_pods_of_their_own_component(assistant: AIAssistant) 
 def test_no_object_holds_a_secret_inline(assistant: AIAssistant) -> None:
     rendered = _render(assistant)
     assert "Secret" not in {found["kind"] for found in rendered}
-    sensitive = {"SECRET_KEY", "API_KEYS", "REDIS_URL", "REDISCLI_AUTH", "OPENAI_COMPATIBLE_API_KEY"}
+    sensitive = ("SECRET_KEY", "API_KEYS", "REDISCLI_AUTH", "_API_KEY", "_PASSWORD", "_USERNAME")
     for template in _templates(rendered):
         for container in template["spec"]["containers"]:
             for variable in container["env"]:
-                if variable["name"] in sensitive or variable["name"].endswith("_API_KEY"):
+                if variable["name"].endswith(sensitive):
                     assert "secretKeyRef" in variable["valueFrom"]
+                if variable["name"].endswith("_URL"):
+                    assert "@" not in variable.get("value", "")
             assert "password" not in json.dumps([container.get("args"), container.get("command")])
 
 

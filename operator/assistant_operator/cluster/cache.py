@@ -154,7 +154,7 @@ def _trim_pod(metadata: Object, body: Object) -> Object:
             "creationTimestamp",
         ),
         "status": _only(
-            status, "phase", "reason", "message", "conditions", "initContainerStatuses", "containerStatuses"
+            status, "phase", "podIP", "reason", "message", "conditions", "initContainerStatuses", "containerStatuses"
         ),
     }
 

@@ -48,6 +48,7 @@ APPLIED: dict[str, Kind] = {
         Kind("v1", "Service", "services"),
         Kind("apps/v1", "StatefulSet", "statefulsets"),
         Kind("apps/v1", "Deployment", "deployments"),
+        Kind("batch/v1", "Job", "jobs"),
         Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
         Kind("networking.k8s.io/v1", "Ingress", "ingresses"),
     )

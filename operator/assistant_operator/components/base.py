@@ -1,13 +1,16 @@
 """What every component is: a room of pure functions, given the same inputs and trusted with the same promises."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from assistant_operator.assistant import AIAssistant, AIAssistantSpec, SecretKeyRef
-from assistant_operator.binding import Binding, Bindings
+from assistant_operator.assistant import AIAssistant, AIAssistantSpec
+from assistant_operator.binding import Binding, Bindings, external
 from assistant_operator.credentials import Credential
 from assistant_operator.facts import Facts
+from assistant_operator.health import Health
 from assistant_operator.manifests import Object
+from assistant_operator.spec.base import Backend, External, Mode, SecretKeyRef
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,27 @@ class Reference:
     secret: SecretKeyRef
 
 
+@dataclass(frozen=True)
+class ReferencedKind:
+    """A kind of another operator whose objects can stand for a component. Pure functions read such an object."""
+
+    group: str
+    """API group, such as postgresql.cnpg.io."""
+    kind: str
+    plural: str
+    operator: str
+    """The operator that serves the kind, as its users call it."""
+    binding: Callable[[Mapping[str, Any]], Binding]
+    """How clients reach what the object stands for."""
+    health: Callable[[Mapping[str, Any]], Health]
+    """What the object's status says."""
+
+    @property
+    def crd(self) -> str:
+        """Name of the CustomResourceDefinition."""
+        return f"{self.plural}.{self.group}"
+
+
 def _no_credentials(_: AIAssistant) -> Sequence[Credential]:
     return ()
 
@@ -26,24 +50,45 @@ def _no_references(_: AIAssistant) -> Sequence[Reference]:
     return ()
 
 
+def _always_managed(_: AIAssistantSpec) -> Backend | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Component:
-    """A part of the stack that owns a workload."""
+    """A part of the stack: a workload of this operator's, or what stands for one."""
 
     name: str
     """Label value and suffix of object names."""
     condition: str
     """Type of the condition that reports its health, such as RedisReady."""
     workload: Callable[[AIAssistant], tuple[str, str]]
-    """Kind and name of the workload whose health is the component's."""
+    """Kind and name of the workload whose health is the component's, where it is managed."""
     objects: Callable[[AIAssistant, Facts, Bindings], list[Object]]
-    """Every object of the component, sparse."""
+    """Every object of the managed component, sparse."""
     enabled: Callable[[AIAssistantSpec], bool] = lambda _: True
+    block: str = "spec"
+    """Path of the block of the spec that describes it, such as spec.redis."""
+    backend: Callable[[AIAssistantSpec], Backend | None] = _always_managed
+    """That block, where it chooses between managed, operatorRef and external."""
     binding: Callable[[AIAssistant], Binding] | None = None
-    """How other components reach it."""
+    """How other components reach it where it is managed."""
+    external: Callable[[Any], Binding] = external
+    """How other components reach it where it runs elsewhere; given the `external` block."""
+    referenced: Sequence[ReferencedKind] = ()
+    """Kinds that its `operatorRef` may name."""
     credentials: Callable[[AIAssistant], Sequence[Credential]] = _no_credentials
-    """Secrets to generate for it."""
+    """Secrets to generate for it where it is managed."""
     references: Callable[[AIAssistant], Sequence[Reference]] = _no_references
-    """The user's Secrets that it reads."""
-    immutable: dict[str, str] = field(default_factory=dict)
+    """The user's Secrets that it reads, besides those of its binding."""
+    immutable: Mapping[str, str] = field(default_factory=dict)
     """Field of the spec behind each part of the workload that Kubernetes never changes, by that part's path."""
+
+    def mode(self, spec: AIAssistantSpec) -> Mode:
+        """Return who runs it."""
+        backend = self.backend(spec)
+        return backend.mode if backend else "Managed"
+
+    def external_block(self, spec: AIAssistantSpec) -> External | None:
+        """Return the `external` block of its backend."""
+        return getattr(self.backend(spec), "external", None)

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 
 from assistant_operator import labels, manifests, names
-from assistant_operator.assistant import AIAssistant, ManagedRedis, SecretKeyRef
+from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Binding, Bindings
 from assistant_operator.components.base import Component
 from assistant_operator.credentials import Credential
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object
+from assistant_operator.spec.base import SecretKeyRef
+from assistant_operator.spec.redis import ManagedRedis
 from assistant_operator.values import quantity
 
 NAME = "redis"
@@ -53,9 +55,8 @@ def _credential(assistant: AIAssistant) -> Credential:
 def _binding(assistant: AIAssistant) -> Binding:
     name = _name(assistant)
     return Binding(
-        host=name,
-        port=PORT,
         url=SecretKeyRef(name=name, key="url"),
+        port=PORT,
         pod_labels=labels.selector(assistant.name, NAME),
     )
 
@@ -145,6 +146,8 @@ COMPONENT = Component(
     condition="RedisReady",
     workload=lambda assistant: ("StatefulSet", _name(assistant)),
     enabled=lambda spec: spec.redis.enabled,
+    block="spec.redis",
+    backend=lambda spec: spec.redis,
     binding=_binding,
     objects=_objects,
     credentials=lambda assistant: [_credential(assistant)],

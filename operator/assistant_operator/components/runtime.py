@@ -5,14 +5,16 @@ the runtime's settings declare.
 """
 
 import json
+from collections.abc import Mapping
 
 from assistant_operator import labels, manifests, names
-from assistant_operator.assistant import AIAssistant, Provider, SecretKeyRef
-from assistant_operator.binding import Bindings
+from assistant_operator.assistant import AIAssistant, Provider
+from assistant_operator.binding import Binding, Bindings
 from assistant_operator.components.base import Component, Reference
 from assistant_operator.credentials import Credential, single
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object, env, secret_env
+from assistant_operator.spec.base import SecretKeyRef
 from assistant_operator.values import seconds
 
 NAME = "runtime"
@@ -20,6 +22,17 @@ SERVICE_PORT = 80
 PORT = 8000
 
 _USER_ID = 10001
+_VARIABLES = {
+    "redis": "REDIS",
+    "mongodb": "MONGODB",
+    "milvus": "MILVUS",
+    "postgresql": "DATABASE",
+    "searxng": "SEARXNG",
+    "firecrawl": "FIRECRAWL",
+    "reranker": "JINA_RERANKER",
+}
+"""How the names of the variables begin that tell of a component's server; the deployment guide's names."""
+_CERTIFICATES = "/etc/assistant-runtime/certificates"
 _DRAIN_DELAY_SECONDS = 5
 """How long a pod that is told to stop still takes new requests: the time for every proxy to see it unready."""
 _SHUTDOWN_GRACE_SECONDS = 50
@@ -73,15 +86,16 @@ def _deployment(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> Obj
     secrets = [
         SecretKeyRef(**variable["valueFrom"]["secretKeyRef"]) for variable in environment if "valueFrom" in variable
     ]
+    authorities = {name: binding.ca for name, binding in bindings.items() if name in _VARIABLES and binding.ca}
     selector = labels.selector(assistant.name, NAME)
     template = manifests.pod_template(
         assistant,
         NAME,
         user_id=_USER_ID,
-        containers=[_container(assistant, facts, environment)],
-        volumes=[{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
+        containers=[_container(assistant, facts, environment, authorities)],
+        volumes=[{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}, *_certificates(authorities)],
         image=assistant.spec.image,
-        config_hash=facts.config_hash(secrets),
+        config_hash=facts.config_hash([*secrets, *authorities.values()]),
         overlay=assistant.spec.pod_template,
         serviceAccountName=_name(assistant),
         terminationGracePeriodSeconds=_TERMINATION_GRACE_SECONDS,
@@ -104,8 +118,22 @@ def _deployment(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> Obj
     return manifests.new_object("apps/v1", "Deployment", _name(assistant), assistant, NAME, spec=spec)
 
 
-def _container(assistant: AIAssistant, facts: Facts, environment: list[Object]) -> Object:
+def _certificates(authorities: Mapping[str, SecretKeyRef]) -> list[Object]:
+    """Build the volume with one file of certificates for each server that needs its own."""
+    sources = [
+        {"secret": {"name": ca.name, "items": [{"key": ca.key, "path": f"{name}.crt"}]}}
+        for name, ca in authorities.items()
+    ]
+    return [{"name": "certificates", "projected": {"sources": sources}}] if sources else []
+
+
+def _container(
+    assistant: AIAssistant, facts: Facts, environment: list[Object], authorities: Mapping[str, SecretKeyRef]
+) -> Object:
     spec = assistant.spec
+    mounts: list[Object] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - a mount path in the pod
+    if authorities:
+        mounts.append({"name": "certificates", "mountPath": _CERTIFICATES, "readOnly": True})
     return manifests.container(
         "runtime",
         spec.image.reference(facts.images.runtime),
@@ -117,7 +145,7 @@ def _container(assistant: AIAssistant, facts: Facts, environment: list[Object]) 
             "/health", "http", initialDelaySeconds=30, periodSeconds=10, timeoutSeconds=5
         ),
         readinessProbe=manifests.http_probe("/ready", "http", initialDelaySeconds=5, periodSeconds=5, timeoutSeconds=5),
-        volumeMounts=[{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a mount path in the pod
+        volumeMounts=mounts,
     )
 
 
@@ -145,9 +173,27 @@ def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
     ]
     if spec.security.cors_origins:
         variables.append(env("CORS_ORIGINS", ",".join(spec.security.cors_origins)))
-    if "redis" in bindings:
-        variables.append(secret_env("REDIS_URL", bindings["redis"].url))
+    for name, prefix in _VARIABLES.items():
+        if name in bindings:
+            variables += _connection(name, prefix, bindings[name])
     return variables
+
+
+def _connection(name: str, prefix: str, binding: Binding) -> list[Object]:
+    """Render how one server is reached, the same for all ways in which it may be run."""
+    values: dict[str, str | SecretKeyRef | None] = {
+        "URL": binding.url,
+        "USERNAME": binding.username,
+        "PASSWORD": binding.password,
+        "API_KEY": binding.api_key,
+        "CA_FILE": f"{_CERTIFICATES}/{name}.crt" if binding.ca else None,
+        **binding.settings,
+    }
+    given = {f"{prefix}_{end}": value for end, value in values.items() if value is not None}
+    return [
+        secret_env(variable, value) if isinstance(value, SecretKeyRef) else env(variable, value)
+        for variable, value in given.items()
+    ]
 
 
 def _providers(assistant: AIAssistant) -> list[Object]:
