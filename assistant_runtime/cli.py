@@ -1,4 +1,4 @@
-"""`assistant-runtime serve | chat | healthcheck`.
+"""`assistant-runtime serve | chat | settings | healthcheck`.
 
 Each command imports what it needs when it runs: a health check starts in milliseconds, every half minute.
 """
@@ -47,6 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     chat.add_argument("--model", default="default", help="model to ask (%(default)s)")
     chat.set_defaults(run=_chat)
+    settings = commands.add_parser(
+        "settings", help="list every setting", description="Print every environment variable, as Markdown."
+    )
+    settings.set_defaults(run=_settings)
     check = commands.add_parser(
         "healthcheck", help="exit 0 if the server on this machine is alive", description="Ask GET /health."
     )
@@ -72,6 +76,13 @@ def _serve(options: argparse.Namespace) -> int:
     server = build_server(settings)
     server.run()
     return 1 if server.force_exit or not server.started else 0
+
+
+def _settings(_: argparse.Namespace) -> int:
+    from assistant_runtime.settings.reference import page  # noqa: PLC0415 - see the module's docstring
+
+    print(page(), end="")
+    return 0
 
 
 def _chat(options: argparse.Namespace) -> int:

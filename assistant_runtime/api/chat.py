@@ -16,7 +16,7 @@ from assistant_runtime.api.client_watch import ClientWatch
 from assistant_runtime.api.context import RequestContext, context_of, encoded, header
 from assistant_runtime.api.schemas import ChatRequest
 from assistant_runtime.errors import ApiError, ProviderError, error_body
-from assistant_runtime.settings import field_path
+from assistant_runtime.settings.values import field_path
 from assistant_runtime.turn import AnswerStream, Question, Turns
 
 STREAM_HEADERS = {

@@ -18,7 +18,7 @@ import orjson
 from assistant_runtime.errors import ProviderError
 from assistant_runtime.providers.base import Completion, CompletionStream, ModelList, is_whole, read_usage
 from assistant_runtime.providers.sse import EventReader, bad_event
-from assistant_runtime.settings import ProviderSettings
+from assistant_runtime.settings.providers import ProviderSettings
 
 CONNECT_SECONDS = 5.0
 """A provider that does not accept within this is down: fall back, rather than use up the answer's time."""

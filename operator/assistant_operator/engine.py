@@ -13,7 +13,7 @@ from assistant_operator.cluster.cache import Cache, Key, version
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.watch import Watch
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
-from assistant_operator.facts import DefaultImages, Facts
+from assistant_operator.facts import Facts, Images
 from assistant_operator.manifests import Object
 from assistant_operator.policies import ingress
 from assistant_operator.reconcile import Reconciler, key_of, parse
@@ -173,7 +173,7 @@ def _without_bookkeeping(resource: Object) -> Object:
     return {**resource, "metadata": metadata}
 
 
-def _secret_names(resource: Object, images: DefaultImages) -> set[str]:
+def _secret_names(resource: Object, images: Images) -> set[str]:
     """Return the user's Secrets that a resource names; none for an invalid one."""
     try:
         assistant = parse(resource)

@@ -10,13 +10,8 @@ from typing import Any
 
 from assistant_operator.spec.base import SecretKeyRef
 
-
-@dataclass(frozen=True)
-class DefaultImages:
-    """Images for components whose resource names none: full references, as given to the operator's settings."""
-
-    runtime: str
-    redis: str
+Images = Mapping[str, str]
+"""Images for containers whose resource names none: full references by name, as the operator's settings have them."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class PodFacts:
 class Facts:
     """Inputs of rendering that are not in the spec."""
 
-    images: DefaultImages
+    images: Images
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
     """Secrets of the assistant's namespace, by name."""
     referenced: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -31,7 +31,7 @@ from assistant_operator.cluster.kinds import ASSISTANT, SECRET
 from assistant_operator.cluster.secrets import Secrets
 from assistant_operator.components.base import Component, Reference
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
-from assistant_operator.facts import DefaultImages, Facts, PodFacts, SecretFacts
+from assistant_operator.facts import Facts, Images, PodFacts, SecretFacts
 from assistant_operator.health import Health, assess, elsewhere
 from assistant_operator.manifests import Object
 from assistant_operator.policies import ingress
@@ -66,7 +66,7 @@ class Reconciler:
         self,
         api: Client,
         cache: Cache,
-        images: DefaultImages,
+        images: Images,
         metrics: Metrics,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -176,7 +176,7 @@ class Reconciler:
     def _assess(self, assistant: AIAssistant, error: ReconcileError | None) -> Findings:
         components = [(component, self._health(component, assistant)) for component in desired.enabled(assistant)]
         policies: Sequence[conditions.Condition] = self._ingress(assistant)
-        image = assistant.spec.image.reference(self._images.runtime)
+        image = assistant.spec.image.reference(self._images["runtime"])
         return Findings(components, policies, error, image)
 
     def _health(self, component: Component, assistant: AIAssistant) -> Health:

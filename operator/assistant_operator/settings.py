@@ -6,7 +6,12 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from assistant_operator import __version__
-from assistant_operator.facts import DefaultImages
+
+DEFAULT_IMAGES = {
+    "runtime": f"localhost/assistant-runtime:{__version__}",
+    "redis": "docker.io/library/redis:7.4.7-alpine",
+}
+"""Images by name, pinned; the chart's `defaultImages` has the same."""
 
 
 class Settings(BaseSettings):
@@ -18,10 +23,8 @@ class Settings(BaseSettings):
 
     watch_namespaces: Annotated[tuple[str, ...], NoDecode] = ()
     """Namespaces to watch, separated by commas; empty means all."""
-    runtime_image: str = f"localhost/assistant-runtime:{__version__}"
-    """Runtime image of AIAssistants that name none."""
-    redis_image: str = "docker.io/library/redis:7.4.7-alpine"
-    """Redis image of AIAssistants that name none."""
+    images: Annotated[dict[str, str], Field(validate_default=True)] = {}
+    """Images of what an AIAssistant names none for, as a JSON object; what is not in it has the default."""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
     """AIAssistants that are reconciled at once."""
     resync_seconds: Annotated[int, Field(ge=10)] = 600
@@ -38,7 +41,9 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @property
-    def images(self) -> DefaultImages:
-        """The default images."""
-        return DefaultImages(runtime=self.runtime_image, redis=self.redis_image)
+    @field_validator("images")
+    @classmethod
+    def _complete(cls, given: dict[str, str]) -> dict[str, str]:
+        if unknown := sorted(set(given) - set(DEFAULT_IMAGES)):
+            raise ValueError(f"there is no image {', '.join(unknown)}; there are {', '.join(DEFAULT_IMAGES)}")
+        return {**DEFAULT_IMAGES, **given}

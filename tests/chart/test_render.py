@@ -1,5 +1,6 @@
 """What the chart installs: the operator's confinement, and rights no wider than asked for."""
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,8 @@ def test_the_runtimes_image_is_found_beside_the_operators(
 ) -> None:
     (container,) = chart.one("Deployment", {"image": image})["spec"]["template"]["spec"]["containers"]
     variables = {variable["name"]: variable["value"] for variable in container["env"]}
-    assert (container["image"], variables["ASSISTANT_OPERATOR_RUNTIME_IMAGE"]) == (operator, runtime)
+    images = json.loads(variables["ASSISTANT_OPERATOR_IMAGES"])
+    assert (container["image"], images["runtime"]) == (operator, runtime)
 
 
 @pytest.mark.parametrize("values", [{}, {"watchNamespaces": NAMESPACES}])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from assistant_operator.settings import DEFAULT_IMAGES
 from tests.chart.conftest import CHART, Chart, HelmError
 
 CHANGED = {
@@ -14,8 +15,7 @@ CHANGED = {
     "image.digest": "sha256:" + "a" * 64,
     "image.pullPolicy": "Always",
     "imagePullSecrets": [{"name": "registry"}],
-    "defaultImages.runtime": "registry.example.com/team/assistant-runtime:9.9.9",
-    "defaultImages.redis": "registry.example.com/team/redis:9.9.9",
+    **{f"defaultImages.{name}": f"registry.example.com/team/{name}:9.9.9" for name in DEFAULT_IMAGES},
     "watchNamespaces": ["team-a"],
     "workers": 3,
     "resyncSeconds": 33,

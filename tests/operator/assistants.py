@@ -3,9 +3,12 @@
 from typing import Any
 
 from assistant_operator.assistant import AIAssistant
-from assistant_operator.facts import DefaultImages, Facts
+from assistant_operator.facts import Facts
+from assistant_operator.settings import DEFAULT_IMAGES
 
-IMAGES = DefaultImages(runtime="registry.example.com/runtime:1.0.0", redis="registry.example.com/redis:7.4.7")
+IMAGES = {name: f"registry.example.com/{name}:1.0.0" for name in DEFAULT_IMAGES} | {
+    "redis": "registry.example.com/redis:7.4.7"
+}
 FACTS = Facts(IMAGES)
 PROVIDERS = {"items": [{"name": "local", "baseURL": "http://model-server:8080/v1", "model": "smollm2"}]}
 

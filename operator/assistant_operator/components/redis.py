@@ -115,7 +115,7 @@ def _container(assistant: AIAssistant, facts: Facts) -> Object:
     password = SecretKeyRef(name=_name(assistant), key="password")
     return manifests.container(
         "redis",
-        settings.image.reference(facts.images.redis),
+        settings.image.reference(facts.images[NAME]),
         settings.image,
         settings.resources,
         command=["redis-server", "/etc/redis/redis.conf"],

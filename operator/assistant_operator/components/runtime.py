@@ -136,7 +136,7 @@ def _container(
         mounts.append({"name": "certificates", "mountPath": _CERTIFICATES, "readOnly": True})
     return manifests.container(
         "runtime",
-        spec.image.reference(facts.images.runtime),
+        spec.image.reference(facts.images[NAME]),
         spec.image,
         spec.resources,
         ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],

@@ -1,0 +1,44 @@
+"""The runtime's settings, one frozen class read from the environment.
+
+Each field is an environment variable of the same name in upper case, so that this class is the whole contract with
+whoever starts the runtime. A value that can't work stops the start with one message that names the variable and the
+remedy: a server that starts half configured fails later, where it is harder to see why. One group a file: what belongs
+together stands together.
+"""
+
+from typing import Any, Self
+
+from pydantic import ValidationError, model_validator
+
+from assistant_runtime.errors import SettingsError
+from assistant_runtime.settings.providers import ProvidersGroup
+from assistant_runtime.settings.server import ServerGroup
+from assistant_runtime.settings.stores import StoresGroup
+from assistant_runtime.settings.values import Group, describe
+
+GROUPS: tuple[type[Group], ...] = (ServerGroup, ProvidersGroup, StoresGroup)
+
+
+class Settings(StoresGroup, ProvidersGroup, ServerGroup):
+    """What the runtime reads from its environment; every field has an effect."""
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the environment.
+
+        Raises
+        ------
+        SettingsError
+            A variable is missing or bad; the message names each and its remedy, and holds no value.
+        """
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise SettingsError(describe(error)) from None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = [problem for group in GROUPS for problem in group.problems(self)]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self

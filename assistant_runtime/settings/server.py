@@ -1,0 +1,87 @@
+"""The process itself: where it runs, what it logs, who may call, and how it ends."""
+
+import secrets
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr
+
+from assistant_runtime.settings.values import Group, SecretList, StringList, lower, upper
+
+MIN_SECRET_CHARACTERS = 16
+"""Below this a key for HMAC can be guessed offline from one cache key."""
+
+RANDOM_SECRET_BYTES = 32
+"""The output size of SHA-256: more adds nothing to an HMAC key."""
+
+
+class ServerGroup(Group):
+    """The process itself."""
+
+    environment: Annotated[Literal["development", "staging", "production"], BeforeValidator(lower)] = Field(
+        "development",
+        description="Where this runs. `production` refuses to start without SECRET_KEY and API_KEYS, and with DEBUG.",
+    )
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)] = Field(
+        "INFO", description="Lowest level that is logged."
+    )
+    log_format: Literal["json", "console"] | None = Field(
+        None, description="`json` or `console`. Empty: console in development, json elsewhere."
+    )
+    debug: bool = Field(
+        default=False,
+        description="Log at DEBUG, and put an internal error's text into the 500 answer.",
+    )
+    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container serves its pod's network
+    port: int = Field(8000, ge=1, le=65535, description="TCP port to listen on.")
+
+    secret_key: SecretStr | None = Field(
+        None,
+        description=(
+            "HMAC key, at least 16 characters, for tenant ids and cache keys, so that no API key or prompt reaches "
+            "Redis or a log. The same for every replica. Empty outside production: random for each process."
+        ),
+    )
+    behind_proxy: bool = Field(
+        default=False,
+        description="Trust the last X-Forwarded-For entry and X-Forwarded-Proto: exactly one proxy is in front.",
+    )
+    cors_origins: StringList = Field((), description="Origins that browsers may call from, comma-separated, or `*`.")
+    api_keys: SecretList = Field(
+        (),
+        description="Keys that clients may use, separated by commas or newlines. Empty: no authentication.",
+    )
+    rate_limit_enabled: bool = Field(default=True, description="Limit requests for each API key or client address.")
+    rate_limit_requests: int = Field(100, ge=1, le=100_000, description="Requests that a window admits.")
+    rate_limit_window: int = Field(60, ge=1, le=86_400, description="Length of the sliding window in seconds.")
+
+    metrics_collection_enabled: bool = Field(default=True, description="Collect metrics and serve them at /metrics.")
+    max_request_bytes: int = Field(
+        4 * 1024 * 1024, ge=1024, description="Largest request body in bytes; a bigger one is answered with 413."
+    )
+    drain_delay_seconds: float = Field(
+        5.0, ge=0, le=600, description="Seconds to go on accepting after SIGTERM, while /ready says 503."
+    )
+    shutdown_grace_seconds: int = Field(
+        30, ge=0, le=3600, description="Seconds that requests in flight have to finish after the drain delay."
+    )
+
+    _random_secret: SecretStr = PrivateAttr(default_factory=lambda: SecretStr(secrets.token_hex(RANDOM_SECRET_BYTES)))
+
+    @property
+    def hmac_key(self) -> bytes:
+        """Key of every HMAC: `secret_key`, or a random one that lives as long as these settings."""
+        return (self.secret_key or self._random_secret).get_secret_value().encode()
+
+    def problems(self) -> Iterable[str]:
+        """Say what is not safe."""
+        if self.secret_key and len(self.secret_key.get_secret_value()) < MIN_SECRET_CHARACTERS:
+            yield f"SECRET_KEY: use at least {MIN_SECRET_CHARACTERS} characters, as from `openssl rand -hex 32`"
+        if self.environment != "production":
+            return
+        if self.secret_key is None:
+            yield "SECRET_KEY: set it in production, the same for every replica, as from `openssl rand -hex 32`"
+        if not self.api_keys:
+            yield "API_KEYS: set at least one key in production, or anyone who reaches the port spends your tokens"
+        if self.debug:
+            yield "DEBUG: turn it off in production, its answers tell internals"
