@@ -1,0 +1,94 @@
+"""Child processes in the runtime's care: started, started again when they end, and ended with it.
+
+A part that is large or that computes (the chat page, a local model) is a process of its own, so that it neither shares
+the API's event loop nor its memory. A child's standard input is a pipe that only its parent holds open: when the
+parent is gone, however it went, the child reads the end of it and goes too.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import structlog
+
+STOP_SECONDS = 5.0
+"""Children hold nothing that is not elsewhere, so an end that takes longer is hurried."""
+
+RESTART_SECONDS = (0.5, 1, 2, 5, 10, 30)
+"""Waits before consecutive starts."""
+
+SETTLED_SECONDS = 60.0
+"""A child that ran this long was well: its next failure is a new one."""
+
+
+class ChildProcess:
+    """One child.
+
+    Parameters
+    ----------
+    name
+        What logs call it.
+    command
+        Program and arguments; no secret belongs there.
+    environment
+        Variables on top of this process's own.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        self._name = name
+        self._command = command
+        self._environment = {**os.environ, **(environment or {})}
+        self._log = structlog.get_logger(__name__)
+
+    async def run(self) -> None:
+        """Keep it running until cancelled, and end it then."""
+        failures = 0
+        while True:
+            started = time.monotonic()
+            code = await self._run_once()
+            if time.monotonic() - started > SETTLED_SECONDS:
+                failures = 0
+            delay = RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)]
+            failures += 1
+            self._log.error("child_ended", child=self._name, exit_code=code, restart_seconds=delay)
+            await asyncio.sleep(delay)
+
+    async def _run_once(self) -> int:
+        process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=asyncio.subprocess.PIPE, env=self._environment
+        )
+        self._log.info("child_started", child=self._name, pid=process.pid)
+        try:
+            return await process.wait()
+        finally:
+            await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def end_with_parent() -> None:
+    """Send this process SIGTERM when its parent is gone; called by a child when it starts."""
+
+    def wait() -> None:
+        with suppress(OSError, ValueError):
+            while sys.stdin.buffer.read(1):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()

@@ -1,0 +1,82 @@
+"""Children of the runtime: started again when they end, and never left behind."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from assistant_runtime import children
+from assistant_runtime.children import ChildProcess
+from tests.support.runtime import eventually
+
+CHILD = """
+import os, pathlib, signal, sys
+from assistant_runtime.children import end_with_parent
+end_with_parent()
+pathlib.Path(sys.argv[1], str(os.getpid())).touch()
+signal.pause()
+"""
+
+STUBBORN = """
+import os, pathlib, signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(sys.argv[1], str(os.getpid())).touch()
+while True:
+    signal.pause()
+"""
+
+PARENT = """
+import asyncio, sys
+from assistant_runtime.children import ChildProcess
+asyncio.run(ChildProcess("c", [sys.executable, "-c", sys.argv[1], sys.argv[2]]).run())
+"""
+
+
+def child(program: str, folder: Path) -> ChildProcess:
+    return ChildProcess("child", [sys.executable, "-c", program, str(folder)])
+
+
+def pids(folder: Path) -> set[int]:
+    return {int(file.name) for file in folder.iterdir()}
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_child_that_ends_is_started_again(tmp_path: Path) -> None:
+    task = asyncio.create_task(child(CHILD, tmp_path).run())
+    await eventually(lambda: len(pids(tmp_path)) == 1)
+    os.kill(pids(tmp_path).pop(), signal.SIGKILL)
+    await eventually(lambda: len(pids(tmp_path)) == 2)
+    await cancel(task)
+    assert not any(alive(pid) for pid in pids(tmp_path))
+
+
+async def test_a_child_that_ignores_the_signal_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "STOP_SECONDS", 0.1)
+    task = asyncio.create_task(child(STUBBORN, tmp_path).run())
+    await eventually(lambda: len(pids(tmp_path)) == 1)
+    await cancel(task)
+    assert not alive(pids(tmp_path).pop())
+
+
+async def test_a_child_goes_when_its_parent_is_killed(tmp_path: Path) -> None:
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, CHILD, str(tmp_path))
+    try:
+        await eventually(lambda: len(pids(tmp_path)) == 1)
+    finally:
+        parent.kill()
+        await parent.wait()
+    await eventually(lambda: not alive(pids(tmp_path).pop()))
