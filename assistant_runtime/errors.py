@@ -4,6 +4,7 @@ AssistantError
 ├── SettingsError          stops the start
 ├── StoreUnavailableError       a store does not answer: go on without it
 ├── ProviderError          a provider failed; carries what the client may be told
+├── ToolError              a tool failed: the model is told, and goes on
 └── ApiError               answered to the client in OpenAI's error shape
 
 OpenAI clients switch on the HTTP status, and show `message`; `param` names the field at fault and `code` is stable.
@@ -25,6 +26,10 @@ class SettingsError(AssistantError):
 
 class StoreUnavailableError(AssistantError):
     """A store does not answer."""
+
+
+class ToolError(AssistantError):
+    """A tool failed; the text is for the model and the client, and holds no secret."""
 
 
 class ApiError(AssistantError):

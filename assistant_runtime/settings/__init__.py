@@ -14,12 +14,13 @@ from assistant_runtime.errors import SettingsError
 from assistant_runtime.settings.providers import ProvidersGroup
 from assistant_runtime.settings.server import ServerGroup
 from assistant_runtime.settings.stores import StoresGroup
+from assistant_runtime.settings.tools import ToolsGroup
 from assistant_runtime.settings.values import Group, describe
 
-GROUPS: tuple[type[Group], ...] = (ServerGroup, ProvidersGroup, StoresGroup)
+GROUPS: tuple[type[Group], ...] = (ServerGroup, ProvidersGroup, StoresGroup, ToolsGroup)
 
 
-class Settings(StoresGroup, ProvidersGroup, ServerGroup):
+class Settings(ToolsGroup, StoresGroup, ProvidersGroup, ServerGroup):
     """What the runtime reads from its environment; every field has an effect."""
 
     @classmethod
