@@ -1,4 +1,4 @@
-# Builds both programs of the project: `docker build --target operator .` and `docker build --target runtime .`
+# Builds the images of the project: `docker build --target operator .`, `--target runtime` and `--target ui`.
 #
 # Each image is three steps: a virtual environment with the locked dependencies, the project's own wheel installed on
 # top of it, and a final stage that receives the results of both: no compiler, no installer and no cache. The two results are
@@ -54,6 +54,19 @@ RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --no-dep
     && python3 -m compileall -q --invalidation-mode unchecked-hash -s /program /program \
     && rm /program/opt/venv/bin/assistant-operator
 
+# The chat page is the runtime's program with other dependencies: it is large, and holds none of the runtime's clients.
+FROM pip AS ui-dependencies
+COPY requirements/ui.txt requirements/
+RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --only-binary=:all: \
+        --require-hashes --requirement requirements/ui.txt \
+    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+
+FROM ui-dependencies AS ui-program
+COPY --from=runtime-wheel /wheel /wheel
+RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --no-deps --no-index --root /program /wheel/*.whl \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash -s /program /program \
+    && rm /program/opt/venv/bin/assistant-operator
+
 # Importing each program below, still as root, leaves the bytecode of the modules that it uses and that have none yet, the
 # standard library's first of all: Python's official images ship without, and compiling takes half a second of every start.
 # The user is numeric, because Kubernetes can't tell whether a named one is root (runAsNonRoot).
@@ -86,3 +99,15 @@ EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=3 CMD ["assistant-runtime", "healthcheck"]
 ENTRYPOINT ["assistant-runtime"]
 CMD ["serve"]
+
+FROM final AS ui
+LABEL org.opencontainers.image.title="assistant-ui" \
+      org.opencontainers.image.description="The chat page of an AI assistant"
+COPY --from=ui-dependencies /opt/venv /opt/venv
+COPY --from=ui-program /program /
+ENV GRADIO_TEMP_DIR=/tmp/gradio MPLCONFIGDIR=/tmp/matplotlib
+RUN ["python", "-c", "import assistant_runtime.ui.server"]
+USER 10001:10001
+EXPOSE 7860
+ENTRYPOINT ["assistant-runtime"]
+CMD ["page"]

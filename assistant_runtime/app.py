@@ -4,6 +4,7 @@ Nothing here lives at module level: two applications in one process share nothin
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from assistant_runtime.api.health import health_router, metrics_router
 from assistant_runtime.api.middleware import BodyLimit, ErrorAnswers, Gate, RequestRecord
 from assistant_runtime.api.models import models_router
 from assistant_runtime.api.openapi import install_openapi
+from assistant_runtime.children import ChildProcess
 from assistant_runtime.errors import ApiError
 from assistant_runtime.lifecycle import Lifecycle
 from assistant_runtime.providers.base import Provider
@@ -83,7 +85,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         title="Assistant runtime",
         version=version("ai-assistant-operator"),
         description=DESCRIPTION,
-        lifespan=_lifespan(providers, watch, stores, metrics),
+        lifespan=_lifespan(providers, watch, stores, metrics, _children(settings)),
     )
     # First, because routes are tried in order and this is the hot one.
     app.router.routes.insert(0, Route("/v1/chat/completions", ChatCompletions(turns), methods=["POST"]))
@@ -160,13 +162,28 @@ def _add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http_error)
 
 
-def _lifespan(providers: Sequence[Provider], watch: ProviderWatch, stores: Stores, metrics: Metrics) -> Any:
+def _children(settings: Settings) -> list[ChildProcess]:
+    """Give the processes that belong to this one."""
+    if not settings.gradio_enabled:
+        return []
+    return [
+        ChildProcess("chat_page", [sys.executable, "-m", "assistant_runtime", "page"], {"PORT": str(settings.port)})
+    ]
+
+
+def _lifespan(
+    providers: Sequence[Provider],
+    watch: ProviderWatch,
+    stores: Stores,
+    metrics: Metrics,
+    children: Sequence[ChildProcess],
+) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for provider in providers:
                 await stack.enter_async_context(provider)
-            background = [watch.run(), metrics.watch_event_loop()]
+            background = [watch.run(), metrics.watch_event_loop(), *(child.run() for child in children)]
             if stores.backend is not None:
                 await stores.backend.probe()
                 stack.push_async_callback(stores.backend.aclose)

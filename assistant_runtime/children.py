@@ -16,6 +16,9 @@ from contextlib import suppress
 
 import structlog
 
+CHILD_VARIABLE = "ASSISTANT_RUNTIME_CHILD"
+"""Tells a process that its standard input is such a pipe."""
+
 STOP_SECONDS = 5.0
 """Children hold nothing that is not elsewhere, so an end that takes longer is hurried."""
 
@@ -42,7 +45,7 @@ class ChildProcess:
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._name = name
         self._command = command
-        self._environment = {**os.environ, **(environment or {})}
+        self._environment = {**os.environ, **(environment or {}), CHILD_VARIABLE: "1"}
         self._log = structlog.get_logger(__name__)
 
     async def run(self) -> None:
@@ -83,7 +86,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def end_with_parent() -> None:
-    """Send this process SIGTERM when its parent is gone; called by a child when it starts."""
+    """In a child: send this process SIGTERM when its parent is gone. Anywhere else it does nothing."""
+    if CHILD_VARIABLE not in os.environ:
+        return
 
     def wait() -> None:
         with suppress(OSError, ValueError):

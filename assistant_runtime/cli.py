@@ -1,4 +1,4 @@
-"""`assistant-runtime serve | chat | settings | healthcheck`.
+"""`assistant-runtime serve | page | chat | settings | healthcheck`.
 
 Each command imports what it needs when it runs: a health check starts in milliseconds, every half minute.
 """
@@ -9,7 +9,11 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from assistant_runtime.settings import Settings
 
 HEALTHCHECK_SECONDS = 5.0
 """/health needs nothing: a process that takes longer is stuck."""
@@ -36,6 +40,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on instead of HOST")
     serve.add_argument("--port", type=int, help="port to listen on instead of PORT")
     serve.set_defaults(run=_serve)
+    page = commands.add_parser(
+        "page",
+        help="serve the chat page",
+        description="Serve the chat page of the API at ASSISTANT_URL (docs/chat-page.md).",
+    )
+    page.set_defaults(run=_page)
     chat = commands.add_parser("chat", help="ask a running assistant", description="Ask, and print the answer.")
     chat.add_argument("question")
     chat.add_argument("--base-url", default="http://127.0.0.1:8000/v1", help="the API's root (%(default)s)")
@@ -58,18 +68,43 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _load_settings(**given: Any) -> "Settings | None":
+    """Read the settings, with what the command line gives; says what is wrong with them."""
     from assistant_runtime.errors import SettingsError  # noqa: PLC0415 - see the module's docstring
-    from assistant_runtime.logs import configure_logging, warn_of_risks  # noqa: PLC0415
-    from assistant_runtime.server import build_server  # noqa: PLC0415
     from assistant_runtime.settings import Settings  # noqa: PLC0415
 
-    given = {"host": options.host, "port": options.port}
     try:
-        settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
+        return Settings.load(**{name: value for name, value in given.items() if value is not None})
     except SettingsError as error:
         problems = str(error).replace("\n", "\n  ")
         print(f"assistant-runtime: the settings can't be used:\n  {problems}", file=sys.stderr)
+        return None
+
+
+def _page(_: argparse.Namespace) -> int:
+    from assistant_runtime.children import end_with_parent  # noqa: PLC0415 - see the module's docstring
+    from assistant_runtime.logs import configure_logging  # noqa: PLC0415
+
+    settings = _load_settings()
+    if settings is None:
+        return EXIT_BAD_SETTINGS
+    configure_logging(settings)
+    try:
+        from assistant_runtime.ui.server import serve_page  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        print(f"assistant-runtime: the chat page needs the extra `ui`: {error}", file=sys.stderr)
+        return EXIT_BAD_SETTINGS
+    end_with_parent()
+    serve_page(settings)
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from assistant_runtime.logs import configure_logging, warn_of_risks  # noqa: PLC0415 - see the module's docstring
+    from assistant_runtime.server import build_server  # noqa: PLC0415
+
+    settings = _load_settings(host=options.host, port=options.port)
+    if settings is None:
         return EXIT_BAD_SETTINGS
     configure_logging(settings)
     warn_of_risks(settings)

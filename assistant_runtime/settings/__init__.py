@@ -15,12 +15,25 @@ from assistant_runtime.settings.providers import ProvidersGroup
 from assistant_runtime.settings.server import ServerGroup
 from assistant_runtime.settings.stores import StoresGroup
 from assistant_runtime.settings.tools import ToolsGroup
+from assistant_runtime.settings.ui import PageGroup
 from assistant_runtime.settings.values import Group, describe
 
-GROUPS: tuple[type[Group], ...] = (ServerGroup, ProvidersGroup, StoresGroup, ToolsGroup)
+GROUPS: tuple[type[Group], ...] = (
+    ServerGroup,
+    ProvidersGroup,
+    StoresGroup,
+    ToolsGroup,
+    PageGroup,
+)
 
 
-class Settings(ToolsGroup, StoresGroup, ProvidersGroup, ServerGroup):
+class Settings(
+    PageGroup,
+    ToolsGroup,
+    StoresGroup,
+    ProvidersGroup,
+    ServerGroup,
+):
     """What the runtime reads from its environment; every field has an effect."""
 
     @classmethod

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from devcluster.demo.checklist import Checklist
-from devcluster.demo.recipes import LOCAL, MODEL_SERVER, OPERATOR, ROOT, RUNTIME, Recipe, References
+from devcluster.demo.recipes import LOCAL, MODEL_SERVER, OPERATOR, ROOT, RUNTIME, UI, Recipe, References
 from devcluster.errors import DevclusterError
 
 IMAGES = (OPERATOR, RUNTIME, MODEL_SERVER)
@@ -68,7 +68,7 @@ def release(registry: str, base: str, checklist: Checklist) -> References:
     builder = _builder(base)
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     pushed = {}
-    for recipe in (OPERATOR, RUNTIME):
+    for recipe in (OPERATOR, RUNTIME, UI):
         pushed[recipe.name] = reference = f"{registry}/{recipe.name}:{version}"
         builder.build(recipe, reference, checklist)
         with checklist.step(f"Pushing {reference}"):

@@ -57,12 +57,14 @@ class Recipe:
 
 
 def _program(name: str, folder: str) -> Recipe:
+    """Return the recipe of one of the project's own images: a stage of its Dockerfile."""
     locks = ("requirements/build.txt", f"requirements/{name}.txt")
     return Recipe(f"assistant-{name}", ROOT, ("pyproject.toml", "README.md", *locks, folder), target=name)
 
 
 OPERATOR = _program("operator", "operator")
 RUNTIME = _program("runtime", "assistant_runtime")
+UI = _program("ui", "assistant_runtime")
 MODEL_SERVER = Recipe("model-server", OWN_IMAGES / "model-server", ("requirements.txt", "serve.py"), version="0.1.0")
 REDIS = Recipe("redis", OWN_IMAGES / "redis", (), version="7.0.15")
 

@@ -14,6 +14,7 @@ from assistant_operator.names import MAX_LENGTH
 from assistant_operator.rules import Rule
 from assistant_operator.spec.base import Image, Mode, Model, Overlay, Resources, SecretKeyRef, map_list
 from assistant_operator.spec.redis import Redis
+from assistant_operator.spec.ui import UI
 from assistant_operator.values import (
     URL,
     Amount,
@@ -186,7 +187,7 @@ class Logging(Model):
     """One JSON object a line, or text for people."""
 
 
-IMAGES = ("image", "redis.managed.image")
+IMAGES = ("image", "ui.image", "redis.managed.image")
 """Where the spec may name an image, as the path of its fields."""
 
 
@@ -223,6 +224,11 @@ class AIAssistantSpec(Model):
                 "apiKeyFrom: {name: openai, key: api-key}}"
             ),
             holds=lambda spec: spec.providers is not None,
+        ),
+        Rule(
+            cel="!self.ui.enabled || !has(self.ui.host) || self.ingress.enabled",
+            message="spec.ui.host: the page has a DNS name only with an Ingress; set spec.ingress.enabled too",
+            holds=lambda spec: not spec.ui.enabled or not spec.ui.host or spec.ingress.enabled,
         ),
         Rule(
             cel=f"self.environment != 'production' || !({' || '.join(f'({_unpinned(path)})' for path in IMAGES)})",
@@ -262,6 +268,8 @@ class AIAssistantSpec(Model):
     """Logs of the runtime."""
     redis: Redis = Redis()
     """Redis."""
+    ui: UI = UI()
+    """Chat page."""
     ingress: Ingress = Ingress()
     """Ingress in front of the Service."""
     pod_disruption_budget: PodDisruptionBudget = PodDisruptionBudget()

@@ -9,6 +9,7 @@ from assistant_operator import __version__
 
 DEFAULT_IMAGES = {
     "runtime": f"localhost/assistant-runtime:{__version__}",
+    "ui": f"localhost/assistant-ui:{__version__}",
     "redis": "docker.io/library/redis:7.4.7-alpine",
 }
 """Images by name, pinned; the chart's `defaultImages` has the same."""

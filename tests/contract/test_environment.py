@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from assistant_operator import desired
+from assistant_operator import desired, labels
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.components.runtime import PORT
 from assistant_operator.values import seconds
@@ -45,6 +45,10 @@ NOT_RENDERED = {
     "TOOL_EXECUTION_TIMEOUT": "comes with spec.tools",
     "TOOL_TOTAL_BYTES": "comes with spec.tools",
     "TOOL_TOTAL_TIMEOUT": "comes with spec.tools",
+    **dict.fromkeys(
+        ("GRADIO_ENABLED", "GRADIO_HOST", "GRADIO_PORT", "GRADIO_ROOT_PATH", "ASSISTANT_URL"),
+        "the chat page has pods of its own",
+    ),
 }
 """Variables of the runtime that no field of an AIAssistant sets, and why."""
 
@@ -59,8 +63,11 @@ FULL: dict[str, Any] = {
 }
 
 
-def _pod(found: AIAssistant) -> dict[str, Any]:
-    deployment = next(o for o in desired.desired(found, FACTS).objects if o["kind"] == "Deployment")
+def _pod(found: AIAssistant, component: str = "runtime") -> dict[str, Any]:
+    rendered = desired.desired(found, FACTS).objects
+    deployment = next(
+        o for o in rendered if o["kind"] == "Deployment" and o["metadata"]["labels"][labels.NAME] == component
+    )
     spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
     return spec
 
@@ -126,3 +133,8 @@ def test_a_pod_lives_long_enough_to_drain(environment: Any) -> None:
     settings = environment(found)
     needed = settings.drain_delay_seconds + settings.shutdown_grace_seconds
     assert needed < _pod(found)["terminationGracePeriodSeconds"]
+
+
+def test_every_variable_of_the_chat_page_is_one_that_the_runtime_declares() -> None:
+    (container,) = _pod(assistant(**FULL, ui={"enabled": True}), "ui")["containers"]
+    assert {variable["name"].lower() for variable in container["env"]} <= set(Settings.model_fields)

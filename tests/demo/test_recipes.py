@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from devcluster.demo.recipes import LOCAL, MODEL_SERVER, OPERATOR, REDIS, ROOT, RUNTIME, Recipe
+from devcluster.demo.recipes import LOCAL, MODEL_SERVER, OPERATOR, REDIS, ROOT, RUNTIME, UI, Recipe
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_two_files_do_not_pass_for_one_another(recipe: Recipe) -> None:
     assert recipe.tag() != before
 
 
-@pytest.mark.parametrize("recipe", [OPERATOR, RUNTIME, REDIS, MODEL_SERVER], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", [OPERATOR, RUNTIME, UI, REDIS, MODEL_SERVER], ids=lambda recipe: recipe.name)
 def test_every_input_of_the_demos_images_exists(recipe: Recipe) -> None:
     assert all((recipe.context / each).exists() for each in ("Dockerfile", *recipe.inputs))
 
@@ -48,7 +48,7 @@ def test_what_the_dockerfile_copies_is_what_decides_the_programs_tags() -> None:
         words = line.split()
         if words[:1] == ["COPY"] and not words[1].startswith("--from"):
             copied.update(words[1:-1])
-    assert copied == {*OPERATOR.inputs, *RUNTIME.inputs}
+    assert copied == {*OPERATOR.inputs, *RUNTIME.inputs, *UI.inputs}
 
 
 def test_the_model_server_sample_names_the_image_that_is_built() -> None:

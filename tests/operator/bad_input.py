@@ -43,6 +43,11 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "latest in production": ({"image": LATEST}, "pin a version or a digest instead of `latest`"),
     "latest redis in production": (_redis(image=LATEST), "pin a version or a digest instead of `latest`"),
+    "latest chat page in production": ({"ui": {"image": LATEST}}, "pin a version or a digest instead of `latest`"),
+    "chat page's host without an ingress": (
+        {"ui": {"enabled": True, "host": "chat.example.com"}},
+        "spec.ui.host: the page has a DNS name only with an Ingress",
+    ),
     "redis memory without a limit": (_redis(maxMemory=0), "must be a Kubernetes quantity of at least 1Mi"),
     "redis memory in thousandths": (_redis(maxMemory="100m"), "must be a Kubernetes quantity of at least 1Mi"),
     "redis memory below zero": (_redis(maxMemory="-1Gi"), "must be a Kubernetes quantity of at least 1Mi"),

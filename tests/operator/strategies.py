@@ -67,6 +67,9 @@ SPECS = st.fixed_dictionaries(
             },
         )
         | st.fixed_dictionaries({"external": _external("redis://redis.example.com:6379/0")}),
+        "ui": st.fixed_dictionaries(
+            {"enabled": st.booleans()}, optional={"image": IMAGES, "resources": RESOURCES, "podTemplate": OVERLAYS}
+        ),
         "ingress": st.fixed_dictionaries(
             {"enabled": st.booleans(), "host": st.just("a.example.com")},
             optional={"tls": st.just({"secretName": "wildcard"}), "className": st.just("nginx")},

@@ -66,11 +66,55 @@ def test_every_rule_has_a_message() -> None:
 ON: Object = {"enabled": True, "host": "a.example.com"}
 ITEM: Object = PROVIDERS["items"][0]
 KEYED: Object = {**ITEM, "apiKeyFrom": {"name": "provider"}}
-ELSEWHERE: Object = {"url": "rediss://redis.example.com:6379/0"}
-CLAIM: Object = {"size": "1Gi"}
+
+BLOCKS: dict[str, Object] = {
+    "": {},
+    "ui": {"enabled": True},
+    "redis.managed": {},
+    "redis.external": {"url": "rediss://redis.example.com:6379/0"},
+}
+"""The blocks that have the fields below, each with what must be given for them to count."""
+
+NAMED: Object = {"name": "given"}
+SHARED: dict[str, tuple[Object, Object]] = {
+    "image.repository": ({}, {"image": {"repository": "b.example.com/image", "tag": "1.0.0"}}),
+    "image.tag": ({}, {"image": {"tag": "2"}}),
+    "image.digest": ({}, {"image": {"digest": f"sha256:{'0' * 64}"}}),
+    "image.pullPolicy": ({}, {"image": {"pullPolicy": "Always"}}),
+    "image.pullSecrets": ({}, {"image": {"pullSecrets": ["registry"]}}),
+    "resources.requests": ({}, {"resources": {"requests": {"cpu": 1}}}),
+    "resources.limits": ({}, {"resources": {"limits": {"cpu": 1}}}),
+    "podTemplate": ({}, {"podTemplate": {"spec": {"nodeSelector": {"a": "b"}}}}),
+    "storage.size": ({}, {"storage": {"size": "77Gi"}}),
+    "storage.storageClassName": (
+        {"storage": {"size": "77Gi"}},
+        {"storage": {"size": "77Gi", "storageClassName": "fast"}},
+    ),
+    "urlFrom.name": ({"url": None, "urlFrom": NAMED}, {"url": None, "urlFrom": {"name": "other"}}),
+    "urlFrom.key": ({"url": None, "urlFrom": NAMED}, {"url": None, "urlFrom": {**NAMED, "key": "other"}}),
+    "caFrom.name": ({}, {"caFrom": NAMED}),
+    "caFrom.key": ({"caFrom": NAMED}, {"caFrom": {**NAMED, "key": "other"}}),
+}
+"""Fields that many blocks have: what is in the block before, and after."""
+
+
+def _nested(block: str, fields: Object) -> Object:
+    for name in reversed(block.split(".") if block else []):
+        fields = {name: fields}
+    return fields
+
+
+def _shared() -> dict[str, tuple[Object, Object]]:
+    return {
+        f"{block}.{field}".lstrip("."): (_nested(block, given | before), _nested(block, given | after))
+        for block, given in BLOCKS.items()
+        for field, (before, after) in SHARED.items()
+    }
+
 
 # For each field of the spec: a spec with a value, and the same with another one.
-EFFECTS: dict[str, tuple[Object, Object]] = {
+EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
+    "redis.external.url": ({}, {"redis": {"external": {"url": "redis://redis.example.com:6379/0"}}}),
     "environment": ({}, {"environment": "staging"}),
     "providers.preferred": (
         {"providers": {"items": [ITEM, {**ITEM, "name": "b"}]}},
@@ -86,15 +130,7 @@ EFFECTS: dict[str, tuple[Object, Object]] = {
         {"providers": {"items": [KEYED]}},
         {"providers": {"items": [{**ITEM, "apiKeyFrom": {"name": "provider", "key": "other"}}]}},
     ),
-    "image.repository": ({}, {"image": {"repository": "b.example.com/runtime", "tag": "1.0.0"}}),
-    "image.tag": ({}, {"image": {"tag": "2"}}),
-    "image.digest": ({}, {"image": {"digest": f"sha256:{'0' * 64}"}}),
-    "image.pullPolicy": ({}, {"image": {"pullPolicy": "Always"}}),
-    "image.pullSecrets": ({}, {"image": {"pullSecrets": ["registry"]}}),
     "replicas": ({}, {"replicas": 4}),
-    "resources.requests": ({}, {"resources": {"limits": {"cpu": "1000m", "memory": "1Gi"}}}),
-    "resources.limits": ({}, {"resources": {"requests": {"cpu": "500m", "memory": "512Mi"}}}),
-    "podTemplate": ({}, {"podTemplate": {"spec": {"nodeSelector": {"a": "b"}}}}),
     "suspend": ({}, {"suspend": True}),
     "deletionPolicy": ({}, {"deletionPolicy": "Delete"}),
     "cache.enabled": ({}, {"cache": {"enabled": False}}),
@@ -113,33 +149,11 @@ EFFECTS: dict[str, tuple[Object, Object]] = {
     "logging.level": ({}, {"logging": {"level": "DEBUG"}}),
     "logging.format": ({}, {"logging": {"format": "console"}}),
     "redis.enabled": ({}, {"redis": {"enabled": False}}),
-    "redis.managed.image.repository": ({}, {"redis": {"managed": {"image": {"repository": "b", "tag": "7.4.7"}}}}),
-    "redis.managed.image.tag": ({}, {"redis": {"managed": {"image": {"tag": "7.2"}}}}),
-    "redis.managed.image.digest": ({}, {"redis": {"managed": {"image": {"digest": f"sha256:{'0' * 64}"}}}}),
-    "redis.managed.image.pullPolicy": ({}, {"redis": {"managed": {"image": {"pullPolicy": "Always"}}}}),
-    "redis.managed.image.pullSecrets": ({}, {"redis": {"managed": {"image": {"pullSecrets": ["registry"]}}}}),
-    "redis.managed.resources.requests": ({}, {"redis": {"managed": {"resources": {"requests": {"cpu": 1}}}}}),
-    "redis.managed.resources.limits": ({}, {"redis": {"managed": {"resources": {"limits": {"cpu": 1}}}}}),
     "redis.managed.maxMemory": ({}, {"redis": {"managed": {"maxMemory": "256Mi"}}}),
-    "redis.managed.storage.size": ({}, {"redis": {"managed": {"storage": {"size": "2Gi"}}}}),
-    "redis.managed.storage.storageClassName": (
-        {"redis": {"managed": {"storage": CLAIM}}},
-        {"redis": {"managed": {"storage": {**CLAIM, "storageClassName": "fast"}}}},
-    ),
-    "redis.managed.podTemplate": ({}, {"redis": {"managed": {"podTemplate": {"spec": {"nodeSelector": {"a": "b"}}}}}}),
-    "redis.external.url": ({}, {"redis": {"external": {"url": "redis://redis.example.com:6379/0"}}}),
-    "redis.external.urlFrom.name": ({}, {"redis": {"external": {"urlFrom": {"name": "redis"}}}}),
-    "redis.external.urlFrom.key": (
-        {"redis": {"external": {"urlFrom": {"name": "redis"}}}},
-        {"redis": {"external": {"urlFrom": {"name": "redis", "key": "other"}}}},
-    ),
-    "redis.external.caFrom.name": (
-        {"redis": {"external": ELSEWHERE}},
-        {"redis": {"external": {**ELSEWHERE, "caFrom": {"name": "authority"}}}},
-    ),
-    "redis.external.caFrom.key": (
-        {"redis": {"external": {**ELSEWHERE, "caFrom": {"name": "authority"}}}},
-        {"redis": {"external": {**ELSEWHERE, "caFrom": {"name": "authority", "key": "other"}}}},
+    "ui.enabled": ({}, {"ui": {"enabled": True}}),
+    "ui.host": (
+        {"ingress": ON, "ui": {"enabled": True}},
+        {"ingress": ON, "ui": {"enabled": True, "host": "chat.example.com"}},
     ),
     "ingress.enabled": ({}, {"ingress": ON}),
     "ingress.className": ({"ingress": ON}, {"ingress": {**ON, "className": "nginx"}}),

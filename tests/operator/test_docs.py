@@ -29,7 +29,7 @@ def test_every_condition_type_is_explained() -> None:
 def test_defaults_are_the_charts() -> None:
     values = yaml.safe_load((DOCS.parent / "helm/assistant-operator/values.yaml").read_text())
     settings = Settings()
-    assert {**settings.images, "runtime": ""} == values["defaultImages"]
+    assert {**settings.images, "runtime": "", "ui": ""} == values["defaultImages"]
     assert (settings.workers, settings.resync_seconds) == (values["workers"], values["resyncSeconds"])
     assert (settings.log_level, settings.log_format) == (values["log"]["level"], values["log"]["format"])
 

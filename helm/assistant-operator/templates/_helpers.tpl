@@ -51,10 +51,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
-{{/* Reference of the runtime's image: beside the operator's unless it is given. */}}
-{{- define "assistant-operator.runtimeImage" -}}
-{{- $sibling := regexReplaceAll "[^/]*$" .Values.image.repository "assistant-runtime" }}
-{{- default (printf "%s:%s" $sibling (default .Chart.AppVersion .Values.image.tag)) .Values.defaultImages.runtime }}
+{{/* The default images as JSON; those of this project are beside the operator's unless they are given. */}}
+{{- define "assistant-operator.images" -}}
+{{- $images := deepCopy .Values.defaultImages }}
+{{- range $name := list "runtime" "ui" }}
+{{- $sibling := regexReplaceAll "[^/]*$" $.Values.image.repository (printf "assistant-%s" $name) }}
+{{- $reference := printf "%s:%s" $sibling (default $.Chart.AppVersion $.Values.image.tag) }}
+{{- $_ := set $images $name (default $reference (get $images $name)) }}
+{{- end }}
+{{- $images | toJson }}
 {{- end }}
 
 {{/* The rights of the operator, as `assistant-operator rbac` derived them from what it renders. */}}

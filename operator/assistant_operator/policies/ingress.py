@@ -16,18 +16,28 @@ def objects(assistant: AIAssistant) -> list[Object]:
     ingress = assistant.spec.ingress
     if not ingress.enabled:
         return []
-    backend = {"service": {"name": assistant.name, "port": {"name": "http"}}}
-    paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
+    services = {ingress.host: assistant.name, **_page(assistant)}
     spec = {
         "ingressClassName": ingress.class_name,
-        "rules": [{"host": ingress.host, "http": {"paths": paths}}],
-        "tls": [{"hosts": [ingress.host], "secretName": tls_secret(assistant)}] if ingress.tls else None,
+        "rules": [_rule(host, service) for host, service in services.items()],
+        "tls": [{"hosts": list(services), "secretName": tls_secret(assistant)}] if ingress.tls else None,
     }
     rendered = new_object("networking.k8s.io/v1", "Ingress", assistant.name, assistant, _COMPONENT, spec=spec)
     annotations = {**_issuer(ingress.tls), **ingress.annotations}
     if annotations:
         rendered["metadata"]["annotations"] = annotations
     return [rendered]
+
+
+def _rule(host: str | None, service: str) -> Object:
+    backend = {"service": {"name": service, "port": {"name": "http"}}}
+    return {"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+
+
+def _page(assistant: AIAssistant) -> dict[str | None, str]:
+    """Return the chat page's host and Service, where it has a host."""
+    ui = assistant.spec.ui
+    return {ui.host: names.child(assistant.name, "ui")} if ui.enabled and ui.host else {}
 
 
 def tls_secret(assistant: AIAssistant) -> str | None:

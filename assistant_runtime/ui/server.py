@@ -1,0 +1,48 @@
+"""Serve the chat page until a signal ends it."""
+
+import signal
+import threading
+
+import gradio as gr
+import structlog
+
+from assistant_runtime.settings import Settings
+from assistant_runtime.ui.page import CSS_FILE, FONTS, ChatPage
+
+MAX_UPLOAD = "20mb"
+CHATS_AT_ONCE = 200
+"""Each is a coroutine that waits for the API; the API's own limits are the ones that count."""
+
+
+def serve_page(settings: Settings) -> None:
+    """Serve the page on GRADIO_HOST and GRADIO_PORT; returns after SIGTERM or SIGINT."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    page = launch(settings)
+    structlog.get_logger(__name__).info("page_started", port=settings.gradio_port)
+    ended.wait()
+    page.close()
+
+
+def launch(settings: Settings) -> gr.Blocks:
+    """Start the page in the background and return it."""
+    base_url = settings.assistant_url or f"http://127.0.0.1:{settings.port}/v1"
+    page = ChatPage(base_url, settings.hmac_key.hex()).blocks
+    page.queue(default_concurrency_limit=CHATS_AT_ONCE, api_open=False)
+    page.launch(
+        server_name=settings.gradio_host,
+        server_port=settings.gradio_port,
+        root_path=settings.gradio_root_path or None,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        ssr_mode=False,
+        mcp_server=False,
+        footer_links=[],
+        max_file_size=MAX_UPLOAD,
+        enable_monitoring=False,
+        theme=gr.themes.Soft(font=FONTS, font_mono=("ui-monospace", "monospace")),
+        css_paths=CSS_FILE,
+    )
+    return page

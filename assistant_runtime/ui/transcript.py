@@ -1,0 +1,89 @@
+"""From what the API tells to what the page shows: the messages of Gradio's Chatbot. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from assistant_runtime.ui.client import Event, Source, Step, Text
+
+Message = dict[str, Any]
+
+SYMBOLS = {"running": "⏳", "failed": "⚠️"}
+SHOWN_ROLES = ("user", "assistant")
+"""What a person said and was told; tool calls and instructions are the model's own matter."""
+
+
+@dataclass(slots=True)
+class Transcript:
+    """One answer as it grows."""
+
+    text: str = ""
+    steps: dict[str, Step] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
+    problem: str = ""
+
+    def take(self, event: Event) -> None:
+        """Add what was told; a step is told again when it ends."""
+        match event:
+            case Text():
+                self.text += event.delta
+            case Step():
+                self.steps[event.id] = event
+            case Source():
+                self.sources.setdefault(event.url or event.title, event)
+
+    def messages(self) -> list[Message]:
+        """Return the answer as messages: the steps, then the text with its sources, then what went wrong."""
+        shown = [_step(step) for step in self.steps.values()]
+        if self.text:
+            shown.append(said("assistant", self.text + _list(self.sources.values())))
+        if self.problem:
+            shown.append(problem(self.problem))
+        return shown
+
+
+def said(role: str, text: str) -> Message:
+    """Return one message."""
+    return {"role": role, "content": text}
+
+
+def problem(text: str) -> Message:
+    """Return the message that tells what went wrong."""
+    return {"role": "assistant", "content": text, "metadata": {"title": "⚠️ That did not work"}}
+
+
+def past(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """Return what a session's messages said, without tool calls and instructions."""
+    return [
+        said(message["role"], text)
+        for message in messages
+        if message.get("role") in SHOWN_ROLES and (text := _plain(message.get("content")))
+    ]
+
+
+def _step(step: Step) -> Message:
+    title = f"{SYMBOLS[step.status]} {step.name}" if step.status in SYMBOLS else step.name
+    metadata: dict[str, Any] = {"title": title, "status": "pending" if step.status == "running" else "done"}
+    if step.seconds is not None:
+        metadata["duration"] = round(step.seconds, 2)
+    return {"role": "assistant", "content": step.detail, "metadata": metadata}
+
+
+def _list(sources: Iterable[Source]) -> str:
+    lines = [f"{number}. {_link(source)}" for number, source in enumerate(sources, 1)]
+    return "\n\n**Sources**\n\n" + "\n".join(lines) if lines else ""
+
+
+def _link(source: Source) -> str:
+    title = source.title.replace("[", "(").replace("]", ")").replace("\n", " ")
+    # Only what a browser opens as a page: a source comes from outside, and may be anything.
+    if source.url.startswith(("http://", "https://")):
+        return f"[{title}](<{source.url.replace('>', '%3E')}>)"
+    return title
+
+
+def _plain(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and part.get("text"))

@@ -1,0 +1,93 @@
+"""The chat page: a Deployment that serves it, and its Service.
+
+It is a client of the assistant's own Service and has no key: each person's key comes from their browser. One pod,
+because a page's events belong to the process that a browser has its connection to.
+"""
+
+from assistant_operator import labels, manifests, names
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.binding import Bindings
+from assistant_operator.components.base import Component
+from assistant_operator.facts import Facts
+from assistant_operator.manifests import Object, env, secret_env
+from assistant_operator.spec.base import SecretKeyRef
+
+NAME = "ui"
+SERVICE_PORT = 80
+PORT = 7860
+
+_USER_ID = 10001
+
+
+def _name(assistant: AIAssistant) -> str:
+    return names.child(assistant.name, NAME)
+
+
+def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
+    return [
+        manifests.service_account(_name(assistant), assistant, NAME),
+        manifests.service(_name(assistant), assistant, NAME, SERVICE_PORT, "http"),
+        _deployment(assistant, facts),
+    ]
+
+
+def _secret_key(assistant: AIAssistant) -> SecretKeyRef:
+    """Return the runtime's own key: what it encrypts in a browser must survive the page's pod."""
+    return SecretKeyRef(name=names.child(assistant.name, "runtime"), key="secret-key")
+
+
+def _deployment(assistant: AIAssistant, facts: Facts) -> Object:
+    settings = assistant.spec.ui
+    template = manifests.pod_template(
+        assistant,
+        NAME,
+        user_id=_USER_ID,
+        containers=[_container(assistant, facts)],
+        volumes=[{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}],
+        image=settings.image,
+        config_hash=facts.config_hash([_secret_key(assistant)]),
+        overlay=settings.pod_template,
+        serviceAccountName=_name(assistant),
+    )
+    spec = {
+        "replicas": 0 if assistant.spec.suspend else 1,
+        "selector": {"matchLabels": labels.selector(assistant.name, NAME)},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "template": template,
+    }
+    return manifests.new_object("apps/v1", "Deployment", _name(assistant), assistant, NAME, spec=spec)
+
+
+def _container(assistant: AIAssistant, facts: Facts) -> Object:
+    settings = assistant.spec.ui
+    variables = [
+        env("ASSISTANT_URL", f"http://{assistant.name}.{assistant.namespace}.svc/v1"),
+        env("GRADIO_HOST", "0.0.0.0"),  # noqa: S104 - the pod's own address
+        env("GRADIO_PORT", PORT),
+        env("LOG_LEVEL", assistant.spec.logging.level),
+        env("LOG_FORMAT", assistant.spec.logging.format),
+        secret_env("SECRET_KEY", _secret_key(assistant)),
+    ]
+    return manifests.container(
+        NAME,
+        settings.image.reference(facts.images[NAME]),
+        settings.image,
+        settings.resources,
+        ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        env=variables,
+        # The page's code is large: a slow node may need half a minute to import it.
+        startupProbe=manifests.http_probe("/robots.txt", "http", periodSeconds=2, failureThreshold=60),
+        livenessProbe=manifests.http_probe("/robots.txt", "http", periodSeconds=20, timeoutSeconds=5),
+        readinessProbe=manifests.http_probe("/", "http", periodSeconds=10, timeoutSeconds=5),
+        volumeMounts=[{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a mount path in the pod
+    )
+
+
+COMPONENT = Component(
+    name=NAME,
+    condition="UIReady",
+    workload=lambda assistant: ("Deployment", _name(assistant)),
+    enabled=lambda spec: spec.ui.enabled,
+    block="spec.ui",
+    objects=_objects,
+)
