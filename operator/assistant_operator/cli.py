@@ -15,6 +15,7 @@ from assistant_operator.facts import Facts
 from assistant_operator.labels import API_VERSION, KIND
 from assistant_operator.manifests import Object, new_object
 from assistant_operator.reconcile import parse
+from assistant_operator.rights import rules
 from assistant_operator.settings import Settings
 
 
@@ -56,8 +57,6 @@ def _run(_: argparse.Namespace, settings: Settings) -> None:
 
 
 def _rbac(*_: object) -> None:
-    from assistant_operator.cluster.kinds import rules  # noqa: PLC0415 - beside its only use
-
     print(_yaml(rules()), end="")
 
 

@@ -21,6 +21,8 @@ SCALED_TO_ZERO = "ScaledToZero"
 EXTERNAL = "External"
 SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, no secret
 SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"  # noqa: S105 - a reason, no secret
+OBJECT_NOT_FOUND = "ObjectNotFound"
+API_NOT_INSTALLED = "ApiNotInstalled"
 TERMINATING = "Terminating"
 INVALID_SPEC = "InvalidSpec"
 INVALID_OBJECT = "InvalidObject"
@@ -38,6 +40,8 @@ REASONS = (
     EXTERNAL,
     SECRET_NOT_FOUND,
     SECRET_KEY_NOT_FOUND,
+    OBJECT_NOT_FOUND,
+    API_NOT_INSTALLED,
     TERMINATING,
     INVALID_SPEC,
     INVALID_OBJECT,

@@ -10,7 +10,7 @@ from assistant_operator import manifests
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Binding, Bindings
 from assistant_operator.components import redis, runtime, ui
-from assistant_operator.components.base import Component, Reference, ReferencedKind
+from assistant_operator.components.base import Component, Reference, ReferencedObject
 from assistant_operator.credentials import Credential
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object
@@ -59,27 +59,29 @@ def binding(component: Component, assistant: AIAssistant, facts: Facts) -> Bindi
         return component.binding(assistant) if component.binding else None
     if backend.mode == "External":
         return component.external(component.external_block(assistant.spec))
-    kind = referenced_kind(component, assistant)
-    return kind.binding(facts.referenced.get(component.name) or _unseen(component, assistant))
+    named = referenced_object(component, assistant)
+    return named.kind.binding(facts.referenced.get(component.name) or _unseen(named, assistant)) if named else None
 
 
-def operator_ref(component: Component, assistant: AIAssistant) -> OperatorRef | None:
+def referenced_object(component: Component, assistant: AIAssistant) -> ReferencedObject | None:
     """Return the object of another operator that stands for a component, None where none does."""
-    backend = component.backend(assistant.spec)
-    return getattr(backend, "operator_ref", None) if backend and backend.mode == "OperatorRef" else None
+    ref: OperatorRef | None = getattr(component.backend(assistant.spec), "operator_ref", None)
+    if ref is None:
+        return None
+    # The spec's rules promise that the kind is one of these.
+    kind = next(kind for kind in component.referenced if (kind.group, kind.kind) == (ref.group, ref.kind))
+    return ReferencedObject(f"{component.block}.operatorRef", kind, ref.api_version, ref.name)
 
 
-def referenced_kind(component: Component, assistant: AIAssistant) -> ReferencedKind:
-    """Return what is known of the kind that a component's `operatorRef` names; the spec's rules promise that it is."""
-    named = operator_ref(component, assistant)
-    return next(kind for kind in component.referenced if named and (kind.group, kind.kind) == (named.group, named.kind))
+def referenced_objects(assistant: AIAssistant) -> dict[str, ReferencedObject]:
+    """Return the objects of other operators that stand for components, by component."""
+    found = {component.name: referenced_object(component, assistant) for component in enabled(assistant)}
+    return {name: named for name, named in found.items() if named}
 
 
-def _unseen(component: Component, assistant: AIAssistant) -> Object:
+def _unseen(named: ReferencedObject, assistant: AIAssistant) -> Object:
     """Return as much of an object as its reference tells, for rendering without a cluster."""
-    named = operator_ref(component, assistant)
-    name = named.name if named else ""
-    return {"metadata": {"name": name, "namespace": assistant.namespace}, "spec": {}, "status": {}}
+    return {"metadata": {"name": named.name, "namespace": assistant.namespace}, "spec": {}, "status": {}}
 
 
 def credentials(assistant: AIAssistant) -> list[Credential]:
@@ -93,8 +95,8 @@ def references(assistant: AIAssistant, facts: Facts) -> list[Reference]:
     for component in enabled(assistant):
         if server := component.external_block(assistant.spec):
             found += [Reference(f"{component.block}.external.{name}", secret) for name, secret in server.secrets()]
-        elif operator_ref(component, assistant) and (bound := binding(component, assistant, facts)):
-            found += [Reference(f"{component.block}.operatorRef", secret) for secret in bound.secrets()]
+        elif (named := referenced_object(component, assistant)) and (bound := binding(component, assistant, facts)):
+            found += [Reference(named.field, secret, named.kind.operator) for secret in bound.secrets()]
     return found
 
 

@@ -1,9 +1,11 @@
 """What drives the passes: watches feed a queue of keys, workers take from it, a jittered resync adds to it."""
 
 import asyncio
+import functools
 import random
 import time
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Iterable
 
 import structlog
 
@@ -11,14 +13,16 @@ from assistant_operator import conditions, desired
 from assistant_operator.cluster import kinds
 from assistant_operator.cluster.cache import Cache, Key, version
 from assistant_operator.cluster.client import ApiServer
+from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.cluster.watch import Watch
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
-from assistant_operator.facts import Facts, Images
+from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object
 from assistant_operator.policies import ingress
 from assistant_operator.reconcile import Reconciler, key_of, parse
 from assistant_operator.settings import Settings
 from assistant_operator.telemetry import Metrics
+from assistant_operator.users import Users
 from assistant_operator.workqueue import WorkQueue
 
 log = structlog.get_logger()
@@ -37,16 +41,20 @@ class Engine:
         self.listening = asyncio.Event()
         """Set by whoever watches the AIAssistants, once it does."""
         self._resources: dict[Key, Object] = {}
-        self._users: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
-        self._secrets: dict[Key, set[str]] = {}
+        self._secret_users: Users[Key, tuple[str, str]] = Users()
         self._queue: WorkQueue[Key] = WorkQueue()
         self._cache = Cache()
-        self._reconciler = Reconciler(api, self._cache, settings.images, metrics)
-        watched = (*kinds.APPLIED.values(), kinds.SECRET, kinds.POD)
+        self._referenced = Referenced(api, settings.watch_namespaces, self._look_anew)
+        self._reconciler = Reconciler(api, self._cache, self._referenced, settings.images, metrics)
+        watch = functools.partial(Watch, api, self._cache, on_change=self._wake)
         self._watches = [
-            Watch(api, self._cache, kind, namespace, on_change=self._wake, on_secret=self._wake_users)
-            for kind in watched
+            found
             for namespace in settings.watch_namespaces or (None,)
+            for found in (
+                *(watch(kind, namespace) for kind in (*kinds.APPLIED.values(), kinds.POD)),
+                # Everyone's metadata and nobody's data: a Secret of the user's carries none of our labels.
+                watch(kinds.SECRET, namespace, selector=None, metadata_only=True, on_object=self._wake_users),
+            )
         ]
         metrics.observe_engine(lambda: len(self._queue), self.phases)
 
@@ -62,8 +70,7 @@ class Engine:
         if known and version(known) >= version(resource):
             return
         self._resources[key] = _without_bookkeeping(resource)
-        self._refer(key, _secret_names(resource, self._settings.images))
-        self._queue.add(key)
+        self._look_anew([key])
 
     async def run(self) -> None:
         """Watch and reconcile until cancelled."""
@@ -76,6 +83,7 @@ class Engine:
             for number in range(self._settings.workers):
                 tasks.create_task(self._work(), name=f"worker {number}")
             tasks.create_task(self._resync(), name="resync")
+            tasks.create_task(self._referenced.run(), name="referenced")
 
     @property
     def ready(self) -> bool:
@@ -85,7 +93,8 @@ class Engine:
     def silent_watches(self) -> list[str]:
         """Return the watches that show no sign of life."""
         limit = time.monotonic() - _DEAD_WATCH_SECONDS
-        return [watch.name for watch in self._watches if watch.synced.is_set() and watch.last_contact < limit]
+        watches = [*self._watches, *self._referenced.watches]
+        return [watch.name for watch in watches if watch.synced.is_set() and watch.last_contact < limit]
 
     def phases(self) -> Counter[str]:
         """Count the AIAssistants by phase."""
@@ -129,7 +138,8 @@ class Engine:
     def _forget(self, key: Key) -> None:
         self._resources.pop(key, None)
         self._queue.forget(key)
-        self._refer(key, set())
+        self._referenced.use(key, ())
+        self._secret_users.use(key, ())
 
     async def _resync(self) -> None:
         """Look at every assistant once in a while, a few at a time, in case an event was lost."""
@@ -144,20 +154,35 @@ class Engine:
 
     def _wake_users(self, namespace: str, name: str) -> None:
         self._reconciler.secrets.forget_deleted(namespace, name)
-        for key in self._users.get((namespace, name), ()):
+        for key in self._secret_users.of((namespace, name)):
             self._wake(key)
 
-    def _refer(self, key: Key, names: set[str]) -> None:
-        """Remember which Secrets a resource names, so that it is woken when one of them changes."""
-        before = self._secrets.pop(key, set())
-        for name in before - names:
-            self._users[key[0], name].discard(key)
-            if not self._users[key[0], name]:
-                del self._users[key[0], name]
-        for name in names:
-            self._users[key[0], name].add(key)
-        if names:
-            self._secrets[key] = names
+    def _look_anew(self, keys: Iterable[Key]) -> None:
+        """Have assistants looked at, and learn whose changes wake them: what they name may have changed."""
+        for key in keys:
+            if resource := self._resources.get(key):
+                self._refer(key, resource)
+                self._queue.add(key)
+
+    def _refer(self, key: Key, resource: Object) -> None:
+        """Remember the Secrets and the other operators' objects that a resource names, to be woken by their changes."""
+        try:
+            assistant = parse(resource)
+            objects = desired.referenced_objects(assistant)
+            self._referenced.use(key, objects.values())
+            # Such an object may name Secrets of its own.
+            seen = {name: self._referenced.seen(key[0], wanted) for name, wanted in objects.items()}
+            facts = Facts(self._settings.images, referenced={name: body for name, body in seen.items() if body})
+            secrets = {reference.secret.name for reference in desired.references(assistant, facts)}
+            certificate = ingress.tls_secret(assistant)
+            self._secret_users.use(
+                key, [(key[0], name) for name in secrets | ({certificate} if certificate else set())]
+            )
+        except ReconcileError:  # invalid: it names nothing, and the pass says why
+            self._referenced.use(key, ())
+            self._secret_users.use(key, ())
+        except Exception:  # a defect met by one assistant must not stop the others; the pass meets it too, and says so
+            log.exception("references_unknown", namespace=key[0], assistant=key[1])
 
 
 def _ends_unseen(error: ReconcileError | None) -> bool:
@@ -171,14 +196,3 @@ def _without_bookkeeping(resource: Object) -> Object:
         key: value for key, value in resource["metadata"].items() if key not in ("managedFields", "annotations")
     }
     return {**resource, "metadata": metadata}
-
-
-def _secret_names(resource: Object, images: Images) -> set[str]:
-    """Return the user's Secrets that a resource names; none for an invalid one."""
-    try:
-        assistant = parse(resource)
-    except ReconcileError:
-        return set()
-    names = {reference.secret.name for reference in desired.references(assistant, Facts(images))}
-    certificate = ingress.tls_secret(assistant)
-    return names | ({certificate} if certificate else set())

@@ -28,6 +28,7 @@ from assistant_operator.cluster import status as status_writer
 from assistant_operator.cluster.cache import Cache, Key
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client, Confirm
 from assistant_operator.cluster.kinds import ASSISTANT, SECRET
+from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.cluster.secrets import Secrets
 from assistant_operator.components.base import Component, Reference
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
@@ -56,6 +57,8 @@ class Reconciler:
     ----------
     cache
         What the watches have seen of the objects of all assistants.
+    referenced
+        What the watches have seen of the objects of other operators that the assistants name.
     images
         Images for components whose resource names none.
     now
@@ -66,11 +69,14 @@ class Reconciler:
         self,
         api: Client,
         cache: Cache,
+        referenced: Referenced,
         images: Images,
         metrics: Metrics,
+        *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._api, self._cache, self._images, self._metrics, self._now = api, cache, images, metrics, now
+        self._api, self._cache, self._referenced = api, cache, referenced
+        self._images, self._metrics, self._now = images, metrics, now
         self.secrets = Secrets(api, cache)
 
     async def reconcile(self, resource: Object) -> Outcome:
@@ -95,7 +101,7 @@ class Reconciler:
         except StalledError as error:
             generation = resource["metadata"].get("generation", 0)
             return Findings(error=error), status.invalid(error, previous, generation, now)
-        findings = self._assess(assistant, await self._converge(assistant))
+        findings = await self._assess(assistant, await self._converge(assistant))
         return findings, status.build(assistant, findings, previous, now)
 
     async def _converge(self, assistant: AIAssistant) -> ReconcileError | None:
@@ -133,10 +139,12 @@ class Reconciler:
 
         Raises
         ------
+        StalledError
+            The spec names an object of a kind that the cluster does not serve.
         WaitingError
-            A Secret that the spec names is missing, or lacks the key.
+            A Secret or an object that the spec names is missing, or the Secret lacks the key.
         """
-        facts = Facts(self._images, pods=self._pods(assistant))
+        facts = Facts(self._images, referenced=await self._read_referenced(assistant), pods=self._pods(assistant))
         references = desired.references(assistant, facts)
         found = await self.secrets.facts(assistant.namespace, [reference.secret.name for reference in references])
         for reference in references:
@@ -147,6 +155,12 @@ class Reconciler:
             self._count("secret", written, SECRET.kind, credential.name)
         generated = await self.secrets.facts(assistant.namespace, [credential.name for credential in credentials])
         return replace(facts, secrets={**found, **generated})
+
+    async def _read_referenced(self, assistant: AIAssistant) -> dict[str, Object]:
+        return {
+            component: await self._referenced.read(assistant.namespace, named)
+            for component, named in desired.referenced_objects(assistant).items()
+        }
 
     def _pods(self, assistant: AIAssistant) -> dict[str, tuple[PodFacts, ...]]:
         key = (assistant.namespace, assistant.name)
@@ -173,15 +187,20 @@ class Reconciler:
 
         return confirm
 
-    def _assess(self, assistant: AIAssistant, error: ReconcileError | None) -> Findings:
-        components = [(component, self._health(component, assistant)) for component in desired.enabled(assistant)]
+    async def _assess(self, assistant: AIAssistant, error: ReconcileError | None) -> Findings:
+        components = [(component, await self._health(component, assistant)) for component in desired.enabled(assistant)]
         policies: Sequence[conditions.Condition] = self._ingress(assistant)
         image = assistant.spec.image.reference(self._images["runtime"])
         return Findings(components, policies, error, image)
 
-    def _health(self, component: Component, assistant: AIAssistant) -> Health:
+    async def _health(self, component: Component, assistant: AIAssistant) -> Health:
         if component.mode(assistant.spec) == "External":
             return elsewhere()
+        if named := desired.referenced_object(component, assistant):
+            try:
+                return named.kind.health(await self._referenced.read(assistant.namespace, named))
+            except ReconcileError as error:
+                return Health(False, error.reason, error.message)
         kind, name = component.workload(assistant)
         workload = self._cache.get(kind, assistant.namespace, name)
         pods = self._cache.pods((assistant.namespace, assistant.name), component.name)
@@ -264,6 +283,12 @@ def explain(error: ValidationError) -> str:
 
 def _check_reference(reference: Reference, found: SecretFacts | None, namespace: str) -> None:
     secret = reference.secret
+    if reference.made_by and (found is None or secret.key not in found.digests):
+        raise WaitingError(
+            conditions.SECRET_NOT_FOUND if found is None else conditions.SECRET_KEY_NOT_FOUND,
+            f"{reference.field}: {reference.made_by} has not yet put key {secret.key} into Secret {secret.name} in "
+            f"namespace {namespace}.",
+        )
     if found is None:
         raise WaitingError(
             conditions.SECRET_NOT_FOUND,

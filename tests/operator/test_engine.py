@@ -114,7 +114,7 @@ def test_a_resource_that_names_another_secret_is_no_longer_woken_by_the_first(en
     changed = resource(providers=PROVIDERS)
     changed["metadata"]["resourceVersion"] = "2"
     engine.observe("MODIFIED", changed)
-    assert not engine._users
+    assert not engine._secret_users.things()
 
 
 def test_readiness_waits_for_every_watch_and_for_the_assistants(engine: Engine) -> None:

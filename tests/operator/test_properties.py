@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from assistant_operator import desired, labels
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.apply import matches, stamped
-from assistant_operator.cluster.kinds import APPLIED, rules
+from assistant_operator.cluster.kinds import APPLIED
 from assistant_operator.desired import KIND_ORDER
 from assistant_operator.manifests import Object
 from assistant_operator.names import MAX_LENGTH, child
+from assistant_operator.rights import rules
 from tests.operator.assistants import FACTS
 from tests.operator.strategies import ASSISTANTS
 

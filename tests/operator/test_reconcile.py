@@ -7,6 +7,7 @@ import pytest
 
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiError
+from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.desired import KIND_ORDER
 from assistant_operator.errors import GoneError, TransientError
 from assistant_operator.manifests import Object
@@ -22,7 +23,8 @@ class Bench:
     def __init__(self, **spec: Any) -> None:
         self.client = RecordingClient()
         self.cache = Cache()
-        self.reconciler = Reconciler(self.client, self.cache, IMAGES, Metrics())
+        self.referenced = Referenced(self.client, (), lambda _: None)
+        self.reconciler = Reconciler(self.client, self.cache, self.referenced, IMAGES, Metrics())
         self.resource = self.client.put(resource(**spec))
 
     async def reconcile(self, **spec: Any) -> Object:
@@ -77,7 +79,7 @@ async def test_an_unchanged_assistant_costs_no_write_after_an_operator_restart()
     for (kind, _, _), body in bench.client.objects.items():
         if kind not in ("AIAssistant", "Event"):
             fresh.put(kind, {key: value for key, value in body.items() if key not in ("apiVersion", "kind")})
-    bench.reconciler = Reconciler(bench.client, fresh, IMAGES, Metrics())
+    bench.reconciler = Reconciler(bench.client, fresh, bench.referenced, IMAGES, Metrics())
     await bench.reconcile()
     assert bench.client.writes() == []
 
@@ -251,7 +253,7 @@ async def test_an_assistant_that_is_gone_is_not_made_again() -> None:
     await bench.reconcile()
     bench.client.objects.clear()
     bench.cache = Cache()
-    bench.reconciler = Reconciler(bench.client, bench.cache, IMAGES, Metrics())
+    bench.reconciler = Reconciler(bench.client, bench.cache, bench.referenced, IMAGES, Metrics())
     await bench.reconcile()
     assert isinstance(bench.error, GoneError)
     assert bench.client.writes() == []

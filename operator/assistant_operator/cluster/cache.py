@@ -5,7 +5,7 @@ fit in tens of megabytes, and a pass decodes the dozen objects that it needs.
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import orjson
@@ -49,9 +49,13 @@ class _Entry(NamedTuple):
 
 
 class Cache:
-    """Objects by reference, and the references of each assistant's objects."""
+    """Objects by reference, and the references of each assistant's objects.
 
-    def __init__(self) -> None:
+    `trim` reduces an object of a kind to what is ever read.
+    """
+
+    def __init__(self, trim: Callable[[str, Object], Object] | None = None) -> None:
+        self.trim = trim or trim_own
         self._entries: dict[Ref, _Entry] = {}
         self._owned: defaultdict[Key, set[Ref]] = defaultdict(set)
         self._tombstones: OrderedDict[Ref, int] = OrderedDict()
@@ -83,7 +87,7 @@ class Cache:
             return False
         self._unlink(key)
         owner = owner_key(body)
-        self._entries[key] = _Entry(seen, owner, orjson.dumps(trim(kind, body)))
+        self._entries[key] = _Entry(seen, owner, orjson.dumps(self.trim(kind, body)))
         if owner:
             self._owned[owner].add(key)
         return True
@@ -129,7 +133,7 @@ def version(body: Object) -> int:
     return int(body["metadata"].get("resourceVersion") or 0)
 
 
-def trim(kind: str, body: Object) -> Object:
+def trim_own(kind: str, body: Object) -> Object:
     """Return an object without what is never read; of a Secret that is not ours only its version."""
     metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
     if kind == "Secret":
@@ -138,6 +142,12 @@ def trim(kind: str, body: Object) -> Object:
     if kind == "Pod":
         return _trim_pod(metadata, body)
     return {**body, "metadata": metadata}
+
+
+def trim_referenced(_: str, body: Object) -> Object:
+    """Return an object of another operator without what is never read."""
+    metadata = _only(body["metadata"], "name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp")
+    return {"metadata": metadata, **_only(body, "spec", "status")}
 
 
 def _trim_pod(metadata: Object, body: Object) -> Object:

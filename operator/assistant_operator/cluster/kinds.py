@@ -4,11 +4,12 @@ A static table instead of discovery: start-up costs no request, and the RBAC rul
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from assistant_operator import labels
 
 _APPLIED = ("get", "list", "watch", "create", "patch", "delete")
+READ = ("list", "watch")
+"""Verbs on what is only looked at."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Kind:
 
 ASSISTANT = Kind(labels.API_VERSION, labels.KIND, labels.PLURAL, ("get", "list", "watch"))
 SECRET = Kind("v1", "Secret", "secrets", ("get", "list", "watch", "create", "patch"))
-POD = Kind("v1", "Pod", "pods", ("list", "watch"))
+POD = Kind("v1", "Pod", "pods", READ)
 EVENT = Kind("events.k8s.io/v1", "Event", "events", ("create",))
 
 APPLIED: dict[str, Kind] = {
@@ -55,14 +56,5 @@ APPLIED: dict[str, Kind] = {
 }
 """Kinds that are applied and pruned, by name."""
 
-
-def rules() -> list[dict[str, Any]]:
-    """Return the RBAC rules that the operator needs, in the namespaces that it watches."""
-    granted = [
-        {"apiGroups": [kind.group], "resources": [kind.plural], "verbs": list(kind.verbs)}
-        for kind in (ASSISTANT, SECRET, POD, EVENT, *APPLIED.values())
-    ]
-    status = {"apiGroups": [labels.GROUP], "resources": [f"{labels.PLURAL}/status"], "verbs": ["patch"]}
-    # Owner references that block deletion need this right where OwnerReferencesPermissionEnforcement is on.
-    finalizers = {"apiGroups": [labels.GROUP], "resources": [f"{labels.PLURAL}/finalizers"], "verbs": ["update"]}
-    return [*granted, status, finalizers]
+USED = (ASSISTANT, SECRET, POD, EVENT, *APPLIED.values())
+"""Every kind that the operator itself uses."""

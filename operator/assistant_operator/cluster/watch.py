@@ -1,4 +1,4 @@
-"""Watches of the operator's own objects: one list and then one stream a kind, narrowed by the server.
+"""Watches of everything but the AIAssistants: one list and then one stream a kind, narrowed by the server.
 
 kopf watches the AIAssistants. It has no server-side selectors, and watching every Pod or Secret of a cluster is what
 makes operators run out of memory, so the children have watches of their own.
@@ -9,27 +9,28 @@ import functools
 import random
 import time
 from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
 
 import structlog
 
 from assistant_operator import labels
-from assistant_operator.cluster import kinds
-from assistant_operator.cluster.cache import Cache, Key, owner_key, trim
+from assistant_operator.cluster.cache import Cache, Key, owner_key
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, ApiServer
 from assistant_operator.cluster.kinds import Kind
 from assistant_operator.manifests import Object
 
 log = structlog.get_logger()
 
-_GONE = 410
 _WATCH_SECONDS = (270, 330)
 """A watch is renewed after about five minutes, at a random moment, so that many watches do not renew at once."""
 _SHORTEST_WATCH_SECONDS = 1.0
 _BACKOFF_SECONDS = (0.2, 1, 2, 5, 10, 30)
 """Waits after consecutive failures."""
+_UNKNOWN_KIND_SECONDS = 5
+"""Wait before a kind that the API server does not know is asked for again: its definition may be installed now."""
 
-OnSecret = Callable[[str, str], None]
-OnChange = Callable[[Key], None]
+OURS = f"{labels.MANAGED_BY}={labels.MANAGER}"
+"""Label selector of the objects that the operator makes."""
 
 
 class Watch:
@@ -37,10 +38,16 @@ class Watch:
 
     Parameters
     ----------
+    selector
+        Label selector of the objects to see; None: all of them.
+    metadata_only
+        Whether no more than the objects' metadata is asked for.
     on_change
-        Told the assistant that a changed object belongs to.
-    on_secret
-        Told namespace and name of every changed Secret, the user's included.
+        Told the assistant that a changed object belongs to by its labels.
+    on_object
+        Told namespace and name of every changed object, whomever it belongs to.
+    on_answer
+        Told that the kind was listed, or refused for another reason than before.
     """
 
     def __init__(
@@ -50,15 +57,21 @@ class Watch:
         kind: Kind,
         namespace: str | None,
         *,
-        on_change: OnChange,
-        on_secret: OnSecret,
+        selector: str | None = OURS,
+        metadata_only: bool = False,
+        on_change: Callable[[Key], None] = lambda _: None,
+        on_object: Callable[[str, str], None] = lambda *_: None,
+        on_answer: Callable[[], None] = lambda: None,
     ) -> None:
         self._api, self._cache, self._kind, self._namespace = api, cache, kind, namespace
-        self._on_change, self._on_secret = on_change, on_secret
-        # Of Secrets, everyone's metadata and nobody's data: a referenced Secret carries none of our labels.
-        self._metadata_only = kind is kinds.SECRET
-        self._selector = None if self._metadata_only else f"{labels.MANAGED_BY}={labels.MANAGER}"
+        self._selector, self._metadata_only = selector, metadata_only
+        self._on_change, self._on_object, self._on_answer = on_change, on_object, on_answer
         self.synced = asyncio.Event()
+        """Set by the first list."""
+        self.answered = asyncio.Event()
+        """Set by the API server's first answer, be it a refusal."""
+        self.refusal: ApiError | None = None
+        """Why the API server gives no such objects, as long as it does not: it knows no such kind, or forbids it."""
         self.last_contact = time.monotonic()
 
     @property
@@ -79,16 +92,27 @@ class Watch:
                 if time.monotonic() - started < _SHORTEST_WATCH_SECONDS:
                     failures = await self._pause(failures, "the server ended it at once")
             except ApiError as error:
-                if error.status == _GONE:
+                if error.status in (HTTPStatus.GONE, HTTPStatus.NOT_FOUND):
                     version = None
+                if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
+                    self._refused(error)
                 failures = await self._pause(failures, error)
             except UNREACHABLE as error:
                 failures = await self._pause(failures, error)
+
+    def _refused(self, error: ApiError) -> None:
+        news = self.refusal is None or self.refusal.message != error.message
+        self.refusal = error
+        self.answered.set()
+        if news:
+            self._on_answer()
 
     async def _pause(self, failures: int, error: Exception | str) -> int:
         # Trying is life: an API server that is away is no reason to restart the operator.
         self.last_contact = time.monotonic()
         delay = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)]
+        if isinstance(error, ApiError) and error.status == HTTPStatus.NOT_FOUND:
+            delay = min(delay, _UNKNOWN_KIND_SECONDS)
         log.warning("watch_failed", watch=self.name, error=str(error) or type(error).__name__, retry_seconds=delay)
         await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
         return failures + 1
@@ -99,15 +123,17 @@ class Watch:
             self._namespace,
             selector=self._selector,
             metadata_only=self._metadata_only,
-            keep=functools.partial(trim, self._kind.kind),
+            keep=functools.partial(self._cache.trim, self._kind.kind),
         )
         for key in self._cache.replace(self._kind.kind, self._namespace, page.items):
             self._on_change(key)
-        if self._metadata_only:
-            for body in page.items:
-                self._on_secret(body["metadata"]["namespace"], body["metadata"]["name"])
+        for body in page.items:
+            self._on_object(body["metadata"]["namespace"], body["metadata"]["name"])
         self.last_contact = time.monotonic()
+        self.refusal = None
         self.synced.set()
+        self.answered.set()
+        self._on_answer()
         return page.resource_version
 
     async def _changes(self, version: str) -> AsyncIterator[str]:
@@ -131,8 +157,7 @@ class Watch:
             self._cache.remove(self._kind.kind, body)
         else:
             news = self._cache.put(self._kind.kind, body)
-        if self._metadata_only:
-            # Even if a pass has put this version into the cache already: others may use the Secret too.
-            self._on_secret(body["metadata"]["namespace"], body["metadata"]["name"])
+        # Even if a pass has put this version into the cache already: others may use the object too.
+        self._on_object(body["metadata"]["namespace"], body["metadata"]["name"])
         if news and (key := owner_key(body)):
             self._on_change(key)

@@ -15,10 +15,13 @@ from assistant_operator.spec.base import Backend, External, Mode, SecretKeyRef
 
 @dataclass(frozen=True)
 class Reference:
-    """A Secret key of the user's that must exist before anything is applied; `field` is where the spec names it."""
+    """A Secret key that must exist before anything is applied, and that is not generated here."""
 
     field: str
+    """Where the spec names it."""
     secret: SecretKeyRef
+    made_by: str | None = None
+    """The operator that makes the Secret; None for a Secret of the user's."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,17 @@ class ReferencedKind:
     def crd(self) -> str:
         """Name of the CustomResourceDefinition."""
         return f"{self.plural}.{self.group}"
+
+
+@dataclass(frozen=True)
+class ReferencedObject:
+    """An object of another operator that the spec names."""
+
+    field: str
+    """Where the spec names it, such as spec.postgresql.operatorRef."""
+    kind: ReferencedKind
+    api_version: str
+    name: str
 
 
 def _no_credentials(_: AIAssistant) -> Sequence[Credential]:
