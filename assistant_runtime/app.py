@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from assistant_runtime.api.chat import ChatCompletions
+from assistant_runtime.api.embeddings import EmbeddingsEndpoint, record_embeddings
 from assistant_runtime.api.health import health_router, metrics_router
 from assistant_runtime.api.middleware import BodyLimit, ErrorAnswers, Gate, RequestRecord
 from assistant_runtime.api.models import models_router
@@ -27,6 +28,7 @@ from assistant_runtime.children import ChildProcess
 from assistant_runtime.errors import ApiError
 from assistant_runtime.lifecycle import Lifecycle
 from assistant_runtime.providers.base import Provider
+from assistant_runtime.providers.embeddings import Embeddings
 from assistant_runtime.providers.health import ProviderWatch
 from assistant_runtime.providers.openai_compatible import OpenAICompatibleProvider
 from assistant_runtime.providers.routing import Routing
@@ -89,6 +91,8 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     )
     # First, because routes are tried in order and this is the hot one.
     app.router.routes.insert(0, Route("/v1/chat/completions", ChatCompletions(turns), methods=["POST"]))
+    embeddings = Embeddings(routing, settings.embedding_model, record_embeddings(metrics, routing.is_known))
+    app.router.routes.insert(1, Route("/v1/embeddings", EmbeddingsEndpoint(embeddings), methods=["POST"]))
     app.include_router(models_router(watch))
     app.include_router(health_router({"provider": watch, "redis": stores.check}, lifecycle))
     if settings.metrics_collection_enabled:

@@ -33,6 +33,9 @@ GENAI_TOKENS = tuple(4**power for power in range(14))
 LAG_INTERVAL_SECONDS = 0.5
 """Often enough to see a blocked loop between two scrapes, at no measurable cost."""
 
+OTHER_MODEL = "other"
+"""Stands for a model that no provider lists: its name is the client's invention."""
+
 UNMATCHED = "unmatched"
 """Stands for every path without a route."""
 
@@ -45,6 +48,7 @@ class ModelCall:
     request_model: str
     response_model: str = ""
     error_type: str = ""
+    operation: str = "chat"
 
 
 class Labelled(dict[tuple[str, ...], Any]):
@@ -168,13 +172,13 @@ class Metrics:
     def first_chunk(self, call: ModelCall, seconds: float) -> None:
         """Record the time to a stream's first chunk."""
         if self._enabled:
-            self._first_chunk["chat", call.provider, call.request_model, call.response_model].observe(seconds)
+            self._first_chunk[call.operation, call.provider, call.request_model, call.response_model].observe(seconds)
 
     def operation(self, call: ModelCall, seconds: float, usage: Usage | None) -> None:
         """Record a provider's answer, or its failure."""
         if not self._enabled:
             return
-        labels = ("chat", call.provider, call.request_model, call.response_model)
+        labels = (call.operation, call.provider, call.request_model, call.response_model)
         self._operation[*labels, call.error_type].observe(seconds)
         if usage is not None:
             self._tokens[*labels, "input"].observe(usage.input_tokens)

@@ -17,10 +17,7 @@ from assistant_runtime.errors import ProviderError, StoreUnavailableError
 from assistant_runtime.providers.base import Completion, CompletionStream, Usage
 from assistant_runtime.providers.routing import Candidate, Routing, first_answer
 from assistant_runtime.stores.response_cache import ResponseCache
-from assistant_runtime.telemetry import Metrics, ModelCall
-
-OTHER_MODEL = "other"
-"""Stands in metrics for a model that no provider lists: its name is the client's invention."""
+from assistant_runtime.telemetry import OTHER_MODEL, Metrics, ModelCall
 
 T = TypeVar("T")
 

@@ -5,18 +5,16 @@ the OpenAPI document.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator
 from typing import Any
 
-import orjson
-from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from assistant_runtime.api.client_watch import ClientWatch
 from assistant_runtime.api.context import RequestContext, context_of, encoded, header
+from assistant_runtime.api.request_body import parse, read_body
 from assistant_runtime.api.schemas import ChatRequest
-from assistant_runtime.errors import ApiError, ProviderError, error_body
-from assistant_runtime.settings.values import field_path
+from assistant_runtime.errors import ProviderError, error_body
 from assistant_runtime.turn import AnswerStream, Question, Turns
 
 STREAM_HEADERS = {
@@ -43,11 +41,11 @@ class ChatCompletions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, for as long as its client is there."""
         context = context_of(scope)
-        body = await _body(receive)
+        body = await read_body(receive)
         if body is None:
             context.facts["client_gone"] = True
             return
-        payload = parse(body)
+        payload = parse(body, ChatRequest)
         question = _question(payload, context, header(scope, b"cache-control") or b"")
         async with ClientWatch(receive) as client:
             if payload.get("stream"):
@@ -107,68 +105,6 @@ def truncated(reason: str, code: str) -> bytes:
         "truncated": True,
     }
     return b"data: " + error_body(error) + b"\n\n"
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """Read the request's body; None if the client left before its end."""
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        part: bytes = message.get("body", b"")
-        body += part
-        if not message.get("more_body"):
-            return body
-
-
-def parse(body: bytes) -> dict[str, Any]:
-    """Decode and validate a request; what is returned is the client's own JSON.
-
-    Raises
-    ------
-    ApiError
-        400, naming the field.
-    """
-    try:
-        payload = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise ApiError(400, f"The body is not valid JSON: {error}", code="invalid_json") from None
-    try:
-        # In one list more than it is sent with, because a cache key is made of it in a list.
-        orjson.dumps([payload])
-    except orjson.JSONEncodeError:
-        raise ApiError(400, "The body is nested too deeply.", code="invalid_json") from None
-    if not isinstance(payload, dict):
-        raise ApiError(400, "The body must be a JSON object.", code="invalid_type")
-    try:
-        ChatRequest.model_validate(payload)
-    except ValidationError as error:
-        raise invalid_request(error.errors(include_input=False, include_url=False)[0], payload) from None
-    return payload
-
-
-def invalid_request(detail: Any, payload: Any) -> ApiError:
-    """Turn pydantic's first finding about `payload` into OpenAI's error."""
-    kind = detail["type"]
-    code = "invalid_value"
-    if kind == "missing":
-        code = "missing_required_parameter"
-    elif kind.endswith("_type"):
-        code = "invalid_type"
-    loc = detail["loc"] if kind == "missing" else list(_present(detail["loc"], payload))
-    param = field_path(loc)
-    return ApiError(400, f"{param}: {detail['msg']}", code=code, param=param)
-
-
-def _present(loc: Sequence[int | str], payload: Any) -> Iterator[int | str]:
-    """Give the leading parts of `loc` that are in the request; pydantic appends the name of the type it tried."""
-    for part in loc:
-        try:
-            payload = payload[part]
-        except (KeyError, IndexError, TypeError):
-            return
-        yield part
 
 
 def _question(payload: dict[str, Any], context: RequestContext, cache_control: bytes) -> Question:

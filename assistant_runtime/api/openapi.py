@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's own, and the chat route, which is a plain Starlette endpoint."""
+"""The OpenAPI document: FastAPI's own, and the routes that are plain Starlette endpoints."""
 
 from typing import Any
 
@@ -7,9 +7,11 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from assistant_runtime.api.schemas import ChatCompletion, ChatRequest, ErrorAnswer
+from assistant_runtime.api.schemas import ChatCompletion, ChatRequest, EmbeddingsAnswer, EmbeddingsRequest, ErrorAnswer
 
 REF = "#/components/schemas/{model}"
+
+STREAM_EXAMPLE = 'data: {"choices":[{"delta":{"content":"Paris"}}]}\n\ndata: [DONE]\n\n'
 
 ERRORS = {
     "400": "The request is malformed; `param` names the field.",
@@ -40,11 +42,27 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
     models: list[tuple[type[BaseModel], Any]] = [
         (ChatRequest, "validation"),
         (ChatCompletion, "validation"),
+        (EmbeddingsRequest, "validation"),
+        (EmbeddingsAnswer, "validation"),
         (ErrorAnswer, "validation"),
     ]
     _, schemas = models_json_schema(models, ref_template=REF)
     components.setdefault("schemas", {}).update(schemas["$defs"])
-    document["paths"]["/v1/chat/completions"] = {"post": _chat()}
+    document["paths"]["/v1/chat/completions"] = {
+        "post": _operation(
+            "create_chat_completion",
+            "chat",
+            "Answer a conversation",
+            ChatRequest,
+            ChatCompletion,
+            stream_example=STREAM_EXAMPLE,
+        )
+    }
+    document["paths"]["/v1/embeddings"] = {
+        "post": _operation(
+            "create_embeddings", "embeddings", "Turn texts into vectors", EmbeddingsRequest, EmbeddingsAnswer
+        )
+    }
     if authenticated:
         components["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
         for path, operations in document["paths"].items():
@@ -54,29 +72,25 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
     return document
 
 
-def _chat() -> dict[str, Any]:
-    answers: dict[str, Any] = {
-        "200": {
-            "description": "The answer; as server-sent events when `stream` is true.",
-            "content": {
-                "application/json": {"schema": _ref(ChatCompletion)},
-                "text/event-stream": {
-                    "schema": {"type": "string"},
-                    "example": 'data: {"choices":[{"delta":{"content":"Paris"}}]}\n\ndata: [DONE]\n\n',
-                },
-            },
-        }
-    }
+def _operation(
+    name: str, tag: str, summary: str, asked: type[BaseModel], answer: type[BaseModel], *, stream_example: str = ""
+) -> dict[str, Any]:
+    """Describe a POST of one of our models that is answered with another, or with a stream as the example has it."""
+    content: dict[str, Any] = {"application/json": {"schema": _ref(answer)}}
+    if stream_example:
+        content["text/event-stream"] = {"schema": {"type": "string"}, "example": stream_example}
+    stream = "; as server-sent events when `stream` is true" if stream_example else ""
+    answers: dict[str, Any] = {"200": {"description": f"The answer{stream}.", "content": content}}
     for status, description in ERRORS.items():
         answers[status] = {
             "description": description,
             "content": {"application/json": {"schema": _ref(ErrorAnswer)}},
         }
     return {
-        "tags": ["chat"],
-        "summary": "Answer a conversation",
-        "operationId": "create_chat_completion",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(ChatRequest)}}},
+        "tags": [tag],
+        "summary": summary,
+        "operationId": name,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(asked)}}},
         "responses": answers,
     }
 

@@ -4,7 +4,7 @@ Fields that only the provider reads are not listed: they are passed on unchanged
 the provider has it.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -92,6 +92,55 @@ class ChatCompletion(BaseModel):
     created: int
     model: str
     choices: list[dict[str, Any]]
+    usage: dict[str, Any] | None = None
+
+
+Text = Annotated[str, Field(min_length=1)]
+Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
+class EmbeddingsRequest(BaseModel):
+    """A request for embeddings; fields that are not listed are passed to the provider unchanged."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        strict=True,
+        json_schema_extra={
+            "examples": [{"model": "text-embedding-3-small", "input": ["What is the capital of France?", "Paris."]}]
+        },
+    )
+
+    model: str | None = Field(
+        None,
+        max_length=256,
+        description="Empty or `default`: EMBEDDING_MODEL. Else `<provider>/<model>`, or the preferred provider's.",
+    )
+    input: Text | Annotated[list[Text], Field(min_length=1)] | Tokens | Annotated[list[Tokens], Field(min_length=1)]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = Field(None, ge=1)
+    user: str | None = None
+
+
+class EmbeddingsAnswer(BaseModel):
+    """One vector a text, as the provider sent them."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "list",
+                    "data": [{"object": "embedding", "index": 0, "embedding": [0.0023, -0.0093]}],
+                    "model": "text-embedding-3-small",
+                    "usage": {"prompt_tokens": 8, "total_tokens": 8},
+                }
+            ]
+        },
+    )
+
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+    model: str
     usage: dict[str, Any] | None = None
 
 

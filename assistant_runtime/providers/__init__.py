@@ -1,5 +1,5 @@
 """Providers: where answers come from.
 
 `base` says what a provider is, `openai_compatible` talks to one, `routing` decides who is asked for a model, `health`
-knows who answers, and `sse` frames streams.
+knows who answers, `sse` frames streams, and `embeddings` turns texts into vectors.
 """

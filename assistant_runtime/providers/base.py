@@ -84,6 +84,9 @@ class Provider(Protocol):
     async def stream(self, body: bytes, request_id: str) -> CompletionStream:
         """Answer a chat request as a stream, once its first event is there; raises ProviderError."""
 
+    async def embeddings(self, body: bytes, request_id: str) -> Completion:
+        """Answer an embeddings request; raises ProviderError."""
+
     async def models(self) -> ModelList:
         """List the provider's models; empty where it has no list. Raises ProviderError."""
 

@@ -64,6 +64,7 @@ class OpenAICompatibleProvider:
         self.base_url = settings.base_url
         self.default_model = settings.default_model
         self._chat_url = f"{settings.base_url}/chat/completions"
+        self._embeddings_url = f"{settings.base_url}/embeddings"
         self._models_url = f"{settings.base_url}/models"
         self._key = settings.api_key.get_secret_value() if settings.api_key else ""
         self._headers = {"content-type": "application/json", "accept-encoding": "identity"}
@@ -87,8 +88,18 @@ class OpenAICompatibleProvider:
 
     async def complete(self, body: bytes, request_id: str) -> Completion:
         """Answer a chat request at once."""
+        answer, payload = await self._whole(self._chat_url, body, request_id)
+        return Completion(answer, str(payload.get("model") or ""), read_usage(payload), is_whole(payload))
+
+    async def embeddings(self, body: bytes, request_id: str) -> Completion:
+        """Answer an embeddings request."""
+        answer, payload = await self._whole(self._embeddings_url, body, request_id)
+        return Completion(answer, str(payload.get("model") or ""), read_usage(payload))
+
+    async def _whole(self, url: str, body: bytes, request_id: str) -> tuple[bytes, dict[str, Any]]:
+        """Post and give the whole answer, as it came and decoded."""
         async with self._failures_translated():
-            response = await self._post(body, request_id)
+            response = await self._post(url, body, request_id)
             try:
                 answer = await self._read(response)
             finally:
@@ -100,12 +111,12 @@ class OpenAICompatibleProvider:
             # Some providers put a failure of the model behind them into a 200.
             reason = self._own_reason(payload).get("message")
             raise ProviderError(502, f"provider {self.name} failed: {reason}", code="provider_error")
-        return Completion(answer, str(payload.get("model") or ""), read_usage(payload), is_whole(payload))
+        return answer, payload
 
     async def stream(self, body: bytes, request_id: str) -> CompletionStream:
         """Answer a chat request as a stream, once its first event is there."""
         async with self._failures_translated():
-            response = await self._post(body, request_id)
+            response = await self._post(self._chat_url, body, request_id)
         reader = EventReader()
         events = self._events(response, reader)
         try:
@@ -135,9 +146,9 @@ class OpenAICompatibleProvider:
             tuple(model for model in models if isinstance(model, dict)) if isinstance(models, list) else ()
         )
 
-    async def _post(self, body: bytes, request_id: str) -> aiohttp.ClientResponse:
+    async def _post(self, url: str, body: bytes, request_id: str) -> aiohttp.ClientResponse:
         response = await self._session.post(
-            self._chat_url,
+            url,
             data=body if len(body) <= SMALL_BODY_BYTES else io.BytesIO(body),
             headers={**self._headers, "x-request-id": request_id},
             timeout=self._timeout,

@@ -103,6 +103,14 @@ class ProvidersGroup(Group):
             "`timeout` in seconds, `api_key_env` names the environment variable that holds the key."
         ),
     )
+    embedding_model: str = Field(
+        "",
+        max_length=256,
+        description=(
+            "Model for embeddings that name none or `default`: `<provider>/<model>`, or a model of the preferred one. "
+            "Empty: clients name it."
+        ),
+    )
     preferred_provider: str | None = Field(None, description="Provider that is asked first. Empty: the first one.")
     enable_provider_fallback: bool = Field(
         default=True, description="Ask the next provider when one fails before its first token."

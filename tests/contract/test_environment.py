@@ -20,6 +20,7 @@ from tests.operator.assistants import FACTS, PROVIDERS, assistant
 from tests.operator.strategies import ASSISTANTS
 
 NOT_RENDERED = {
+    "EMBEDDING_MODEL": "comes with spec.providers.embeddingModel",
     "DEBUG": "production answers show no internals",
     "MAX_REQUEST_BYTES": "the default serves",
     "METRICS_COLLECTION_ENABLED": "always on",

@@ -43,9 +43,11 @@ class Runtime:
             sent["authorization"] = f"Bearer {key}"
         return await self.post(json.dumps({**QUESTION, **fields}), sent)
 
-    async def post(self, body: Any, headers: dict[str, str] | None = None) -> "Reply":
-        """Send any body to the chat endpoint."""
-        async with self.client.post(f"{self.url}/v1/chat/completions", data=body, headers=headers) as answer:
+    async def post(
+        self, body: Any, headers: dict[str, str] | None = None, path: str = "/v1/chat/completions"
+    ) -> "Reply":
+        """Send any body, to the chat endpoint or another."""
+        async with self.client.post(f"{self.url}{path}", data=body, headers=headers) as answer:
             return Reply(answer.status, dict(answer.headers), await answer.read())
 
     async def get(self, path: str, headers: dict[str, str] | None = None) -> "Reply":

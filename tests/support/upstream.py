@@ -54,6 +54,14 @@ class Upstream:
             self.closed.set()
             raise
 
+    async def embed(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.requests.append(body)
+        if self.script:
+            return await self.script.pop(0)(self, request, body)
+        texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
+        return web.json_response(embeddings(body["model"], texts))
+
     async def list_models(self, _: web.Request) -> web.Response:
         if self.models_status != 200:
             return web.json_response({"error": {"message": "models are out"}}, status=self.models_status)
@@ -70,6 +78,16 @@ def completion(model: str, text: str = "".join(WORDS)) -> dict[str, Any]:
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 14, "completion_tokens": 6, "total_tokens": 20},
     }
+
+
+def embeddings(model: str, texts: list[str]) -> dict[str, Any]:
+    """Give each text a vector that tells its length, last text first: the order is the provider's own."""
+    data = [
+        {"object": "embedding", "index": index, "embedding": [float(len(text)), 1.0]}
+        for index, text in enumerate(texts)
+    ]
+    usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
+    return {"object": "list", "data": data[::-1], "model": model, "usage": usage}
 
 
 def chunk(model: str, text: str | None, finish: str | None = None) -> bytes:
@@ -177,6 +195,7 @@ async def run_upstream(name: str = "first", port: int = 0) -> AsyncIterator[Upst
     upstream = Upstream(name=name)
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/chat/completions", upstream.chat)
+    app.router.add_post("/v1/embeddings", upstream.embed)
     app.router.add_get("/v1/models", upstream.list_models)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()

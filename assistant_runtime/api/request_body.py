@@ -1,0 +1,73 @@
+"""A request's body: read whole, decoded once, and validated with an error that names the field."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.types import Receive
+
+from assistant_runtime.errors import ApiError
+from assistant_runtime.settings.values import field_path
+
+
+async def read_body(receive: Receive) -> bytes | None:
+    """Read the request's body; None if the client left before its end."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part: bytes = message.get("body", b"")
+        body += part
+        if not message.get("more_body"):
+            return body
+
+
+def parse(body: bytes, model: type[BaseModel]) -> dict[str, Any]:
+    """Decode and validate a request by its model; what is returned is the client's own JSON.
+
+    Raises
+    ------
+    ApiError
+        400, naming the field.
+    """
+    try:
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ApiError(400, f"The body is not valid JSON: {error}", code="invalid_json") from None
+    try:
+        # In one list more than it is sent with, because a cache key is made of it in a list.
+        orjson.dumps([payload])
+    except orjson.JSONEncodeError:
+        raise ApiError(400, "The body is nested too deeply.", code="invalid_json") from None
+    if not isinstance(payload, dict):
+        raise ApiError(400, "The body must be a JSON object.", code="invalid_type")
+    try:
+        model.model_validate(payload)
+    except ValidationError as error:
+        raise invalid_request(error.errors(include_input=False, include_url=False)[0], payload) from None
+    return payload
+
+
+def invalid_request(detail: Any, payload: Any) -> ApiError:
+    """Turn pydantic's first finding about `payload` into OpenAI's error."""
+    kind = detail["type"]
+    code = "invalid_value"
+    if kind == "missing":
+        code = "missing_required_parameter"
+    elif kind.endswith("_type"):
+        code = "invalid_type"
+    loc = detail["loc"] if kind == "missing" else list(_present(detail["loc"], payload))
+    param = field_path(loc)
+    return ApiError(400, f"{param}: {detail['msg']}", code=code, param=param)
+
+
+def _present(loc: Sequence[int | str], payload: Any) -> Iterator[int | str]:
+    """Give the leading parts of `loc` that are in the request; pydantic appends the name of the type it tried."""
+    for part in loc:
+        try:
+            payload = payload[part]
+        except (KeyError, IndexError, TypeError):
+            return
+        yield part
