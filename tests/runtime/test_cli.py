@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.redis import free_port
 from tests.support.runtime import RuntimeProcess, clean_environment, eventually, run_process, run_runtime
+from tests.support.server import free_port
 from tests.support.upstream import WORDS, Upstream, die_mid_stream
 
 

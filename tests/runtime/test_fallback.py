@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from tests.support.redis import free_port
 from tests.support.runtime import eventually, run_runtime
+from tests.support.server import free_port
 from tests.support.upstream import MODEL, Behaviour, Upstream, answers, cut, hang, refuses, whole_stream, writes
 
 KEY = "sk-upstream-0123456789"

@@ -15,8 +15,8 @@ from assistant_runtime.providers.health import ProviderHealth, ProviderWatch
 from assistant_runtime.providers.openai_compatible import KEEPALIVE_SECONDS, OpenAICompatibleProvider
 from assistant_runtime.security.api_keys import ApiKeys
 from assistant_runtime.settings.providers import ProviderSettings
-from tests.support.redis import free_port
 from tests.support.runtime import QUESTION, Runtime, eventually, run_runtime
+from tests.support.server import free_port
 from tests.support.upstream import MODEL, Upstream, refuses, run_upstream
 
 ALICE = "alice-0123456789"

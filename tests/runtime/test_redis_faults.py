@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from tests.support.redis import RedisServer, free_port
+from tests.support.redis import RedisServer
 from tests.support.runtime import PATIENCE_SECONDS, Runtime, eventually, run_runtime
+from tests.support.server import free_port
 from tests.support.upstream import Upstream
 
 

@@ -20,7 +20,7 @@ import aiohttp
 
 from assistant_runtime.server import RuntimeServer, build_server
 from assistant_runtime.settings import Settings
-from tests.support.redis import free_port
+from tests.support.server import free_port
 from tests.support.upstream import MODEL, Upstream
 
 QUESTION = {"messages": [{"role": "user", "content": "What is the capital of France?"}]}
