@@ -112,8 +112,9 @@ def choose_stores(settings: Settings) -> Stores:
         RedisConnection,
         RedisRateLimits,
     )
+    from assistant_runtime.stores.redis_client import redis_client  # noqa: PLC0415
 
-    connection = RedisConnection(settings.redis_url.get_secret_value())
+    connection = RedisConnection(redis_client(settings))
     return Stores(RedisRateLimits(connection), RedisCache(connection), connection, connection)
 
 

@@ -11,8 +11,10 @@ from typing import Any, Self
 from pydantic import ValidationError, model_validator
 
 from assistant_runtime.errors import SettingsError
+from assistant_runtime.settings.databases import DatabasesGroup
 from assistant_runtime.settings.providers import ProvidersGroup
 from assistant_runtime.settings.server import ServerGroup
+from assistant_runtime.settings.sessions import SessionsGroup
 from assistant_runtime.settings.stores import StoresGroup
 from assistant_runtime.settings.tools import ToolsGroup
 from assistant_runtime.settings.ui import PageGroup
@@ -22,6 +24,8 @@ GROUPS: tuple[type[Group], ...] = (
     ServerGroup,
     ProvidersGroup,
     StoresGroup,
+    DatabasesGroup,
+    SessionsGroup,
     ToolsGroup,
     PageGroup,
 )
@@ -30,6 +34,8 @@ GROUPS: tuple[type[Group], ...] = (
 class Settings(
     PageGroup,
     ToolsGroup,
+    SessionsGroup,
+    DatabasesGroup,
     StoresGroup,
     ProvidersGroup,
     ServerGroup,

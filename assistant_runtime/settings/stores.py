@@ -1,16 +1,17 @@
-"""The stores: Redis, MongoDB, Milvus and PostgreSQL. Without its URL, each has an embedded stand-in.
+"""Redis: rate limits, cache and the hot state of sessions. Without its URL, all of it is kept in this process.
 
 A URL may hold user and password. Where they stand beside it instead, as other operators' Secrets have them, they have
-variables of their own.
+variables of their own, which win.
 """
 
 import re
 from collections.abc import Iterable
+from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
-from assistant_runtime.settings.values import Group
+from assistant_runtime.settings.values import Group, lower
 
 REDIS_URL_OPTIONS = frozenset(
     {"db", "username", "password", "protocol", "health_check_interval"}
@@ -19,8 +20,14 @@ REDIS_URL_OPTIONS = frozenset(
 """What REDIS_URL may ask for after its `?`; timeouts and retries are the runtime's own."""
 
 
+def redis_nodes(url: str) -> list[str]:
+    """Give one URL for each host of a URL that names several: redis://:pw@a:6379,b:6379/0."""
+    match = re.match(r"^(rediss?://(?:[^/?#]*@)?)([^/?#@]*)(.*)$", url, re.DOTALL)
+    return [f"{match[1]}{host}{match[3]}" for host in match[2].split(",")] if match else [url]
+
+
 def _redis_url_problem(url: str) -> str | None:
-    """Say what is wrong with the URL, without the password in it."""
+    """Say what is wrong with the URL of one server, without the password in it."""
     remedy = "write redis://[user:password@]host:6379/0, rediss://... for TLS, or unix:///path"
     if not re.match(r"^(redis|rediss|unix)://", url):
         return remedy
@@ -38,17 +45,41 @@ def _redis_url_problem(url: str) -> str | None:
 
 
 class StoresGroup(Group):
-    """What the runtime keeps, and where."""
+    """What the runtime keeps in Redis."""
 
     redis_url: SecretStr | None = Field(
-        None, description="Redis for rate limits and cache. Empty: both are kept in this process."
+        None,
+        description=(
+            "Redis for rate limits, cache and recent messages of sessions; for Sentinel and Cluster any of its hosts, "
+            "several with commas: redis://a:26379,b:26379/0. Empty: kept in this process."
+        ),
     )
+    redis_username: str | None = Field(None, description="User of Redis, instead of one in REDIS_URL.")
+    redis_password: SecretStr | None = Field(None, description="Password of Redis, instead of one in REDIS_URL.")
+    redis_ca_file: str | None = Field(None, description="File of certificates (PEM) to trust for Redis; turns TLS on.")
+    redis_topology: Annotated[Literal["standalone", "cluster", "sentinel"], BeforeValidator(lower)] = Field(
+        "standalone", description="What REDIS_URL leads to: `standalone`, `cluster` or `sentinel`."
+    )
+    redis_sentinel_master: str = Field("mymaster", description="Name of the master that the Sentinels watch.")
     redis_cache_enabled: bool = Field(default=True, description="Cache answers that were not streamed.")
     cache_ttl: int = Field(3600, ge=1, le=2_592_000, description="Seconds that a cached answer is kept.")
     cache_compression: bool = Field(default=True, description="Compress cached answers with zstd.")
 
     def problems(self) -> Iterable[str]:
-        """Say which URL can't be used."""
-        problem = _redis_url_problem(self.redis_url.get_secret_value()) if self.redis_url else None
+        """Say what of Redis can't be used."""
+        if self.redis_url is None:
+            if self.redis_topology != "standalone":
+                yield f"REDIS_TOPOLOGY: {self.redis_topology} needs REDIS_URL, with any of its hosts"
+            return
+        url = self.redis_url.get_secret_value()
+        nodes = redis_nodes(url) if self.redis_topology != "standalone" else [url]
+        problem = next(filter(None, map(_redis_url_problem, nodes)), None)
         if problem:
             yield f"REDIS_URL: {problem}"
+            return
+        if self.redis_topology != "standalone" and url.startswith("unix://"):
+            yield "REDIS_URL: Sentinel and Cluster are reached over the network; write redis://host:port"
+        if self.redis_topology == "cluster" and re.search(r"[^/]/[1-9]\d*(\?|$)|[?&]db=[1-9]", url):
+            yield "REDIS_URL: a Redis Cluster has database 0 alone; end the URL with /0"
+        if self.redis_ca_file and url.startswith("unix://"):
+            yield "REDIS_CA_FILE: a UNIX socket has no TLS; leave this empty"

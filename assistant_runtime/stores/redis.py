@@ -1,31 +1,31 @@
 """Stores in Redis: what all replicas share.
 
-A dead or hanging Redis must cost a chat almost nothing. So each command has a second at most, nothing is retried,
-the first failure marks Redis as down for everyone, and a background probe alone finds out when it is back.
+One server, Sentinel or Cluster makes no difference here: each command and each script uses one key, so that a Cluster
+can run it where that key is.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError, ResponseError
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.sentinel import MasterNotFoundError
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+)
 
 from assistant_runtime.errors import StoreUnavailableError
 from assistant_runtime.stores import Verdict
+from assistant_runtime.stores.connection import StoreConnection
 
 COMMAND_SECONDS = 1.0
 """A dead Redis refuses at once; this is for one that hangs. Less would take a pause of our own for Redis's: a pod that
 is throttled to its CPU limit stops for tenths of a second."""
-
-UP_INTERVAL_SECONDS = 5.0
-"""Only confirms what every request shows anyway, and notices an idle connection that died."""
-
-DOWN_INTERVAL_SECONDS = 1.0
-"""How long limits stay per process after Redis is back."""
 
 MAX_CONNECTIONS = 8
 """A command takes well under a millisecond, so few connections serve thousands of requests a second; each costs
@@ -70,115 +70,79 @@ MICROSECONDS = 1_000_000
 T = TypeVar("T")
 
 
-class RedisConnection:
+class RedisConnection(StoreConnection):
     """A Redis, and whether it answers.
 
     Parameters
     ----------
-    url
-        redis://, rediss:// or unix:// with any password in it.
+    client
+        Asks the server, the master that Sentinels name, or the Cluster.
     """
 
-    def __init__(self, url: str) -> None:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=COMMAND_SECONDS,
-            socket_timeout=COMMAND_SECONDS,
-            socket_connect_timeout=COMMAND_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-            client_name="assistant-runtime",
-        )
-        self.client: Redis = Redis.from_pool(pool)
-        self._log = structlog.get_logger(__name__)
-        self._status = "starting"
-        self._detail = "not asked yet"
+    def __init__(self, client: "Redis | RedisCluster") -> None:
+        loss = "limits are kept per process, the cache is off"
+        super().__init__("Redis", COMMAND_SECONDS, (RedisError,), loss)
+        self.client: Any = client
         self._full = False
-        self._failed = asyncio.Event()
+        self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
 
-    async def run(self) -> None:
-        """Probe until cancelled."""
-        while True:
-            self._failed.clear()
-            self._full = False
-            await self.probe()
-            if self._status != "up":
-                await asyncio.sleep(DOWN_INTERVAL_SECONDS)
-                continue
-            try:
-                async with asyncio.timeout(UP_INTERVAL_SECONDS):
-                    await self._failed.wait()
-            except TimeoutError:
-                continue
-            await asyncio.sleep(DOWN_INTERVAL_SECONDS)
+    async def ping(self) -> None:
+        """Ask whether it serves; of a Cluster, whether it serves every key."""
+        if isinstance(self.client, Redis):
+            await self.client.ping()
+            return
+        state = await self.client.cluster_info(target_nodes=RedisCluster.RANDOM)
+        if state.get("cluster_state") != "ok":
+            raise ClusterDownError("the Cluster does not serve every key")
 
-    async def call(self, command: Awaitable[T]) -> T:
-        """Await a command of `client` for at most COMMAND_SECONDS.
+    def reason(self, error: Exception) -> str:
+        """Say what is wrong without the URL, which may hold a password."""
+        if isinstance(error, AuthenticationError | NoPermissionError):
+            return "Redis refuses the user or password of REDIS_URL"
+        if isinstance(error, MasterNotFoundError):
+            return "the Sentinels know no master of the name in REDIS_SENTINEL_MASTER, or can't be reached"
+        if isinstance(error, ResponseError):
+            return f"Redis answered with an error: {error}"
+        return super().reason(error)
+
+    async def bounded(self, command: Callable[[], Awaitable[T]]) -> T:
+        """Run a command for its longest time.
 
         Raises
         ------
         StoreUnavailableError
-            Redis is known to be down, or just failed.
+            It failed.
         """
+
+        async def in_turn() -> T:
+            async with self._slots:
+                return await self._or_full(command)
+
+        return await super().bounded(in_turn)
+
+    async def _or_full(self, command: Callable[[], Awaitable[T]]) -> T:
         try:
-            async with asyncio.timeout(COMMAND_SECONDS):
-                return await command
+            return await command()
         except OutOfMemoryError as error:
             # It refuses to write, and still reads: one big answer must not turn it off for everyone.
-            self._note_full()
+            if not self._full:
+                self._log.warning("redis_full", detail=OUT_OF_MEMORY)
+            self._full = True
             raise StoreUnavailableError("Redis is out of memory") from error
-        except (RedisError, OSError, TimeoutError) as error:
-            self._mark_down(error)
-            raise StoreUnavailableError("Redis does not answer") from error
 
-    @property
-    def available(self) -> bool:
-        """Whether a command is worth trying."""
-        return self._status == "up"
+    def starting_over(self) -> None:
+        """Forget that it was full."""
+        self._full = False
 
     def check(self) -> dict[str, Any]:
         """Give the readiness check `redis`; chat goes on without it."""
-        told: dict[str, Any] = {"status": self._status, "required": False}
-        if self._status == "up" and self._full:
-            return told | {"degraded": True, "detail": OUT_OF_MEMORY}
-        return told | {"detail": self._detail} if self._detail else told
+        if self.available and self._full:
+            return {"status": "up", "required": False, "degraded": True, "detail": OUT_OF_MEMORY}
+        return super().check()
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self.client.aclose()
-
-    async def probe(self) -> None:
-        """Find out whether Redis answers."""
-        try:
-            await self.call(self.client.ping())
-        except StoreUnavailableError:
-            return
-        if self._status != "up":
-            self._status, self._detail = "up", ""
-            self._log.info("redis_status", status="up")
-
-    def _note_full(self) -> None:
-        """Note until the next probe that Redis refused to write."""
-        if not self._full:
-            self._log.warning("redis_full", detail=OUT_OF_MEMORY)
-        self._full = True
-
-    def _mark_down(self, error: Exception) -> None:
-        if self._status != "down":
-            self._log.warning("redis_status", status="down", detail=_reason(error))
-        self._status, self._detail = "down", f"{_reason(error)}; limits are kept per process, the cache is off"
-        self._failed.set()
-
-
-def _reason(error: Exception) -> str:
-    """Say what is wrong without the URL, which may hold a password."""
-    if isinstance(error, AuthenticationError | NoPermissionError):
-        return "Redis refuses the user or password of REDIS_URL"
-    if isinstance(error, ResponseError):
-        return f"Redis answered with an error: {error}"
-    if isinstance(error, TimeoutError):
-        return "Redis did not answer in time"
-    return "Redis can't be reached"
 
 
 class RedisRateLimits:
@@ -190,11 +154,8 @@ class RedisRateLimits:
 
     async def hit(self, key: str, limit: int, window: float) -> Verdict:
         """Admit the request if fewer than `limit` were admitted in the last `window` seconds."""
-        if not self._connection.available:
-            raise StoreUnavailableError("Redis is down")
-        allowed, remaining, wait, reset = await self._connection.call(
-            self._script(keys=[f"{KEY_PREFIX}limit:{key}"], args=[limit, int(window * MICROSECONDS)])
-        )
+        keys, arguments = [f"{KEY_PREFIX}limit:{key}"], [limit, int(window * MICROSECONDS)]
+        allowed, remaining, wait, reset = await self._connection.call(lambda: self._script(keys, arguments))
         return Verdict(bool(allowed), remaining, wait / MICROSECONDS, reset / MICROSECONDS)
 
 
@@ -206,13 +167,10 @@ class RedisCache:
 
     async def get(self, key: str) -> bytes | None:
         """Give the value, or None."""
-        if not self._connection.available:
-            raise StoreUnavailableError("Redis is down")
-        value = await self._connection.call(self._connection.client.get(f"{KEY_PREFIX}cache:{key}"))
+        value = await self._connection.call(lambda: self._connection.client.get(f"{KEY_PREFIX}cache:{key}"))
         return value if isinstance(value, bytes) else None
 
     async def put(self, key: str, value: bytes, ttl: int) -> None:
         """Keep the value for `ttl` seconds."""
-        if not self._connection.available:
-            raise StoreUnavailableError("Redis is down")
-        await self._connection.call(self._connection.client.set(f"{KEY_PREFIX}cache:{key}", value, ex=ttl))
+        client = self._connection.client
+        await self._connection.call(lambda: client.set(f"{KEY_PREFIX}cache:{key}", value, ex=ttl))

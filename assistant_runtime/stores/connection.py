@@ -1,0 +1,136 @@
+"""A server that stores are kept in, and whether it answers: one way for Redis, MongoDB, PostgreSQL and Milvus.
+
+A dead or hanging server must cost a chat almost nothing. So each command has a bounded time, the first failure marks
+the server as down for everyone, and a background probe alone finds out when it is back.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import structlog
+
+from assistant_runtime.errors import StoreUnavailableError
+
+UP_INTERVAL_SECONDS = 5.0
+"""Only confirms what every request shows anyway, and notices an idle connection that died."""
+
+DOWN_INTERVAL_SECONDS = 1.0
+"""How long a server that is back may stay unused."""
+
+T = TypeVar("T")
+
+
+class StoreConnection:
+    """One server, and whether it answers.
+
+    A subclass says how to ask it and what its errors mean; `call` every command through here.
+
+    Parameters
+    ----------
+    name
+        The server's name as a person writes it, such as `Redis`; in lower case that of its log events.
+    seconds
+        Longest time for one command.
+    failures
+        Exceptions that mean that the server does not do its work.
+    loss
+        What the assistant does without it; the end of /ready's detail.
+    """
+
+    def __init__(self, name: str, seconds: float, failures: tuple[type[Exception], ...], loss: str) -> None:
+        self.name = name
+        self._seconds = seconds
+        self._failures: tuple[type[Exception], ...] = (*failures, OSError, TimeoutError)
+        self._loss = loss
+        self._log = structlog.get_logger(__name__)
+        self._status = "starting"
+        self._detail = "not asked yet"
+        self._failed = asyncio.Event()
+
+    async def ping(self) -> None:
+        """Ask the server something that needs no data; raises one of `failures`."""
+        raise NotImplementedError
+
+    def reason(self, error: Exception) -> str:
+        """Say what is wrong without the URL, which may hold a password."""
+        if isinstance(error, TimeoutError):
+            return f"{self.name} did not answer in time"
+        return f"{self.name} can't be reached"
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+
+    def starting_over(self) -> None:
+        """Forget what the next probe finds out anew."""
+
+    async def run(self) -> None:
+        """Probe until cancelled."""
+        while True:
+            self._failed.clear()
+            self.starting_over()
+            await self.probe()
+            if self._status != "up":
+                await asyncio.sleep(DOWN_INTERVAL_SECONDS)
+                continue
+            try:
+                async with asyncio.timeout(UP_INTERVAL_SECONDS):
+                    await self._failed.wait()
+            except TimeoutError:
+                continue
+            await asyncio.sleep(DOWN_INTERVAL_SECONDS)
+
+    async def probe(self) -> None:
+        """Find out whether the server answers."""
+        try:
+            await self.bounded(self.ping)
+        except StoreUnavailableError:
+            return
+        if self._status != "up":
+            self._status, self._detail = "up", ""
+            self._log.info(f"{self.name.lower()}_status", status="up")
+
+    async def call(self, command: Callable[[], Awaitable[T]]) -> T:
+        """Run a command, unless the server is known to be down.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The server is known to be down, or just failed.
+        """
+        if not self.available:
+            raise StoreUnavailableError(f"{self.name} is down")
+        return await self.bounded(command)
+
+    async def bounded(self, command: Callable[[], Awaitable[T]]) -> T:
+        """Run a command for its longest time, also with a server that counts as down.
+
+        Raises
+        ------
+        StoreUnavailableError
+            It failed; from now on the server counts as down.
+        """
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await command()
+        except self._failures as error:
+            self.mark_down(error)
+            raise StoreUnavailableError(f"{self.name} does not answer") from error
+
+    @property
+    def available(self) -> bool:
+        """Whether a command is worth trying."""
+        return self._status == "up"
+
+    def check(self) -> dict[str, Any]:
+        """Give the readiness check; chat goes on without the server."""
+        told: dict[str, Any] = {"status": self._status, "required": False}
+        return told | {"detail": self._detail} if self._detail else told
+
+    def mark_down(self, error: Exception) -> None:
+        """Note that the server failed."""
+        reason = self.reason(error)
+        if self._status != "down":
+            self._log.warning(f"{self.name.lower()}_status", status="down", detail=reason)
+        self._status, self._detail = "down", f"{reason}; {self._loss}"
+        self._failed.set()

@@ -1,0 +1,74 @@
+"""The client of each of Redis's topologies: one server, a master that Sentinels name, or a Cluster.
+
+Nothing is retried behind our back: a command that fails is given up, and the probe finds the new master. Only a Cluster
+asks again at once, because that is how its client learns where a key has moved.
+"""
+
+from typing import Any
+
+from redis.asyncio import ConnectionPool, Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from assistant_runtime.settings import Settings
+from assistant_runtime.settings.stores import redis_nodes
+from assistant_runtime.stores import redis as stores
+
+CLUSTER_RETRIES = 2
+"""Once after the map of slots was learned anew, and once more in the middle of a fail-over; bounded by the time that a
+command has."""
+
+
+def redis_client(settings: Settings) -> Redis | RedisCluster:
+    """Give the client for REDIS_URL and REDIS_TOPOLOGY; it connects with its first command."""
+    if settings.redis_url is None:
+        raise ValueError("there is no REDIS_URL")
+    nodes = [parse_url(url) for url in redis_nodes(settings.redis_url.get_secret_value())]
+    options = {**nodes[0], **_beside(settings), **_bounds()}
+    hosts = [(options.pop("host", "localhost"), int(options.pop("port", 6379)))]
+    hosts += [(str(node["host"]), int(node.get("port", 6379))) for node in nodes[1:]]
+    if settings.redis_topology == "cluster":
+        return _cluster(hosts, options)
+    if settings.redis_topology == "sentinel":
+        return _master(hosts, options, settings.redis_sentinel_master)
+    host, port = hosts[0]
+    if "path" not in options:
+        options |= {"host": host, "port": port}
+    return Redis.from_pool(ConnectionPool(max_connections=stores.MAX_CONNECTIONS, **options))
+
+
+def _beside(settings: Settings) -> dict[str, Any]:
+    """Give what stands in variables of its own, beside the URL."""
+    password = settings.redis_password.get_secret_value() if settings.redis_password else None
+    given: dict[str, Any] = {"username": settings.redis_username, "password": password}
+    if settings.redis_ca_file:
+        given |= {"ssl_ca_certs": settings.redis_ca_file, "connection_class": SSLConnection}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _bounds() -> dict[str, Any]:
+    return {
+        "socket_timeout": stores.COMMAND_SECONDS,
+        "socket_connect_timeout": stores.COMMAND_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+        "client_name": "assistant-runtime",
+    }
+
+
+def _cluster(hosts: list[tuple[str, int]], options: dict[str, Any]) -> RedisCluster:
+    tls = options.pop("connection_class", None) is SSLConnection
+    options.pop("db", None)
+    options["retry"] = Retry(NoBackoff(), CLUSTER_RETRIES)
+    nodes = [ClusterNode(host, port) for host, port in hosts]
+    return RedisCluster(startup_nodes=nodes, ssl=tls, max_connections=stores.MAX_CONNECTIONS, **options)
+
+
+def _master(hosts: list[tuple[str, int]], options: dict[str, Any], name: str) -> Redis:
+    tls = options.pop("connection_class", None) is SSLConnection
+    # Sentinels share the user, the password and the certificates; they have no databases.
+    asked = {key: value for key, value in options.items() if key != "db"} | {"ssl": tls}
+    sentinel = Sentinel(hosts, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+    client: Redis = sentinel.master_for(name, ssl=tls, max_connections=stores.MAX_CONNECTIONS, **options)
+    return client
