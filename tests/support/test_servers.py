@@ -1,6 +1,7 @@
 """Do the servers of the tests keep what they acknowledged, stand still when told, and come back?"""
 
 from tests.support.mongodb import MongoServer, run_mongodb
+from tests.support.postgresql import run_postgresql
 
 
 def test_mongodb_keeps_what_it_acknowledged_through_a_kill() -> None:
@@ -27,3 +28,14 @@ def test_a_frozen_server_answers_nothing_until_it_is_thawed() -> None:
         assert not server.answers()
         server.thaw()
         assert server.answers()
+
+
+def test_postgresql_keeps_what_it_acknowledged_through_a_kill() -> None:
+    with run_postgresql() as server:
+        server.psql("CREATE TABLE usage (tokens int); INSERT INTO usage VALUES (3)")
+        server.kill()
+        assert not server.answers()
+        server.start()
+        assert server.psql("SELECT tokens FROM usage") == "3"
+        server.password = "wrong"
+        assert not server.answers()
