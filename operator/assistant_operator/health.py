@@ -1,6 +1,6 @@
 """Whether a component serves, read from its workload and its pods: pure functions of what the watches have seen."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,20 @@ def assess(workload: Object | None, pods: Iterable[Object], *, suspended: bool) 
     reason, message = _first_problem(pods) or _refused_pod(status) or (conditions.PROGRESSING, "")
     counts = f"{ready}/{wanted} pods are ready"
     return Health(False, reason, f"{counts}: {message}" if message else f"{counts}.", exist, ready)
+
+
+def together(parts: Mapping[str, Health]) -> Health:
+    """Judge a component by its workloads, named by part: it serves when all do.
+
+    Otherwise the first that fails gives reason and message; one with a real problem before one that is under way.
+    """
+    exist, ready = (sum(getattr(part, count) for part in parts.values()) for count in ("replicas", "ready_replicas"))
+    failing = [(name, part) for name, part in parts.items() if not part.ready]
+    if not failing:
+        return Health(True, conditions.READY, f"{ready}/{exist} pods are ready.", exist, ready)
+    name, worst = min(failing, key=lambda named: named[1].reason == conditions.PROGRESSING)
+    message = worst.message if len(parts) == 1 else f"{name}: {worst.message}"
+    return Health(False, worst.reason, message, exist, ready)
 
 
 def _first_problem(pods: Iterable[Object]) -> tuple[str, str] | None:

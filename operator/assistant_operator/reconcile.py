@@ -30,10 +30,10 @@ from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client, Con
 from assistant_operator.cluster.kinds import ASSISTANT, SECRET
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.cluster.secrets import Secrets
-from assistant_operator.components.base import Component, Reference
+from assistant_operator.components.base import Component, Reference, Workload
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
 from assistant_operator.facts import Facts, Images, PodFacts, SecretFacts
-from assistant_operator.health import Health, assess, elsewhere
+from assistant_operator.health import Health, assess, elsewhere, together
 from assistant_operator.manifests import Object
 from assistant_operator.policies import ingress
 from assistant_operator.status import Findings
@@ -165,8 +165,9 @@ class Reconciler:
     def _pods(self, assistant: AIAssistant) -> dict[str, tuple[PodFacts, ...]]:
         key = (assistant.namespace, assistant.name)
         return {
-            component.name: _addressed(self._cache.pods(key, component.name))
+            workload.part: _addressed(self._cache.pods(key, workload.part))
             for component in desired.managed(assistant)
+            for workload in component.workloads(assistant)
         }
 
     def _confirmation(self, assistant: AIAssistant) -> Confirm:
@@ -201,10 +202,13 @@ class Reconciler:
                 return named.kind.health(await self._referenced.read(assistant.namespace, named))
             except ReconcileError as error:
                 return Health(False, error.reason, error.message)
-        kind, name = component.workload(assistant)
-        workload = self._cache.get(kind, assistant.namespace, name)
-        pods = self._cache.pods((assistant.namespace, assistant.name), component.name)
-        return assess(workload, pods, suspended=assistant.spec.suspend)
+        workloads = component.workloads(assistant)
+        return together({workload.part: self._workload_health(workload, assistant) for workload in workloads})
+
+    def _workload_health(self, workload: Workload, assistant: AIAssistant) -> Health:
+        live = self._cache.get(workload.kind, assistant.namespace, workload.name)
+        pods = self._cache.pods((assistant.namespace, assistant.name), workload.part)
+        return assess(live, pods, suspended=assistant.spec.suspend)
 
     def _ingress(self, assistant: AIAssistant) -> list[conditions.Condition]:
         if not assistant.spec.ingress.enabled:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from assistant_operator.health import Health, assess
+from assistant_operator.health import Health, assess, together
 from assistant_operator.manifests import Object
 
 
@@ -102,3 +102,22 @@ def test_the_newest_pod_speaks_first() -> None:
     older, newer = _waiting("CrashLoopBackOff"), _waiting("ImagePullBackOff")
     newer["metadata"]["creationTimestamp"] = "2026-01-02T00:00:00Z"
     assert _judge(_workload(), older, newer).reason == "ImagePullBackOff"
+
+
+SERVES = Health(True, "Ready", "2/2 pods are ready.", 2, 2)
+STARTS = Health(False, "Progressing", "0/1 pods are ready.", 1, 0)
+BROKEN = Health(False, "ImagePullBackOff", "0/1 pods are ready: pod demo-0: no such image", 1, 0)
+
+
+def test_several_workloads_serve_when_all_do() -> None:
+    assert together({"api": SERVES, "worker": SERVES}) == Health(True, "Ready", "4/4 pods are ready.", 4, 4)
+
+
+def test_of_several_workloads_the_first_problem_is_told_before_what_is_under_way() -> None:
+    health = together({"api": SERVES, "browser": STARTS, "worker": BROKEN})
+    assert health == Health(False, BROKEN.reason, f"worker: {BROKEN.message}", 4, 2)
+
+
+@pytest.mark.parametrize("health", [SERVES, STARTS, BROKEN])
+def test_a_single_workload_speaks_for_itself(health: Health) -> None:
+    assert together({"redis": health}) == health

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from assistant_operator import labels, manifests, names
 from assistant_operator.assistant import AIAssistant, Provider
 from assistant_operator.binding import Binding, Bindings
-from assistant_operator.components.base import Component, Reference
+from assistant_operator.components.base import Component, Reference, Workload
 from assistant_operator.credentials import Credential, single
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object, env, secret_env
@@ -233,7 +233,7 @@ def _further_provider(provider: Provider) -> dict[str, str | int]:
 COMPONENT = Component(
     name=NAME,
     condition="RuntimeReady",
-    workload=lambda assistant: ("Deployment", _name(assistant)),
+    workloads=lambda assistant: [Workload("Deployment", _name(assistant), NAME)],
     objects=_objects,
     credentials=_credentials,
     references=_references,
