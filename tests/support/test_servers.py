@@ -1,7 +1,16 @@
 """Do the servers of the tests keep what they acknowledged, stand still when told, and come back?"""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+from pymilvus import MilvusClient
+
+from tests.support.milvus import MilvusLiteServer, MilvusServer, run_milvus, run_milvus_lite
 from tests.support.mongodb import MongoServer, run_mongodb
 from tests.support.postgresql import run_postgresql
+
+Milvus = MilvusServer | MilvusLiteServer
 
 
 def test_mongodb_keeps_what_it_acknowledged_through_a_kill() -> None:
@@ -39,3 +48,25 @@ def test_postgresql_keeps_what_it_acknowledged_through_a_kill() -> None:
         assert server.psql("SELECT tokens FROM usage") == "3"
         server.password = "wrong"
         assert not server.answers()
+
+
+@pytest.mark.parametrize("run", [run_milvus, run_milvus_lite])
+def test_milvus_keeps_what_it_acknowledged_through_a_kill(run: Callable[[], AbstractContextManager[Milvus]]) -> None:
+    with run() as server:
+        client = _milvus_client(server)
+        client.create_collection("chunks", dimension=2)
+        client.insert("chunks", [{"id": 1, "vector": [0.0, 1.0], "text": "kept"}])
+        client.close()
+        server.kill()
+        assert not server.answers()
+        server.start()
+        client = _milvus_client(server)
+        client.load_collection("chunks")
+        found = client.get("chunks", ids=[1], output_fields=["text"], consistency_level="Strong")
+        client.close()
+        assert [each["text"] for each in found] == ["kept"]
+
+
+def _milvus_client(server: Milvus) -> MilvusClient:
+    given = {"user": server.username, "password": server.password} if isinstance(server, MilvusServer) else {}
+    return MilvusClient(server.url, timeout=60, **given)
