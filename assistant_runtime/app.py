@@ -5,14 +5,15 @@ Nothing here lives at module level: two applications in one process share nothin
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -24,10 +25,10 @@ from assistant_runtime.api.health import health_router, metrics_router
 from assistant_runtime.api.middleware import BodyLimit, ErrorAnswers, Gate, RequestRecord
 from assistant_runtime.api.models import models_router
 from assistant_runtime.api.openapi import install_openapi
+from assistant_runtime.api.request_body import invalid_parameters
 from assistant_runtime.children import ChildProcess
 from assistant_runtime.errors import ApiError
 from assistant_runtime.lifecycle import Lifecycle
-from assistant_runtime.providers.base import Provider
 from assistant_runtime.providers.embeddings import Embeddings
 from assistant_runtime.providers.health import ProviderWatch
 from assistant_runtime.providers.openai_compatible import OpenAICompatibleProvider
@@ -54,6 +55,22 @@ EXPOSED_HEADERS = (
     "x-ratelimit-reset-requests",
 )
 """What a browser's script may read."""
+
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+"""Something that runs for as long as the application does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one part of the runtime adds to the application."""
+
+    routers: Sequence[APIRouter] = ()
+    resources: Sequence[AbstractAsyncContextManager[Any]] = ()
+    """Opened before the first request and closed after the last, in order."""
+    background: Sequence[Work] = ()
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    """Dependencies that /ready tells of, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +100,22 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     stores = choose_stores(settings)
     routing = Routing(providers, watch, fallback=settings.enable_provider_fallback)
     turns = Turns(routing, _response_cache(settings, stores), metrics, watch)
+    parts = [_stores_part(stores), _page(settings), _writers(settings, turns)]
     app = FastAPI(
         title="Assistant runtime",
         version=version("ai-assistant-operator"),
         description=DESCRIPTION,
-        lifespan=_lifespan(providers, watch, stores, metrics, _children(settings)),
+        lifespan=_lifespan([Part(resources=providers, background=[watch.run, metrics.watch_event_loop]), *parts]),
     )
     # First, because routes are tried in order and this is the hot one.
     app.router.routes.insert(0, Route("/v1/chat/completions", ChatCompletions(turns), methods=["POST"]))
     embeddings = Embeddings(routing, settings.embedding_model, record_embeddings(metrics, routing.is_known))
     app.router.routes.insert(1, Route("/v1/embeddings", EmbeddingsEndpoint(embeddings), methods=["POST"]))
     app.include_router(models_router(watch))
-    app.include_router(health_router({"provider": watch, "redis": stores.check}, lifecycle))
+    for router in (router for part in parts for router in part.routers):
+        app.include_router(router)
+    checks = {name: check for part in parts for name, check in part.checks.items()}
+    app.include_router(health_router({"provider": watch, **checks}, lifecycle))
     if settings.metrics_collection_enabled:
         app.include_router(metrics_router(metrics))
     _add_middleware(app, settings, stores, metrics, lifecycle)
@@ -164,36 +185,62 @@ def _add_error_handlers(app: FastAPI) -> None:
         headers = {**(getattr(error, "headers", None) or {}), "content-type": "application/json"}
         return Response(answer.body, status, headers)
 
+    async def bad_request(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
+        raise invalid_parameters(error)
+
     app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(RequestValidationError, bad_request)
 
 
-def _children(settings: Settings) -> list[ChildProcess]:
-    """Give the processes that belong to this one."""
+def _stores_part(stores: Stores) -> Part:
+    """Give the connection that the stores are kept over."""
+    checks = {"redis": stores.check}
+    if stores.backend is None:
+        return Part(checks=checks)
+    return Part(resources=[_connected(stores.backend)], background=[stores.backend.run], checks=checks)
+
+
+@asynccontextmanager
+async def _connected(backend: Backend) -> AsyncIterator[None]:
+    """Ask a server once before anyone else does, and close its connections in the end."""
+    await backend.probe()
+    try:
+        yield
+    finally:
+        await backend.aclose()
+
+
+def _page(settings: Settings) -> Part:
+    """Give the chat page, where it is served beside the API."""
     if not settings.gradio_enabled:
-        return []
-    return [
-        ChildProcess("chat_page", [sys.executable, "-m", "assistant_runtime", "page"], {"PORT": str(settings.port)})
-    ]
+        return Part()
+    command = [sys.executable, "-m", "assistant_runtime", "page"]
+    return Part(background=[ChildProcess("chat_page", command, {"PORT": str(settings.port)}).run])
 
 
-def _lifespan(
-    providers: Sequence[Provider],
-    watch: ProviderWatch,
-    stores: Stores,
-    metrics: Metrics,
-    children: Sequence[ChildProcess],
-) -> Any:
+def _writers(settings: Settings, turns: Turns) -> Part:
+    """Give the writing jobs, where they are served."""
+    if not settings.multi_writer_enabled:
+        return Part()
+    from assistant_runtime.api.writers import writers_router  # noqa: PLC0415 - imported only where it is used
+    from assistant_runtime.writers.asking import asking  # noqa: PLC0415
+    from assistant_runtime.writers.runner import Runner  # noqa: PLC0415
+    from assistant_runtime.writers.store import MemoryJobs  # noqa: PLC0415
+
+    store = MemoryJobs()
+    runner = Runner(store, asking(turns), settings.writer_jobs_at_once)
+    return Part(routers=[writers_router(store, runner, settings)], background=[runner.run])
+
+
+def _lifespan(parts: Sequence[Part]) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for provider in providers:
-                await stack.enter_async_context(provider)
-            background = [watch.run(), metrics.watch_event_loop(), *(child.run() for child in children)]
-            if stores.backend is not None:
-                await stores.backend.probe()
-                stack.push_async_callback(stores.backend.aclose)
-                background.append(stores.backend.run())
-            stack.push_async_callback(_cancel, [_supervised(each) for each in background])
+            for resource in (resource for part in parts for resource in part.resources):
+                await stack.enter_async_context(resource)
+            background = [_supervised(work()) for part in parts for work in part.background]
+            stack.push_async_callback(_cancel, background)
             yield
 
     return lifespan

@@ -63,6 +63,10 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
             "create_embeddings", "embeddings", "Turn texts into vectors", EmbeddingsRequest, EmbeddingsAnswer
         )
     }
+    for path, operations in document["paths"].items():
+        if path.startswith("/v1/"):
+            for operation in operations.values():
+                operation["responses"] = _with_our_errors(operation["responses"])
     if authenticated:
         components["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
         for path, operations in document["paths"].items():
@@ -70,6 +74,16 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
                 for operation in operations.values():
                     operation["security"] = [{"apiKey": []}]
     return document
+
+
+def _with_our_errors(responses: dict[str, Any]) -> dict[str, Any]:
+    """Describe the errors that every route of the API can answer, in place of FastAPI's own."""
+    common = {status: _error(ERRORS[status]) for status in ("400", "401", "429")}
+    return {**common, **{status: answer for status, answer in responses.items() if status != "422"}}
+
+
+def _error(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": _ref(ErrorAnswer)}}}
 
 
 def _operation(
@@ -81,11 +95,7 @@ def _operation(
         content["text/event-stream"] = {"schema": {"type": "string"}, "example": stream_example}
     stream = "; as server-sent events when `stream` is true" if stream_example else ""
     answers: dict[str, Any] = {"200": {"description": f"The answer{stream}.", "content": content}}
-    for status, description in ERRORS.items():
-        answers[status] = {
-            "description": description,
-            "content": {"application/json": {"schema": _ref(ErrorAnswer)}},
-        }
+    answers |= {status: _error(description) for status, description in ERRORS.items()}
     return {
         "tags": [tag],
         "summary": summary,

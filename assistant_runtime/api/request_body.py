@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.types import Receive
 
@@ -61,6 +62,17 @@ def invalid_request(detail: Any, payload: Any) -> ApiError:
     loc = detail["loc"] if kind == "missing" else list(_present(detail["loc"], payload))
     param = field_path(loc)
     return ApiError(400, f"{param}: {detail['msg']}", code=code, param=param)
+
+
+def invalid_parameters(error: RequestValidationError) -> ApiError:
+    """Turn FastAPI's first finding about a request into OpenAI's error."""
+    detail = error.errors()[0]
+    place, *loc = detail["loc"]
+    if detail["type"] == "json_invalid":
+        return ApiError(400, f"The body is not valid JSON: {detail['ctx']['error']}", code="invalid_json")
+    if place == "body":
+        return invalid_request({**detail, "loc": loc}, error.body)
+    return ApiError(400, f"{field_path(loc)}: {detail['msg']}", code="invalid_value", param=field_path(loc))
 
 
 def _present(loc: Sequence[int | str], payload: Any) -> Iterator[int | str]:

@@ -19,6 +19,7 @@ from assistant_runtime.settings.stores import StoresGroup
 from assistant_runtime.settings.tools import ToolsGroup
 from assistant_runtime.settings.ui import PageGroup
 from assistant_runtime.settings.values import Group, describe
+from assistant_runtime.settings.writers import WritersGroup
 
 GROUPS: tuple[type[Group], ...] = (
     ServerGroup,
@@ -27,12 +28,14 @@ GROUPS: tuple[type[Group], ...] = (
     DatabasesGroup,
     SessionsGroup,
     ToolsGroup,
+    WritersGroup,
     PageGroup,
 )
 
 
 class Settings(
     PageGroup,
+    WritersGroup,
     ToolsGroup,
     SessionsGroup,
     DatabasesGroup,

@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel, to_snake
 from assistant_operator.names import MAX_LENGTH
 from assistant_operator.rules import Rule
 from assistant_operator.spec.base import Image, Mode, Model, Overlay, Resources, SecretKeyRef, map_list
+from assistant_operator.spec.multi_writer import MultiWriter
 from assistant_operator.spec.redis import Redis
 from assistant_operator.spec.ui import UI
 from assistant_operator.values import (
@@ -268,6 +269,8 @@ class AIAssistantSpec(Model):
     """Logs of the runtime."""
     redis: Redis = Redis()
     """Redis."""
+    multi_writer: MultiWriter = MultiWriter()
+    """Several writers at once."""
     ui: UI = UI()
     """Chat page."""
     ingress: Ingress = Ingress()

@@ -113,5 +113,4 @@ def desired(assistant: AIAssistant, facts: Facts) -> Desired:
     for found in rendered:
         found["metadata"]["ownerReferences"] = [manifests.owner_reference(assistant)]
     rendered.sort(key=lambda found: (KIND_ORDER.index(found["kind"]), found["metadata"]["name"]))
-    workloads = [workload for component in components for workload in component.workloads(assistant)]
-    return Desired(rendered, {(workload.kind, workload.name): workload.immutable for workload in workloads})
+    return Desired(rendered, {component.workload(assistant): component.immutable for component in components})

@@ -46,6 +46,7 @@ NOT_RENDERED = {
     "TOOL_EXECUTION_TIMEOUT": "comes with spec.tools",
     "TOOL_TOTAL_BYTES": "comes with spec.tools",
     "TOOL_TOTAL_TIMEOUT": "comes with spec.tools",
+    "WRITER_JOBS_AT_ONCE": "the default serves",
     **dict.fromkeys(
         ("GRADIO_ENABLED", "GRADIO_HOST", "GRADIO_PORT", "GRADIO_ROOT_PATH", "ASSISTANT_URL"),
         "the chat page has pods of its own",
@@ -80,6 +81,7 @@ FULL: dict[str, Any] = {
         ]
     },
     "security": {"corsOrigins": ["https://a.example.com"]},
+    "multiWriter": {"enabled": True},
 }
 
 

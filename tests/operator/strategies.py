@@ -67,6 +67,9 @@ SPECS = st.fixed_dictionaries(
             },
         )
         | st.fixed_dictionaries({"external": _external("redis://redis.example.com:6379/0")}),
+        "multiWriter": st.fixed_dictionaries(
+            {"enabled": st.booleans()}, optional={"writers": st.just(["a", "b/c"]), "passScore": st.integers(0, 10)}
+        ),
         "ui": st.fixed_dictionaries(
             {"enabled": st.booleans()}, optional={"image": IMAGES, "resources": RESOURCES, "podTemplate": OVERLAYS}
         ),

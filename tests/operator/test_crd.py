@@ -64,6 +64,7 @@ def test_every_rule_has_a_message() -> None:
 
 
 ON: Object = {"enabled": True, "host": "a.example.com"}
+WRITERS: Object = {"enabled": True}
 ITEM: Object = PROVIDERS["items"][0]
 KEYED: Object = {**ITEM, "apiKeyFrom": {"name": "provider"}}
 
@@ -150,6 +151,11 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     "logging.format": ({}, {"logging": {"format": "console"}}),
     "redis.enabled": ({}, {"redis": {"enabled": False}}),
     "redis.managed.maxMemory": ({}, {"redis": {"managed": {"maxMemory": "256Mi"}}}),
+    "multiWriter.enabled": ({}, {"multiWriter": {"enabled": True}}),
+    "multiWriter.writers": ({"multiWriter": WRITERS}, {"multiWriter": {**WRITERS, "writers": ["a", "b"]}}),
+    "multiWriter.checkers": ({"multiWriter": WRITERS}, {"multiWriter": {**WRITERS, "checkers": ["a"]}}),
+    "multiWriter.maxRevisions": ({"multiWriter": WRITERS}, {"multiWriter": {**WRITERS, "maxRevisions": 3}}),
+    "multiWriter.passScore": ({"multiWriter": WRITERS}, {"multiWriter": {**WRITERS, "passScore": 9}}),
     "ui.enabled": ({}, {"ui": {"enabled": True}}),
     "ui.host": (
         {"ingress": ON, "ui": {"enabled": True}},

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from assistant_operator import labels, manifests, names
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Binding, Bindings
-from assistant_operator.components.base import Component, Workload
+from assistant_operator.components.base import Component
 from assistant_operator.credentials import Credential
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object
@@ -18,8 +18,6 @@ PORT = 6379
 
 _USER_ID = 999
 """User `redis` of the official image. Any other image works too: nothing but the volume is written."""
-
-_IMMUTABLE = {"volumeClaimTemplates": "spec.redis.managed.storage"}
 
 _CONFIG = """\
 include /etc/redis/auth/auth.conf
@@ -146,11 +144,12 @@ def _container(assistant: AIAssistant, facts: Facts) -> Object:
 COMPONENT = Component(
     name=NAME,
     condition="RedisReady",
-    workloads=lambda assistant: [Workload("StatefulSet", _name(assistant), NAME, _IMMUTABLE)],
+    workload=lambda assistant: ("StatefulSet", _name(assistant)),
     enabled=lambda spec: spec.redis.enabled,
     block="spec.redis",
     backend=lambda spec: spec.redis,
     binding=_binding,
     objects=_objects,
     credentials=lambda assistant: [_credential(assistant)],
+    immutable={"volumeClaimTemplates": "spec.redis.managed.storage"},
 )

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from assistant_operator import labels, manifests, names
 from assistant_operator.assistant import AIAssistant, Provider
 from assistant_operator.binding import Binding, Bindings
-from assistant_operator.components.base import Component, Reference, Workload
+from assistant_operator.components.base import Component, Reference
 from assistant_operator.credentials import Credential, single
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object, env, secret_env
 from assistant_operator.spec.base import SecretKeyRef
+from assistant_operator.spec.multi_writer import MultiWriter
 from assistant_operator.values import seconds
 
 NAME = "runtime"
@@ -171,12 +172,25 @@ def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
         env("DRAIN_DELAY_SECONDS", _DRAIN_DELAY_SECONDS),
         env("SHUTDOWN_GRACE_SECONDS", _SHUTDOWN_GRACE_SECONDS),
     ]
+    variables += _writers(spec.multi_writer)
     if spec.security.cors_origins:
         variables.append(env("CORS_ORIGINS", ",".join(spec.security.cors_origins)))
     for name, prefix in _VARIABLES.items():
         if name in bindings:
             variables += _connection(name, prefix, bindings[name])
     return variables
+
+
+def _writers(multi_writer: MultiWriter) -> list[Object]:
+    if not multi_writer.enabled:
+        return [env("MULTI_WRITER_ENABLED", value=False)]
+    return [
+        env("MULTI_WRITER_ENABLED", value=True),
+        env("WRITER_MODELS", ",".join(multi_writer.writers)),
+        env("CHECKER_MODELS", ",".join(multi_writer.checkers)),
+        env("WRITER_MAX_REVISIONS", multi_writer.max_revisions),
+        env("WRITER_PASS_SCORE", multi_writer.pass_score),
+    ]
 
 
 def _connection(name: str, prefix: str, binding: Binding) -> list[Object]:
@@ -233,7 +247,7 @@ def _further_provider(provider: Provider) -> dict[str, str | int]:
 COMPONENT = Component(
     name=NAME,
     condition="RuntimeReady",
-    workloads=lambda assistant: [Workload("Deployment", _name(assistant), NAME)],
+    workload=lambda assistant: ("Deployment", _name(assistant)),
     objects=_objects,
     credentials=_credentials,
     references=_references,

@@ -1,0 +1,26 @@
+"""Several writers at once: who drafts, who scores, and when a draft is good enough."""
+
+from pydantic import Field
+
+from assistant_runtime.settings.values import Group, StringList
+
+
+class WritersGroup(Group):
+    """Several writers at once."""
+
+    multi_writer_enabled: bool = Field(
+        default=False,
+        description="Serve /v1/writers: several models draft at once, others score, the best is returned.",
+    )
+    writer_models: StringList = Field(
+        ("default",),
+        description="Models that draft where a request names none, comma-separated, under their names for a chat.",
+    )
+    checker_models: StringList = Field(
+        ("default",), description="Models that score drafts where a request names none, comma-separated."
+    )
+    writer_max_revisions: int = Field(1, ge=0, le=5, description="Times that drafts below the pass score are revised.")
+    writer_pass_score: float = Field(
+        8.0, ge=0, le=10, description="Mean score, of 10, from which a draft is not revised any more."
+    )
+    writer_jobs_at_once: int = Field(4, ge=1, le=64, description="Jobs that one replica works on at the same time.")

@@ -1,0 +1,29 @@
+"""Asking a model for a text, as a chat would be asked: with the same names, fallback, metrics and errors."""
+
+import orjson
+
+from assistant_runtime.errors import ProviderError
+from assistant_runtime.turn import Question, Turns
+from assistant_runtime.writers.panel import Ask
+from assistant_runtime.writers.prompts import Messages
+
+TENANT = "writers"
+REQUEST_ID = "writing-job"
+
+
+def asking(turns: Turns) -> Ask:
+    """Return how a model is asked.
+
+    The response cache is left out of it: of two writers with one model, each writes a text of its own.
+    """
+
+    async def ask(model: str, messages: Messages, max_tokens: int | None) -> str:
+        payload = {"model": model, "messages": messages} | ({"max_tokens": max_tokens} if max_tokens else {})
+        question = Question(payload, TENANT, REQUEST_ID, read_cache=False, write_cache=False)
+        answer = await turns.answer(question)
+        text = orjson.loads(answer.body)["choices"][0]["message"].get("content")
+        if not isinstance(text, str) or not text.strip():
+            raise ProviderError(502, f"provider {answer.provider} gave no text", code="provider_bad_response")
+        return text
+
+    return ask
