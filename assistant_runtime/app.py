@@ -19,6 +19,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
 
+from assistant_runtime.agents.directory import Directory
+from assistant_runtime.agents.memory import MemoryAgents
 from assistant_runtime.api.chat import ChatCompletions
 from assistant_runtime.api.embeddings import EmbeddingsEndpoint, record_embeddings
 from assistant_runtime.api.health import health_router, metrics_router
@@ -32,6 +34,7 @@ from assistant_runtime.lifecycle import Lifecycle
 from assistant_runtime.providers.embeddings import Embeddings
 from assistant_runtime.providers.health import ProviderWatch
 from assistant_runtime.providers.openai_compatible import OpenAICompatibleProvider
+from assistant_runtime.providers.reranker import reranker_of
 from assistant_runtime.providers.routing import Routing
 from assistant_runtime.security.api_keys import ApiKeys
 from assistant_runtime.security.rate_limit import RateLimit
@@ -41,6 +44,10 @@ from assistant_runtime.stores.embedded import EmbeddedStores
 from assistant_runtime.stores.memory import MemoryCache, MemoryRateLimits
 from assistant_runtime.stores.response_cache import ResponseCache
 from assistant_runtime.telemetry import Metrics
+from assistant_runtime.tool_loop.loop import ToolLoop
+from assistant_runtime.tool_loop.runner import Environment, Limits
+from assistant_runtime.tools.catalogue import toolsets
+from assistant_runtime.tools.toolbox import Toolbox
 from assistant_runtime.turn import Turns
 
 DESCRIPTION = "An OpenAI-compatible API in front of OpenAI-compatible providers."
@@ -100,7 +107,8 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     stores = choose_stores(settings)
     routing = Routing(providers, watch, fallback=settings.enable_provider_fallback)
     turns = Turns(routing, _response_cache(settings, stores), metrics, watch)
-    parts = [_stores_part(stores), _page(settings), _writers(settings, turns)]
+    loop, assistant = _assistant(settings, turns, metrics)
+    parts = [_stores_part(stores), assistant, _page(settings), _writers(settings, turns)]
     app = FastAPI(
         title="Assistant runtime",
         version=version("ai-assistant-operator"),
@@ -108,7 +116,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         lifespan=_lifespan([Part(resources=providers, background=[watch.run, metrics.watch_event_loop]), *parts]),
     )
     # First, because routes are tried in order and this is the hot one.
-    app.router.routes.insert(0, Route("/v1/chat/completions", ChatCompletions(turns), methods=["POST"]))
+    app.router.routes.insert(0, Route("/v1/chat/completions", ChatCompletions(turns, loop), methods=["POST"]))
     embeddings = Embeddings(routing, settings.embedding_model, record_embeddings(metrics, routing.is_known))
     app.router.routes.insert(1, Route("/v1/embeddings", EmbeddingsEndpoint(embeddings), methods=["POST"]))
     app.include_router(models_router(watch))
@@ -209,6 +217,21 @@ async def _connected(backend: Backend) -> AsyncIterator[None]:
         yield
     finally:
         await backend.aclose()
+
+
+def _assistant(settings: Settings, turns: Turns, metrics: Metrics) -> tuple[ToolLoop, Part]:
+    """Give what answers with tools and agents, and what that needs."""
+    reranker = reranker_of(settings)
+    toolbox = Toolbox(list(toolsets(settings, reranker if settings.jina_reranker_tool_enabled else None)))
+    agents = Directory(settings.configured_agents(), MemoryAgents())
+    limits = Limits(
+        calls=settings.max_tools_per_query,
+        call_seconds=settings.tool_execution_timeout,
+        total_seconds=settings.tool_total_timeout,
+        total_bytes=settings.tool_total_bytes,
+    )
+    loop = ToolLoop(turns, toolbox, agents, Environment(limits, metrics, settings.hmac_key))
+    return loop, Part(resources=[*filter(None, [reranker]), toolbox])
 
 
 def _page(settings: Settings) -> Part:

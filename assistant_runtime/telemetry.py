@@ -147,6 +147,16 @@ class Metrics:
             )
         )
 
+        self._tools = Labelled(
+            Histogram(
+                "gen_ai_execute_tool_duration_seconds",
+                "Time that a tool took for a call.",
+                ["gen_ai_tool_name", "error_type"],
+                buckets=GENAI_SECONDS,
+                registry=registry,
+            )
+        )
+
     def request_started(self) -> None:
         """Count a request as in flight."""
         if self._enabled:
@@ -183,6 +193,11 @@ class Metrics:
         if usage is not None:
             self._tokens[*labels, "input"].observe(usage.input_tokens)
             self._tokens[*labels, "output"].observe(usage.output_tokens)
+
+    def tool_executed(self, tool: str, seconds: float, error_type: str) -> None:
+        """Record a tool's call; `error_type` is empty where it worked."""
+        if self._enabled:
+            self._tools[tool, error_type].observe(seconds)
 
     async def watch_event_loop(self) -> None:
         """Measure the event loop's lag until cancelled."""

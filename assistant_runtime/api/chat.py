@@ -15,6 +15,7 @@ from assistant_runtime.api.context import RequestContext, context_of, encoded, h
 from assistant_runtime.api.request_body import parse, read_body
 from assistant_runtime.api.schemas import ChatRequest
 from assistant_runtime.errors import ProviderError, error_body
+from assistant_runtime.tool_loop.loop import AssistedStream, ToolLoop
 from assistant_runtime.turn import AnswerStream, Question, Turns
 
 STREAM_HEADERS = {
@@ -32,11 +33,14 @@ class ChatCompletions:
     Parameters
     ----------
     turns
-        Answers questions.
+        Answers questions that pass as they are.
+    loop
+        Answers those in which the runtime has a part.
     """
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, loop: ToolLoop) -> None:
         self._turns = turns
+        self._loop = loop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, for as long as its client is there."""
@@ -55,8 +59,11 @@ class ChatCompletions:
         if client.gone:
             context.facts["client_gone"] = True
 
+    def _answering(self, question: Question) -> Turns | ToolLoop:
+        return self._loop if self._loop.wants(question.payload) else self._turns
+
     async def _answer(self, question: Question, context: RequestContext, send: Send) -> None:
-        answer = await self._turns.answer(question)
+        answer = await self._answering(question).answer(question)
         context.facts |= {"provider": answer.provider, "cache": answer.cache}
         headers = {
             "content-type": "application/json",
@@ -68,7 +75,7 @@ class ChatCompletions:
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _stream(self, question: Question, context: RequestContext, client: ClientWatch, send: Send) -> None:
-        stream = await self._turns.stream(question)
+        stream = await self._answering(question).stream(question)
         context.facts["provider"] = stream.provider
         headers = STREAM_HEADERS | {"x-provider": stream.provider}
         try:
@@ -80,7 +87,9 @@ class ChatCompletions:
         await send({"type": "http.response.body", "body": b""})
 
 
-async def _honest(stream: AnswerStream, context: RequestContext, client: ClientWatch) -> AsyncGenerator[bytes, None]:
+async def _honest(
+    stream: AnswerStream | AssistedStream, context: RequestContext, client: ClientWatch
+) -> AsyncGenerator[bytes, None]:
     """Pass the stream on; one that breaks ends with an event that says so, never with [DONE]."""
     try:
         async for events in stream.events:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from assistant_runtime.tool_loop.options import AssistantOptions
+
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 
@@ -60,6 +62,9 @@ class ChatRequest(BaseModel):
     stop: str | list[str] | None = None
     tools: list[dict[str, Any]] | None = Field(None, description="The client's tools; calls are handed to the client.")
     response_format: dict[str, Any] | None = None
+    assistant: AssistantOptions | None = Field(
+        None, description="What the assistant itself is to do; never sent to a provider."
+    )
 
 
 class ChatCompletion(BaseModel):
@@ -93,6 +98,10 @@ class ChatCompletion(BaseModel):
     model: str
     choices: list[dict[str, Any]]
     usage: dict[str, Any] | None = None
+    assistant: dict[str, Any] | None = Field(
+        None,
+        description="`steps` that ran, numbered `sources`, `agent` and `notes`, where the assistant had a part.",
+    )
 
 
 Text = Annotated[str, Field(min_length=1)]

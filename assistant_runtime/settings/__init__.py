@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import ValidationError, model_validator
 
 from assistant_runtime.errors import SettingsError
+from assistant_runtime.settings.agents import AgentsGroup
 from assistant_runtime.settings.databases import DatabasesGroup
 from assistant_runtime.settings.providers import ProvidersGroup
 from assistant_runtime.settings.server import ServerGroup
@@ -28,6 +29,7 @@ GROUPS: tuple[type[Group], ...] = (
     DatabasesGroup,
     SessionsGroup,
     ToolsGroup,
+    AgentsGroup,
     WritersGroup,
     PageGroup,
 )
@@ -36,6 +38,7 @@ GROUPS: tuple[type[Group], ...] = (
 class Settings(
     PageGroup,
     WritersGroup,
+    AgentsGroup,
     ToolsGroup,
     SessionsGroup,
     DatabasesGroup,

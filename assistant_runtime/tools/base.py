@@ -69,8 +69,10 @@ class Tool(Protocol):
     """At most 64 letters, digits, `_` and `-`."""
     description: str
     """Tells the model when to call it."""
-    parameters: Mapping[str, Any]
-    """JSON Schema of the arguments: an object."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """JSON Schema of the arguments: an object."""
 
     async def run(self, arguments: Mapping[str, Any], call: ToolCall) -> ToolResult:
         """Run with the model's arguments, which nothing has checked yet.

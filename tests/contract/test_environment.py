@@ -20,6 +20,8 @@ from tests.operator.assistants import FACTS, PROVIDERS, assistant
 from tests.operator.strategies import ASSISTANTS
 
 NOT_RENDERED = {
+    "AGENTS": "AGENTS_FILE serves",
+    "AGENTS_FILE": "comes with spec.agents",
     "EMBEDDING_MODEL": "comes with spec.providers.embeddingModel",
     "DEBUG": "production answers show no internals",
     "MAX_REQUEST_BYTES": "the default serves",

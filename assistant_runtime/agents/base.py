@@ -1,0 +1,21 @@
+"""How agents are named and found.
+
+An agent answers in the place of a bare model. It may hand the conversation over to another: the model sees a function
+`handoff_to_NAME` for each agent that it may hand over to.
+"""
+
+from typing import Protocol
+
+from assistant_runtime.settings.agents import Agent
+
+HANDOFF_PREFIX = "handoff_to_"
+
+MODEL_PREFIX = "agent/"
+"""A chat that names the model `agent/NAME` asks that agent."""
+
+
+class AgentDirectory(Protocol):
+    """Finds agents."""
+
+    async def find(self, tenant: str, name: str) -> Agent | None:
+        """Give the tenant's agent of that name, else the one that all tenants share, else None."""

@@ -1,0 +1,316 @@
+"""The loop between model and tools: ask, run what the model asks for, ask again, until it answers.
+
+Each round is an ordinary turn, so that fallback, metrics and cache work as without tools. A call of one of the client's
+own tools ends the loop: it is handed over, and whatever the model asked of the runtime in the same breath is left for
+it to ask again, because its result would have no place in the client's conversation.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from assistant_runtime.agents.base import MODEL_PREFIX, AgentDirectory
+from assistant_runtime.errors import ApiError, ProviderError
+from assistant_runtime.settings.agents import Agent
+from assistant_runtime.tool_loop.answer import Joined, read_answer
+from assistant_runtime.tool_loop.conversation import Conversation, Round
+from assistant_runtime.tool_loop.options import FIELD, AssistantOptions
+from assistant_runtime.tool_loop.record import Record, Step
+from assistant_runtime.tool_loop.runner import Asked, Environment, Runner
+from assistant_runtime.tool_loop.stream import Stitched
+from assistant_runtime.tools.base import Tool
+from assistant_runtime.tools.toolbox import Toolbox
+from assistant_runtime.turn import Answer, AnswerStream, Question, Turns
+
+REFUSAL_SECONDS = 300.0
+"""For how long a model that takes no tools is asked without them at once, before they are tried again."""
+
+MAX_REFUSING = 256
+"""Models that are remembered as taking no tools; clients can invent names."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Turn:
+    """The state of one question."""
+
+    question: Question
+    conversation: Conversation
+    runner: Runner
+    record: Record
+    max_steps: int | None
+    allowed: list[str] | None
+    """The tools that the client wants; None: all."""
+    steps: int = 0
+    ended: bool = False
+    handed_over: tuple[Any, ...] = ()
+    """The calls that the client is to run."""
+    caches: set[str] = field(default_factory=set)
+
+    def asked(self) -> Question:
+        """Give the next round's question."""
+        return replace(self.question, payload=self.conversation.payload())
+
+
+class AssistedStream:
+    """A streamed answer of several rounds; to the route it is like any other.
+
+    Parameters
+    ----------
+    events
+        The stream, once its first round has begun.
+    provider
+        Who answers in the first round.
+    """
+
+    def __init__(self, loop: "ToolLoop", turn: Turn, first: AnswerStream) -> None:
+        self.provider = first.provider
+        self.complete = False
+        self._loop = loop
+        self._turn = turn
+        self._current = first
+        self.events = self._stitch()
+
+    async def aclose(self) -> None:
+        """Close the provider's connection, and end what runs."""
+        await self.events.aclose()
+        await self._current.aclose()
+
+    async def _stitch(self) -> AsyncGenerator[bytes, None]:
+        turn = self._turn
+        options = turn.question.payload.get("stream_options")
+        stitched = Stitched(include_usage=isinstance(options, dict) and bool(options.get("include_usage")))
+        while True:
+            reader = stitched.begin(turn.conversation.is_clients)
+            async for events in self._current.events:
+                if passing := reader.feed(events):
+                    yield passing
+            await self._current.aclose()
+            found = reader.end()
+            async with aclosing(self._loop.advance(turn, found)) as steps:
+                async for step in steps:
+                    yield stitched.step(step)
+            if turn.ended:
+                break
+            self._current = await self._loop.begin_round(turn)
+        ending = stitched.end(_finish_reason(turn, found), turn.record)
+        self.complete = True
+        for event in ending:
+            yield event
+
+
+class ToolLoop:
+    """Answers questions with tools and agents.
+
+    Parameters
+    ----------
+    turns
+        Answers each round.
+    toolbox
+        The tools there are.
+    agents
+        The agents there are.
+    environment
+        Limits and metrics.
+    """
+
+    def __init__(self, turns: Turns, toolbox: Toolbox, agents: AgentDirectory, environment: Environment) -> None:
+        self._turns = turns
+        self._toolbox = toolbox
+        self._agents = agents
+        self._environment = environment
+        self._refusing: dict[str, float] = {}
+
+    def wants(self, payload: dict[str, Any]) -> bool:
+        """Whether the runtime has a part in the answer; if not, the request passes as it is."""
+        if payload.get(FIELD) is not None or str(payload.get("model") or "").startswith(MODEL_PREFIX):
+            return True
+        return (
+            not self._toolbox.empty
+            and payload.get("tool_choice") != "none"
+            and payload.get("n") in {None, 1}
+            and "functions" not in payload
+        )
+
+    async def answer(self, question: Question) -> Answer:
+        """Answer at once.
+
+        Raises
+        ------
+        ProviderError
+            No candidate answered.
+        ApiError
+            There is no such agent or tool.
+        """
+        turn = await self._open(question)
+        joined = Joined()
+        while True:
+            answer = await self._ask(turn, self._turns.answer)
+            turn.caches.add(answer.cache)
+            payload, found = read_answer(answer.body)
+            joined.add(payload, found)
+            async with aclosing(self.advance(turn, found)) as steps:
+                async for _ in steps:
+                    pass
+            if turn.ended:
+                break
+        payload[FIELD] = turn.record.told()
+        body = joined.end(payload, turn.handed_over, _finish_reason(turn, found))
+        return Answer(body, answer.provider, turn.caches.pop() if len(turn.caches) == 1 else "miss")
+
+    async def stream(self, question: Question) -> AssistedStream:
+        """Answer as a stream; returns when the first round's first event is there.
+
+        Raises
+        ------
+        ProviderError, ApiError
+            As for `answer`.
+        """
+        turn = await self._open(question)
+        return AssistedStream(self, turn, await self.begin_round(turn))
+
+    async def begin_round(self, turn: Turn) -> AnswerStream:
+        """Begin a streamed round."""
+        return await self._ask(turn, self._turns.stream)
+
+    async def advance(self, turn: Turn, found: Round) -> AsyncGenerator[Step, None]:
+        """Do what the model asks for; yields steps as they begin and end, and says with `ended` if that was all."""
+        asked = [Asked(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in found.calls]
+        clients = {call.id for call in asked if turn.conversation.is_clients(call.name)}
+        own = [call for call in asked if call.id not in clients]
+        turn.handed_over = tuple(call for call in found.calls if call["id"] in clients)
+        turn.ended = bool(clients) or not own or turn.conversation.final
+        if turn.ended:
+            reason = "left to be asked again: the client's tools come first" if clients else "no call was left"
+            for step in _left_out(turn, own, reason):
+                yield step
+            return
+        runner, conversation = turn.runner, turn.conversation
+        handoffs = [call for call in own if call.name in conversation.handoffs]
+        tools = [call for call in own if call.name not in conversation.handoffs]
+        answers: dict[str, str] = {}
+        if tools:
+            agent = conversation.agent.name if conversation.agent else ""
+            async for step in runner.run(tools, conversation.tools, agent):
+                yield step
+        for call in handoffs:
+            yield await self._hand_over(turn, call, answers, first=call is handoffs[0])
+        conversation.add(found, {**runner.answers, **answers})
+
+    async def _ask(self, turn: Turn, ask: Callable[[Question], Awaitable[T]]) -> T:
+        """Ask for one round; a model that takes no tools is asked again without them."""
+        turn.steps += 1
+        last = turn.max_steps is not None and turn.steps >= turn.max_steps
+        turn.conversation.final = turn.conversation.final or last or turn.runner.exhausted
+        offered = turn.conversation.tools or turn.conversation.handoffs
+        try:
+            return await ask(turn.asked())
+        except ProviderError as error:
+            if not offered or turn.steps > 1 or "tool" not in error.message.lower():
+                raise
+            refusal = error
+        self._remember_refusal(turn)
+        _withdraw(turn, refusal.message)
+        return await ask(turn.asked())
+
+    async def _open(self, question: Question) -> Turn:
+        options = AssistantOptions.model_validate(question.payload.get(FIELD) or {})
+        record = Record()
+        turn = Turn(
+            question,
+            Conversation(question.payload),
+            Runner(self._environment, question.tenant, question.request_id, record),
+            record,
+            max_steps=None,
+            allowed=self._allowed(options),
+        )
+        if name := _agent_name(options, question.model):
+            agent = await self._agents.find(question.tenant, name)
+            if agent is None:
+                raise ApiError(404, f"There is no agent {name!r}.", code="agent_not_found", param="model")
+            await self._act_as(turn, agent)
+            turn.max_steps = agent.max_steps
+        else:
+            turn.conversation.offer(self._offered(turn, None))
+        if self._refusing.get(str(turn.conversation.payload().get("model")), 0.0) > time.monotonic():
+            _withdraw(turn, "the model took none a moment ago")
+        return turn
+
+    def _allowed(self, options: AssistantOptions) -> list[str] | None:
+        known = self._toolbox.tools()
+        unknown = [name for name in options.tools or () if name not in known]
+        if unknown:
+            there = ", ".join(sorted(known)) or "none"
+            raise ApiError(
+                400,
+                f"assistant.tools: there is no tool {unknown[0]!r}; there are: {there}",
+                code="tool_not_found",
+                param="assistant.tools",
+            )
+        return options.tools
+
+    def _offered(self, turn: Turn, agent: Agent | None) -> dict[str, Tool]:
+        tools = self._toolbox.tools()
+        if agent is not None and agent.tools is not None:
+            turn.record.notes += [
+                f"agent {agent.name}: there is no tool {name}" for name in agent.tools if name not in tools
+            ]
+            tools = {name: tools[name] for name in agent.tools if name in tools}
+        if turn.question.payload.get("tool_choice") == "none":
+            return {}
+        return {name: tool for name, tool in tools.items() if turn.allowed is None or name in turn.allowed}
+
+    async def _act_as(self, turn: Turn, agent: Agent) -> None:
+        found = {name: await self._agents.find(turn.question.tenant, name) for name in agent.handoffs}
+        turn.record.notes += [f"agent {agent.name}: there is no agent {name}" for name in found if found[name] is None]
+        turn.conversation.act_as(agent, [other for other in found.values() if other is not None])
+        turn.conversation.offer(self._offered(turn, agent))
+        turn.record.agent = agent.name
+
+    async def _hand_over(self, turn: Turn, call: Asked, answers: dict[str, str], *, first: bool) -> Step:
+        """Let another agent go on; of several that the model names at once, the first."""
+        before = turn.conversation.agent
+        step = Step("handoff", call.id, call.name, {}, agent=before.name if before else "")
+        turn.record.steps.append(step)
+        if not first:
+            answers[call.id] = "not handed over: another agent has the conversation already."
+            step.end("refused", answers[call.id])
+            return step
+        target = turn.conversation.handoffs[call.name]
+        await self._act_as(turn, target)
+        answers[call.id] = f"You are the agent {target.name} now. Go on with what the user asked for."
+        step.end("done")
+        return step
+
+    def _remember_refusal(self, turn: Turn) -> None:
+        if len(self._refusing) >= MAX_REFUSING:
+            self._refusing.pop(next(iter(self._refusing)))
+        self._refusing[str(turn.conversation.payload().get("model"))] = time.monotonic() + REFUSAL_SECONDS
+
+
+def _agent_name(options: AssistantOptions, model: str | None) -> str:
+    if options.agent:
+        return options.agent
+    return model.removeprefix(MODEL_PREFIX) if model and model.startswith(MODEL_PREFIX) else ""
+
+
+def _withdraw(turn: Turn, reason: str) -> None:
+    turn.conversation.final = True
+    turn.record.notes.append(f"answered without the server's tools: {reason}")
+
+
+def _left_out(turn: Turn, calls: list[Asked], reason: str) -> list[Step]:
+    steps = [Step("tool", call.id, call.name, {}) for call in calls]
+    for step in steps:
+        step.end("skipped", reason)
+    turn.record.steps += steps
+    return steps
+
+
+def _finish_reason(turn: Turn, found: Round) -> str | None:
+    if turn.handed_over:
+        return "tool_calls"
+    return "stop" if found.finish_reason == "tool_calls" else found.finish_reason

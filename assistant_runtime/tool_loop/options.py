@@ -1,0 +1,21 @@
+"""What a client may ask of the assistant beyond the model: the request's `assistant` field."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from assistant_runtime.settings.agents import AgentName
+
+FIELD = "assistant"
+"""The one field that is added to OpenAI's requests and answers."""
+
+
+class AssistantOptions(BaseModel):
+    """The request's `assistant` field; it never reaches a provider."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    agent: AgentName | None = Field(None, description="Agent that answers, as the model `agent/NAME` does.")
+    tools: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = Field(
+        None, max_length=64, description="Server tools to offer to the model; absent: all; empty: none."
+    )

@@ -1,0 +1,37 @@
+"""Which tools the settings ask for: an explicit table, each SDK imported only where its tool is used."""
+
+from collections.abc import Iterator
+
+from assistant_runtime.providers.json_client import JsonClient
+from assistant_runtime.providers.reranker import Reranker
+from assistant_runtime.security.fetch_guard import FetchGuard
+from assistant_runtime.settings import Settings
+from assistant_runtime.tools.base import Toolset
+from assistant_runtime.tools.fetch import FetchPage
+from assistant_runtime.tools.searxng import SearXNG
+from assistant_runtime.tools.toolbox import SingleTools
+
+
+def toolsets(settings: Settings, reranker: Reranker | None) -> Iterator[Toolset]:
+    """Give the configured tools; none where TOOL_CALLING_ENABLED is false.
+
+    Parameters
+    ----------
+    reranker
+        For search results; opened and closed by whoever gives it.
+    """
+    if not settings.tool_calling_enabled:
+        return
+    guard = FetchGuard(settings.fetch_allowed_hosts)
+    if settings.searxng_url and settings.searxng_tool_enabled:
+        yield SearXNG(
+            JsonClient(
+                "the search engine",
+                settings.searxng_url,
+                ca_file=settings.searxng_ca_file,
+                timeout=settings.tool_execution_timeout,
+            ),
+            reranker,
+        )
+    if settings.fetch_tool_enabled and not settings.firecrawl_tool_enabled:
+        yield SingleTools(FetchPage(guard))
