@@ -28,6 +28,7 @@ from assistant_runtime.api.middleware import BodyLimit, ErrorAnswers, Gate, Requ
 from assistant_runtime.api.models import models_router
 from assistant_runtime.api.openapi import install_openapi
 from assistant_runtime.api.request_body import invalid_parameters
+from assistant_runtime.api.sessions import sessions_router
 from assistant_runtime.children import ChildProcess
 from assistant_runtime.errors import ApiError
 from assistant_runtime.lifecycle import Lifecycle
@@ -39,9 +40,9 @@ from assistant_runtime.providers.routing import Routing
 from assistant_runtime.security.api_keys import ApiKeys
 from assistant_runtime.security.rate_limit import RateLimit
 from assistant_runtime.settings import Settings
-from assistant_runtime.stores import Backend, CacheStore, Check, RateLimitStore
-from assistant_runtime.stores.embedded import EmbeddedStores
-from assistant_runtime.stores.memory import MemoryCache, MemoryRateLimits
+from assistant_runtime.stores import Backend, Check
+from assistant_runtime.stores.choice import Stores, choose_stores
+from assistant_runtime.stores.memory import MemoryRateLimits
 from assistant_runtime.stores.response_cache import ResponseCache
 from assistant_runtime.telemetry import Metrics
 from assistant_runtime.tool_loop.loop import ToolLoop
@@ -49,6 +50,9 @@ from assistant_runtime.tool_loop.runner import Environment, Limits
 from assistant_runtime.tools.catalogue import toolsets
 from assistant_runtime.tools.toolbox import Toolbox
 from assistant_runtime.turn import Turns
+
+FIRST_PROBE_SECONDS = 1.5
+"""A process is to be ready within two seconds, whatever hangs."""
 
 DESCRIPTION = "An OpenAI-compatible API in front of OpenAI-compatible providers."
 
@@ -60,6 +64,7 @@ EXPOSED_HEADERS = (
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",
     "x-ratelimit-reset-requests",
+    "x-session-version",
 )
 """What a browser's script may read."""
 
@@ -78,16 +83,6 @@ class Part:
     background: Sequence[Work] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     """Dependencies that /ready tells of, by name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """The stores in use, and what keeps them."""
-
-    limits: RateLimitStore
-    cache: CacheStore
-    check: Check
-    backend: Backend | None = None
 
 
 def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAPI:
@@ -132,21 +127,6 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     return app
 
 
-def choose_stores(settings: Settings) -> Stores:
-    """Pick the stores: Redis where there is one, this process otherwise."""
-    if settings.redis_url is None:
-        return Stores(MemoryRateLimits(), MemoryCache(), EmbeddedStores())
-    from assistant_runtime.stores.redis import (  # noqa: PLC0415 - the SDK is imported only where it is used
-        RedisCache,
-        RedisConnection,
-        RedisRateLimits,
-    )
-    from assistant_runtime.stores.redis_client import redis_client  # noqa: PLC0415
-
-    connection = RedisConnection(redis_client(settings))
-    return Stores(RedisRateLimits(connection), RedisCache(connection), connection, connection)
-
-
 def _response_cache(settings: Settings, stores: Stores) -> ResponseCache | None:
     if not settings.redis_cache_enabled:
         return None
@@ -175,7 +155,7 @@ def _add_middleware(app: FastAPI, settings: Settings, stores: Stores, metrics: M
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=("GET", "POST"),
+            allow_methods=("GET", "POST", "PATCH", "DELETE"),
             # Clients send headers of their own, as OpenAI's do; the origin and the key are what is checked.
             allow_headers=("*",),
             expose_headers=EXPOSED_HEADERS,
@@ -202,21 +182,27 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 
 def _stores_part(stores: Stores) -> Part:
-    """Give the connection that the stores are kept over."""
-    checks = {"redis": stores.check}
-    if stores.backend is None:
-        return Part(checks=checks)
-    return Part(resources=[_connected(stores.backend)], background=[stores.backend.run], checks=checks)
+    """Give the connections that the stores are kept over, and the sessions' routes."""
+    return Part(
+        routers=[sessions_router(stores.conversations, stores.history)],
+        resources=[_connected(stores.backends)],
+        background=[backend.run for backend in stores.backends],
+        checks=stores.checks,
+    )
 
 
 @asynccontextmanager
-async def _connected(backend: Backend) -> AsyncIterator[None]:
-    """Ask a server once before anyone else does, and close its connections in the end."""
-    await backend.probe()
+async def _connected(backends: Sequence[Backend]) -> AsyncIterator[None]:
+    """Ask every server once before anyone else does, and close the connections in the end."""
+    if backends:
+        probes = [asyncio.create_task(backend.probe()) for backend in backends]
+        _, hanging = await asyncio.wait(probes, timeout=FIRST_PROBE_SECONDS)
+        await _cancel(list(hanging))
     try:
         yield
     finally:
-        await backend.aclose()
+        for backend in backends:
+            await backend.aclose()
 
 
 def _assistant(settings: Settings, turns: Turns, metrics: Metrics) -> tuple[ToolLoop, Part]:

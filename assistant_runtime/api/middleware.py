@@ -12,7 +12,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assistant_runtime.api.context import RequestContext, context_of, encoded, header, open_context
-from assistant_runtime.errors import ApiError, ProviderError
+from assistant_runtime.errors import ApiError, ProviderError, StoreUnavailableError
 from assistant_runtime.lifecycle import Lifecycle
 from assistant_runtime.security.api_keys import ApiKeys
 from assistant_runtime.security.client_address import client_address, forwarded_scheme
@@ -131,6 +131,8 @@ class ErrorAnswers:
             return error
         if isinstance(error, ProviderError):
             return error.to_api_error()
+        if isinstance(error, StoreUnavailableError):
+            return _store_unavailable()
         self._log.error("unhandled_error", request_id=context.request_id, exc_info=error)
         told = f": {error!r}" if self._debug else ""
         return ApiError(
@@ -139,6 +141,17 @@ class ErrorAnswers:
             error_type="server_error",
             code="internal_error",
         )
+
+
+def _store_unavailable() -> ApiError:
+    """Give the error for a request that needs a store which does not answer."""
+    return ApiError(
+        503,
+        "What this request needs is stored on a server that does not answer. /ready says which; try again.",
+        error_type="server_error",
+        code="store_unavailable",
+        headers={"retry-after": "2"},
+    )
 
 
 def _shutting_down() -> ApiError:

@@ -16,11 +16,12 @@ STREAM_EXAMPLE = 'data: {"choices":[{"delta":{"content":"Paris"}}]}\n\ndata: [DO
 ERRORS = {
     "400": "The request is malformed; `param` names the field.",
     "401": "No API key, or not a valid one.",
-    "404": "The provider does not have the model.",
+    "404": "There is no such thing, or the provider does not have the model.",
+    "409": "It conflicts with what is there.",
     "413": "The request is larger than MAX_REQUEST_BYTES.",
     "429": "Too many requests, here or at the provider; see Retry-After.",
     "502": "The provider can't be reached, or failed.",
-    "503": "The provider is overloaded, or none is configured.",
+    "503": "The provider is overloaded, none is configured, or a store does not answer.",
     "504": "The provider did not answer in time.",
 }
 
@@ -78,7 +79,7 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
 
 def _with_our_errors(responses: dict[str, Any]) -> dict[str, Any]:
     """Describe the errors that every route of the API can answer, in place of FastAPI's own."""
-    common = {status: _error(ERRORS[status]) for status in ("400", "401", "429")}
+    common = {status: _error(ERRORS[status]) for status in ("400", "401", "404", "409", "413", "429", "503")}
     return {**common, **{status: answer for status, answer in responses.items() if status != "422"}}
 
 

@@ -47,6 +47,7 @@ class StoreConnection:
         self._status = "starting"
         self._detail = "not asked yet"
         self._failed = asyncio.Event()
+        self._prepared = False
 
     async def ping(self) -> None:
         """Ask the server something that needs no data; raises one of `failures`."""
@@ -57,6 +58,9 @@ class StoreConnection:
         if isinstance(error, TimeoutError):
             return f"{self.name} did not answer in time"
         return f"{self.name} can't be reached"
+
+    async def prepare(self) -> None:
+        """Do what the server needs once before its first use, such as tables or indexes; raises one of `failures`."""
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -83,6 +87,9 @@ class StoreConnection:
     async def probe(self) -> None:
         """Find out whether the server answers."""
         try:
+            if not self._prepared:
+                await self.bounded(self.prepare)
+                self._prepared = True
             await self.bounded(self.ping)
         except StoreUnavailableError:
             return

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
-from assistant_runtime.stores.conversations import Commit, Session, Unit, headed
+from assistant_runtime.stores.conversations import Commit, Session, Unit, headed, up_to
 
 MAX_SESSIONS = 1000
 """Of all tenants together, so that memory stays flat: the one that was longest unused goes first."""
@@ -90,12 +90,7 @@ class MemoryConversationLog:
 
     async def after(self, session_id: str, sequence: int, messages: int) -> list[Unit]:
         """Give the units with messages beyond `sequence`."""
-        found: list[Unit] = []
-        for unit in self._units(session_id):
-            if unit.last > sequence and messages > 0:
-                found.append(unit)
-                messages -= unit.last - max(sequence, unit.first - 1)
-        return found
+        return up_to([unit for unit in self._units(session_id) if unit.last > sequence], sequence, messages)
 
     def _of(self, tenant: str, session_id: str) -> _Kept | None:
         kept = self._sessions.get(session_id)

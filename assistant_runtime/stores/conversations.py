@@ -266,8 +266,7 @@ class Conversations:
         ApiError
             400: a tool's result answers no open call. 409: the session is full. 413: the messages are too long.
         """
-        if len(orjson.dumps(list(messages))) > MAX_UNIT_BYTES:
-            raise ApiError(413, f"One append holds {MAX_UNIT_BYTES} bytes at most.", code="request_too_large")
+        _check_size(messages)
         for _ in range(MAX_ATTEMPTS):
             done = await self._attempt(tenant, session_id, messages, key, expected_version, incomplete=incomplete)
             if done is not None:
@@ -321,6 +320,15 @@ class Conversations:
         return unit
 
 
+def _check_size(messages: Sequence[Message]) -> None:
+    try:
+        size = len(orjson.dumps(list(messages)))
+    except orjson.JSONEncodeError as error:
+        raise ApiError(400, f"messages: {error}", code="invalid_value", param="messages") from None
+    if size > MAX_UNIT_BYTES:
+        raise ApiError(413, f"One append holds {MAX_UNIT_BYTES} bytes at most.", code="request_too_large")
+
+
 def placed(unit: Unit) -> list[StoredMessage]:
     """Give a unit's messages, each with its sequence number."""
     return [
@@ -341,3 +349,14 @@ def headed(session: Session, last: Unit | None) -> Session:
     if last is None or last.version <= session.version:
         return session
     return replace(session, version=last.version, message_count=last.last, updated=last.created)
+
+
+def up_to(units: Sequence[Unit], sequence: int, messages: int) -> list[Unit]:
+    """Give the first units that hold so many messages beyond `sequence`."""
+    found: list[Unit] = []
+    for unit in units:
+        if messages <= 0:
+            break
+        found.append(unit)
+        messages -= unit.last - max(sequence, unit.first - 1)
+    return found

@@ -3,13 +3,18 @@
 from typing import Any
 
 
-class EmbeddedStores:
-    """Says that there is no Redis, which is fine for one process and wrong for several."""
+class Embedded:
+    """Says that there is no server, which is fine for one process and wrong for several.
+
+    Parameters
+    ----------
+    detail
+        Which variable is not set, and what follows.
+    """
+
+    def __init__(self, detail: str) -> None:
+        self._detail = detail
 
     def check(self) -> dict[str, Any]:
-        """Give the readiness check `redis`."""
-        return {
-            "status": "embedded",
-            "required": False,
-            "detail": "REDIS_URL is not set: limits and cache are kept in this process alone",
-        }
+        """Give the readiness check."""
+        return {"status": "embedded", "required": False, "detail": self._detail}

@@ -111,6 +111,12 @@ class History:
             await self._keep_at_hand(window.tenant, window.session_id)
         return headed(Session(window.session_id, window.tenant), done.unit)
 
+    async def delete(self, tenant: str, session_id: str) -> None:
+        """Delete a session for good; raises SessionNotFoundError."""
+        await self._conversations.delete(tenant, session_id)
+        if self._cache:
+            await self._cache.forget(session_id)
+
     async def _keep_at_hand(self, tenant: str, session_id: str) -> list[Unit]:
         units = await self._conversations.log.latest(session_id, self._limit)
         if self._cache:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from assistant_runtime.settings import Settings
+from tests.support.mongodb import MongoServer, run_mongodb
 from tests.support.redis import RedisServer, run_redis
 from tests.support.upstream import Upstream, run_upstream
 
@@ -21,6 +22,8 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is busy with tests must not pass for a Redis that hangs."""
     monkeypatch.setattr("assistant_runtime.stores.redis.COMMAND_SECONDS", 30.0)
+    monkeypatch.setattr("assistant_runtime.stores.mongodb.MONGODB_SECONDS", 30.0)
+    monkeypatch.setattr("assistant_runtime.stores.sql.SQL_SECONDS", 30.0)
 
 
 @pytest.fixture
@@ -38,4 +41,10 @@ async def second() -> AsyncIterator[Upstream]:
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
     with run_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def mongodb() -> Iterator[MongoServer]:
+    with run_mongodb() as server:
         yield server

@@ -1,13 +1,20 @@
 """Conversations: nothing lost, nothing doubled, one order, and tool calls always in pairs; in every kind of log."""
 
 import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant_runtime.errors import ApiError
+from assistant_runtime.settings import Settings
+from assistant_runtime.stores.connection import StoreConnection
 from assistant_runtime.stores.conversation_memory import MemoryConversationLog
+from assistant_runtime.stores.conversation_mongodb import MongoConversationLog
+from assistant_runtime.stores.conversation_sql import SqlConversationLog
 from assistant_runtime.stores.conversations import (
     ConversationLog,
     Conversations,
@@ -15,14 +22,42 @@ from assistant_runtime.stores.conversations import (
     VersionConflictError,
 )
 from assistant_runtime.stores.history import History
+from assistant_runtime.stores.mongodb import MongoConnection
+from assistant_runtime.stores.schema import STEPS
+from assistant_runtime.stores.sql import SqlConnection, engine_for
 from assistant_runtime.stores.tool_pairing import UNANSWERED, calls, paired
+from tests.support.mongodb import MongoServer, run_mongodb
 
 TENANT = "alice"
 
 
-@pytest.fixture(params=["memory"])
-def log(request: pytest.FixtureRequest) -> ConversationLog:
-    return MemoryConversationLog()
+@pytest.fixture(params=["memory", "sqlite", "mongodb"])
+async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ConversationLog]:
+    if request.param == "memory":
+        yield MemoryConversationLog()
+        return
+    connection, found = _connected(request, tmp_path)
+    await connection.probe()
+    assert connection.available, connection.check()
+    yield found
+    await connection.aclose()
+
+
+@pytest.fixture(scope="module")
+def mongodb() -> Iterator[MongoServer]:
+    with run_mongodb() as server:
+        yield server
+
+
+def _connected(request: pytest.FixtureRequest, folder: Path) -> tuple[StoreConnection, ConversationLog]:
+    if request.param == "sqlite":
+        database = SqlConnection(engine_for(Settings.load(data_dir=str(folder))), STEPS)
+        return database, SqlConversationLog(database)
+    server: MongoServer = request.getfixturevalue("mongodb")
+    own = f"{server.url}/test_{uuid.uuid4().hex}?authSource=admin"
+    settings = Settings.load(mongodb_url=own, mongodb_username=server.username, mongodb_password=server.password)
+    mongo = MongoConnection(settings)
+    return mongo, MongoConversationLog(mongo)
 
 
 @pytest.fixture

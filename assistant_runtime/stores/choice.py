@@ -1,0 +1,111 @@
+"""Which stores are in use: those with a server where its URL is set, and embedded ones otherwise.
+
+An SDK is imported only where its server is used.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from assistant_runtime.settings import Settings
+from assistant_runtime.stores import Backend, CacheStore, Check, RateLimitStore
+from assistant_runtime.stores.conversation_memory import MemoryConversationLog
+from assistant_runtime.stores.conversations import ConversationLog, Conversations
+from assistant_runtime.stores.embedded import Embedded
+from assistant_runtime.stores.history import History, WindowCache
+from assistant_runtime.stores.memory import MemoryCache, MemoryRateLimits
+
+if TYPE_CHECKING:
+    from assistant_runtime.stores.mongodb import MongoConnection
+    from assistant_runtime.stores.sql import SqlConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The stores in use, what keeps them, and what /ready says of them."""
+
+    limits: RateLimitStore
+    cache: CacheStore
+    conversations: Conversations
+    history: History
+    mongodb: "MongoConnection | None"
+    database: "SqlConnection | None"
+    checks: Mapping[str, Check]
+    backends: Sequence[Backend]
+
+
+def choose_stores(settings: Settings) -> Stores:
+    """Pick the stores."""
+    checks: dict[str, Check] = {}
+    backends: list[Backend] = []
+    limits, cache, windows = _redis(settings, checks, backends)
+    mongodb = _mongodb(settings, checks, backends)
+    database = _database(settings, checks, backends)
+    conversations = Conversations(
+        _log(mongodb, database, checks),
+        max_messages=settings.session_max_messages,
+        max_sessions=settings.sessions_per_tenant,
+    )
+    history = History(conversations, windows, settings.session_history_messages)
+    return Stores(limits, cache, conversations, history, mongodb, database, checks, backends)
+
+
+def _redis(
+    settings: Settings, checks: dict[str, Check], backends: list[Backend]
+) -> tuple[RateLimitStore, CacheStore, WindowCache | None]:
+    if settings.redis_url is None:
+        checks["redis"] = Embedded("REDIS_URL is not set: limits and cache are kept in this process alone")
+        return MemoryRateLimits(), MemoryCache(), None
+    from assistant_runtime.stores.redis import (  # noqa: PLC0415 - see the module's docstring
+        RedisCache,
+        RedisConnection,
+        RedisRateLimits,
+    )
+    from assistant_runtime.stores.redis_client import redis_client  # noqa: PLC0415
+    from assistant_runtime.stores.session_windows import RedisWindows  # noqa: PLC0415
+
+    connection = RedisConnection(redis_client(settings))
+    checks["redis"] = connection
+    backends.append(connection)
+    return RedisRateLimits(connection), RedisCache(connection), RedisWindows(connection)
+
+
+def _mongodb(settings: Settings, checks: dict[str, Check], backends: list[Backend]) -> "MongoConnection | None":
+    if settings.mongodb_url is None:
+        return None
+    from assistant_runtime.stores.mongodb import MongoConnection  # noqa: PLC0415 - see the module's docstring
+
+    mongodb = MongoConnection(settings)
+    checks["mongodb"] = mongodb
+    backends.append(mongodb)
+    return mongodb
+
+
+def _log(
+    mongodb: "MongoConnection | None", database: "SqlConnection | None", checks: dict[str, Check]
+) -> ConversationLog:
+    """Pick where conversations are kept: MongoDB, else the SQL database, else this process."""
+    if mongodb is not None:
+        from assistant_runtime.stores.conversation_mongodb import MongoConversationLog  # noqa: PLC0415
+
+        log: ConversationLog = MongoConversationLog(mongodb)
+    elif database is not None:
+        from assistant_runtime.stores.conversation_sql import SqlConversationLog  # noqa: PLC0415
+
+        log = SqlConversationLog(database)
+    else:
+        checks["sessions"] = Embedded("MONGODB_URL is not set: sessions are kept in this process, and lost with it")
+        log = MemoryConversationLog()
+    return log
+
+
+def _database(settings: Settings, checks: dict[str, Check], backends: list[Backend]) -> "SqlConnection | None":
+    if settings.database_url is None and settings.data_dir is None:
+        return None
+    from assistant_runtime.stores.schema import STEPS  # noqa: PLC0415 - see the module's docstring
+    from assistant_runtime.stores.sql import SqlConnection, engine_for  # noqa: PLC0415
+
+    database = SqlConnection(engine_for(settings), STEPS)
+    checks["database"] = database
+    backends.append(database)
+    return database

@@ -1,0 +1,203 @@
+"""Conversations in MongoDB: a document a session, a document a unit, and no transaction.
+
+A unit's document has its session's id and its number as `_id`, so that inserting it is the one step that decides. What
+comes after a crash between two writes:
+
+- unit written, session not: the session's document lags. Whoever reads it looks at the last unit too.
+- session marked as deleted, units not deleted: nobody sees it any more; the next runtime that starts ends the work.
+- unit written while its session was deleted: the writer finds that out by the session's document, and takes the unit
+  back.
+
+Messages are kept as JSON text: BSON has no integers beyond 64 bits, and a client's JSON may.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from pymongo.errors import DuplicateKeyError
+
+from assistant_runtime.stores.conversations import Commit, Session, Unit, headed, up_to
+from assistant_runtime.stores.mongodb import MongoConnection
+
+ALIVE = {"deleted": {"$ne": True}}
+
+
+class MongoConversationLog:
+    """Sessions and units as documents.
+
+    Parameters
+    ----------
+    connection
+        The MongoDB.
+    """
+
+    def __init__(self, connection: MongoConnection) -> None:
+        self._connection = connection
+        connection.before_use(self._prepare)
+
+    async def create(self, session: Session) -> None:
+        """Keep a new session."""
+        document = {
+            "_id": session.id,
+            "tenant": session.tenant,
+            "title": session.title,
+            "metadata": _json(session.metadata),
+            "version": session.version,
+            "message_count": session.message_count,
+            "created": session.created,
+            "updated": session.updated,
+        }
+        await self._connection.call(lambda: self._sessions.insert_one(document))
+
+    async def session(self, tenant: str, session_id: str) -> Session | None:
+        """Give a tenant's session, as its last unit has it."""
+        found, last = await self._connection.call(
+            lambda: asyncio.gather(
+                self._sessions.find_one({"_id": session_id, "tenant": tenant, **ALIVE}),
+                self._units.find_one({"session": session_id}, sort=[("version", -1)]),
+            )
+        )
+        return headed(_session(found), _unit(last) if last else None) if found else None
+
+    async def sessions(self, tenant: str, limit: int, before: tuple[float, str] | None) -> list[Session]:
+        """List a tenant's sessions, the newest first."""
+        query: dict[str, Any] = {"tenant": tenant, **ALIVE}
+        if before is not None:
+            created, last = before
+            query["$or"] = [{"created": {"$lt": created}}, {"created": created, "_id": {"$lt": last}}]
+        found = self._sessions.find(query, sort=[("created", -1), ("_id", -1)], limit=limit)
+        return [_session(each) for each in await self._connection.call(found.to_list)]
+
+    async def count(self, tenant: str) -> int:
+        """Count a tenant's sessions."""
+        return await self._connection.call(lambda: self._sessions.count_documents({"tenant": tenant, **ALIVE}))
+
+    async def update(self, tenant: str, session_id: str, title: str | None, metadata: dict[str, str] | None) -> bool:
+        """Set what is given."""
+        given = {"title": title, "metadata": None if metadata is None else _json(metadata)}
+        values = {name: value for name, value in given.items() if value is not None} or {"tenant": tenant}
+        return await self._set(tenant, session_id, {"$set": values})
+
+    async def delete(self, tenant: str, session_id: str) -> bool:
+        """Delete a session: mark it, delete its units, and then itself."""
+        if not await self._set(tenant, session_id, {"$set": {"deleted": True}}):
+            return False
+        await self._connection.call(lambda: self._remove(session_id))
+        return True
+
+    async def commit(self, tenant: str, unit: Unit) -> Commit:
+        """Take a unit, if neither its number nor its key is taken."""
+        if not await self._connection.call(lambda: self._insert(unit)):
+            return Commit.TAKEN
+        newer = {"version": unit.version, "message_count": unit.last, "updated": unit.created}
+        if await self._set(tenant, unit.session_id, {"$max": newer}):
+            return Commit.DONE
+        await self._connection.call(lambda: self._units.delete_one({"_id": _document(unit)["_id"]}))
+        return Commit.GONE
+
+    async def latest(self, session_id: str, messages: int) -> list[Unit]:
+        """Give the last units, in order, until they hold so many messages."""
+
+        async def read() -> list[Unit]:
+            found: list[Unit] = []
+            wanted = messages
+            async with self._units.find({"session": session_id}, sort=[("version", -1)], limit=messages) as cursor:
+                async for document in cursor:
+                    found.insert(0, _unit(document))
+                    wanted -= len(found[0].messages)
+                    if wanted <= 0:
+                        break
+            return found
+
+        return await self._connection.call(read)
+
+    async def by_key(self, session_id: str, key: str) -> Unit | None:
+        """Give the unit that was appended under the key."""
+        found = await self._connection.call(lambda: self._units.find_one({"session": session_id, "key": key}))
+        return _unit(found) if found else None
+
+    async def after(self, session_id: str, sequence: int, messages: int) -> list[Unit]:
+        """Give the units with messages beyond `sequence`."""
+        query = {"session": session_id, "last": {"$gt": sequence}}
+        cursor = self._units.find(query, sort=[("version", 1)], limit=messages)
+        return up_to([_unit(each) for each in await self._connection.call(cursor.to_list)], sequence, messages)
+
+    @property
+    def _sessions(self) -> Any:
+        return self._connection.collection("sessions")
+
+    @property
+    def _units(self) -> Any:
+        return self._connection.collection("session_units")
+
+    async def _prepare(self) -> None:
+        await self._sessions.create_index([("tenant", 1), ("created", -1), ("_id", -1)])
+        await self._units.create_index([("session", 1), ("version", 1)], unique=True)
+        await self._units.create_index([("session", 1), ("key", 1)], unique=True)
+        await self._units.create_index([("session", 1), ("last", 1)])
+        async for left in self._sessions.find({"deleted": True}, {"_id": 1}):
+            await self._remove(left["_id"])
+
+    async def _insert(self, unit: Unit) -> bool:
+        try:
+            await self._units.insert_one(_document(unit))
+        except DuplicateKeyError:
+            return False
+        return True
+
+    async def _remove(self, session_id: str) -> None:
+        await self._units.delete_many({"session": session_id})
+        await self._sessions.delete_one({"_id": session_id})
+
+    async def _set(self, tenant: str, session_id: str, change: Mapping[str, Any]) -> bool:
+        done = await self._connection.call(
+            lambda: self._sessions.update_one({"_id": session_id, "tenant": tenant, **ALIVE}, change)
+        )
+        return bool(done.matched_count)
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _session(found: Mapping[str, Any]) -> Session:
+    return Session(
+        found["_id"],
+        found["tenant"],
+        found["title"],
+        orjson.loads(found["metadata"]),
+        found["version"],
+        found["message_count"],
+        found["created"],
+        found["updated"],
+    )
+
+
+def _document(unit: Unit) -> dict[str, Any]:
+    return {
+        "_id": f"{unit.session_id}/{unit.version}",
+        "session": unit.session_id,
+        "version": unit.version,
+        "key": unit.key,
+        "first": unit.first,
+        "last": unit.last,
+        "messages": _json(unit.messages),
+        "open_calls": list(unit.open_calls),
+        "incomplete": unit.incomplete,
+        "created": unit.created,
+    }
+
+
+def _unit(found: Mapping[str, Any]) -> Unit:
+    return Unit(
+        found["session"],
+        found["version"],
+        found["key"],
+        found["first"],
+        tuple(orjson.loads(found["messages"])),
+        tuple(found["open_calls"]),
+        incomplete=found["incomplete"],
+        created=found["created"],
+    )

@@ -1,0 +1,224 @@
+"""Conversations in PostgreSQL or SQLite: a row a session, a row a unit, both written in one transaction."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import orjson
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    RowMapping,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from assistant_runtime.stores.conversations import Commit, Session, Unit, up_to
+from assistant_runtime.stores.sql import SqlConnection
+
+METADATA = MetaData()
+
+SESSIONS = Table(
+    "assistant_sessions",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("message_count", Integer, nullable=False),
+    Column("created", Float(53), nullable=False),
+    Column("updated", Float(53), nullable=False),
+    Index("assistant_sessions_by_tenant", "tenant", "created", "id"),
+)
+
+UNITS = Table(
+    "assistant_session_units",
+    METADATA,
+    Column("session_id", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("key", String(256), nullable=False),
+    Column("first", Integer, nullable=False),
+    Column("last", Integer, nullable=False),
+    Column("messages", Text, nullable=False),
+    Column("open_calls", Text, nullable=False),
+    Column("incomplete", Boolean, nullable=False),
+    Column("created", Float(53), nullable=False),
+    UniqueConstraint("session_id", "key"),
+    Index("assistant_session_units_by_last", "session_id", "last"),
+)
+
+T = TypeVar("T")
+
+
+class SqlConversationLog:
+    """Sessions and units as rows.
+
+    Parameters
+    ----------
+    connection
+        The database, with the tables above.
+    """
+
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
+
+    async def create(self, session: Session) -> None:
+        """Keep a new session."""
+        values = {
+            "id": session.id,
+            "tenant": session.tenant,
+            "title": session.title,
+            "metadata": _json(session.metadata),
+            "version": session.version,
+            "message_count": session.message_count,
+            "created": session.created,
+            "updated": session.updated,
+        }
+        await self._write(lambda connection: connection.execute(insert(SESSIONS).values(values)))
+
+    async def session(self, tenant: str, session_id: str) -> Session | None:
+        """Give a tenant's session."""
+        rows = await self._rows(select(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.tenant == tenant))
+        return _session(rows[0]) if rows else None
+
+    async def sessions(self, tenant: str, limit: int, before: tuple[float, str] | None) -> list[Session]:
+        """List a tenant's sessions, the newest first."""
+        query = select(SESSIONS).where(SESSIONS.c.tenant == tenant)
+        if before is not None:
+            query = query.where(tuple_(SESSIONS.c.created, SESSIONS.c.id) < tuple_(*before))
+        rows = await self._rows(query.order_by(SESSIONS.c.created.desc(), SESSIONS.c.id.desc()).limit(limit))
+        return [_session(row) for row in rows]
+
+    async def count(self, tenant: str) -> int:
+        """Count a tenant's sessions."""
+        query = select(func.count().label("sessions")).select_from(SESSIONS).where(SESSIONS.c.tenant == tenant)
+        return int((await self._rows(query))[0]["sessions"])
+
+    async def update(self, tenant: str, session_id: str, title: str | None, metadata: dict[str, str] | None) -> bool:
+        """Set what is given."""
+        values = {"id": session_id}
+        if title is not None:
+            values["title"] = title
+        if metadata is not None:
+            values["metadata"] = _json(metadata)
+        own = update(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.tenant == tenant).values(values)
+        return bool((await self._write(lambda connection: connection.execute(own))).rowcount)
+
+    async def delete(self, tenant: str, session_id: str) -> bool:
+        """Delete a session and its units."""
+
+        async def both(connection: AsyncConnection) -> bool:
+            own = delete(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.tenant == tenant)
+            if not (await connection.execute(own)).rowcount:
+                return False
+            await connection.execute(delete(UNITS).where(UNITS.c.session_id == session_id))
+            return True
+
+        return await self._write(both)
+
+    async def commit(self, tenant: str, unit: Unit) -> Commit:
+        """Take a unit, if neither its number nor its key is taken."""
+
+        async def both(connection: AsyncConnection) -> Commit:
+            # First, because a write holds SQLite's only place for a writer from the transaction's beginning.
+            head = update(SESSIONS).where(SESSIONS.c.id == unit.session_id, SESSIONS.c.tenant == tenant)
+            following = head.where(SESSIONS.c.version == unit.version - 1).values(
+                version=unit.version, message_count=unit.last, updated=unit.created
+            )
+            if (await connection.execute(following)).rowcount:
+                await connection.execute(insert(UNITS).values(_row(unit)))
+                return Commit.DONE
+            there = await connection.execute(select(SESSIONS.c.id).where(SESSIONS.c.id == unit.session_id))
+            return Commit.TAKEN if there.first() else Commit.GONE
+
+        try:
+            return await self._write(both)
+        except _TakenError:
+            return Commit.TAKEN
+
+    async def latest(self, session_id: str, messages: int) -> list[Unit]:
+        """Give the last units, in order, until they hold so many messages."""
+        end = select(func.coalesce(func.max(UNITS.c.last), 0)).where(UNITS.c.session_id == session_id)
+        query = select(UNITS).where(UNITS.c.session_id == session_id, UNITS.c.last > end.scalar_subquery() - messages)
+        return [_unit(row) for row in await self._rows(query.order_by(UNITS.c.version))]
+
+    async def by_key(self, session_id: str, key: str) -> Unit | None:
+        """Give the unit that was appended under the key."""
+        rows = await self._rows(select(UNITS).where(UNITS.c.session_id == session_id, UNITS.c.key == key))
+        return _unit(rows[0]) if rows else None
+
+    async def after(self, session_id: str, sequence: int, messages: int) -> list[Unit]:
+        """Give the units with messages beyond `sequence`."""
+        query = select(UNITS).where(UNITS.c.session_id == session_id, UNITS.c.last > sequence)
+        rows = await self._rows(query.order_by(UNITS.c.version).limit(messages))
+        return up_to([_unit(row) for row in rows], sequence, messages)
+
+    async def _rows(self, query: Any) -> list[RowMapping]:
+        async def read() -> list[RowMapping]:
+            async with self._connection.engine.connect() as connection:
+                return list((await connection.execute(query)).mappings())
+
+        return await self._connection.call(read)
+
+    async def _write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        async def write() -> T:
+            try:
+                async with self._connection.engine.begin() as connection:
+                    return await work(connection)
+            except IntegrityError as error:
+                raise _TakenError from error
+
+        return await self._connection.call(write)
+
+
+class _TakenError(Exception):
+    """A row with one of the keys exists."""
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _session(row: RowMapping) -> Session:
+    return Session(**{**row, "metadata": orjson.loads(row["metadata"])})
+
+
+def _row(unit: Unit) -> dict[str, Any]:
+    return {
+        "session_id": unit.session_id,
+        "version": unit.version,
+        "key": unit.key,
+        "first": unit.first,
+        "last": unit.last,
+        "messages": _json(unit.messages),
+        "open_calls": _json(unit.open_calls),
+        "incomplete": unit.incomplete,
+        "created": unit.created,
+    }
+
+
+def _unit(row: RowMapping) -> Unit:
+    return Unit(
+        row["session_id"],
+        row["version"],
+        row["key"],
+        row["first"],
+        tuple(orjson.loads(row["messages"])),
+        tuple(orjson.loads(row["open_calls"])),
+        incomplete=row["incomplete"],
+        created=row["created"],
+    )

@@ -1,0 +1,9 @@
+"""The SQL schema, step by step: what `sql.migrate` takes in order.
+
+A step that was released is never changed; a change of the schema is a step at the end.
+"""
+
+from assistant_runtime.stores import conversation_sql
+from assistant_runtime.stores.sql import Step
+
+STEPS: tuple[Step, ...] = (conversation_sql.METADATA.create_all,)

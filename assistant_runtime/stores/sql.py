@@ -1,0 +1,138 @@
+"""PostgreSQL, or SQLite in a file: the connection, and the tables' versions.
+
+The schema grows by numbered steps. Whoever connects first takes the steps that are missing, in one transaction that no
+two replicas are in at once; a replica of an older version leaves a newer schema alone.
+"""
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, event, func, insert, select, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from assistant_runtime.settings import Settings
+from assistant_runtime.stores.connection import StoreConnection
+
+SQL_SECONDS = 5.0
+"""A transaction of several statements, on a server that may be busy; nothing of the chat's hot path waits for it."""
+
+SQLITE_FILE = "assistant.db"
+"""Name of the file below DATA_DIR."""
+
+MIGRATION_LOCK = 4_918_273_645
+"""Key of PostgreSQL's advisory lock while the schema changes; any number that nobody else uses."""
+
+VERSIONS = Table("assistant_schema", MetaData(), Column("version", Integer, primary_key=True, autoincrement=False))
+
+Step = Callable[[Connection], None]
+
+
+class SqlConnection(StoreConnection):
+    """A SQL database, and whether it answers.
+
+    Parameters
+    ----------
+    engine
+        What connects.
+    steps
+        The schema, step by step.
+    """
+
+    def __init__(self, engine: AsyncEngine, steps: tuple[Step, ...]) -> None:
+        super().__init__("Database", SQL_SECONDS, failures(engine), "keys and usage are as last known")
+        self.engine = engine
+        self._steps = steps
+
+    async def prepare(self) -> None:
+        """Bring the schema up to date."""
+        async with self.engine.begin() as connection:
+            if self.engine.dialect.name == "postgresql":
+                await connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+            await connection.run_sync(migrate, self._steps)
+
+    async def ping(self) -> None:
+        """Ask for nothing."""
+        async with self.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    def reason(self, error: Exception) -> str:
+        """Say what is wrong without the URL, which may hold a password."""
+        if "password" in str(error) or "authentication" in str(error):
+            return "the database refuses the user or password of DATABASE_URL"
+        return super().reason(error)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+def migrate(connection: Connection, steps: tuple[Step, ...]) -> None:
+    """Take the steps that the database has not taken."""
+    VERSIONS.create(connection, checkfirst=True)
+    taken = connection.execute(select(func.coalesce(func.max(VERSIONS.c.version), 0))).scalar_one()
+    for number, step in enumerate(steps, 1):
+        if number > taken:
+            step(connection)
+            connection.execute(insert(VERSIONS).values(version=number))
+
+
+def engine_for(settings: Settings) -> AsyncEngine:
+    """Give the engine for DATABASE_URL, else for the file below DATA_DIR."""
+    if settings.database_url is None:
+        return _sqlite(Path(settings.data_dir or ".") / SQLITE_FILE)
+    url = settings.database_url.get_secret_value()
+    return _sqlite(Path(make_url(url).database or "")) if url.startswith("sqlite:") else _postgresql(settings, url)
+
+
+def _postgresql(settings: Settings, written: str) -> AsyncEngine:
+    parts = urlsplit(written)
+    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    url = make_url(urlunsplit(("postgresql+asyncpg", parts.netloc, parts.path, "", "")))
+    if settings.database_username is not None:
+        url = url.set(username=settings.database_username)
+    if settings.database_password is not None:
+        url = url.set(password=settings.database_password.get_secret_value())
+    arguments: dict[str, Any] = {
+        "timeout": SQL_SECONDS,
+        "server_settings": {"application_name": options.get("application_name", "assistant-runtime")},
+    }
+    authority = settings.database_ca_file or options.get("sslrootcert")
+    if authority:
+        arguments["ssl"] = ssl.create_default_context(cafile=authority)
+    elif "sslmode" in options:
+        arguments["ssl"] = options["sslmode"]
+    return create_async_engine(
+        url,
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_max_overflow,
+        pool_timeout=SQL_SECONDS,
+        connect_args=arguments,
+    )
+
+
+def _sqlite(path: Path) -> AsyncEngine:
+    engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)))
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        # Readers and one writer side by side; whoever meets another writer waits for it.
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA busy_timeout=5000")
+        cursor.close()
+
+    return engine
+
+
+def failures(engine: AsyncEngine) -> tuple[type[Exception], ...]:
+    """Give the exceptions that mean that the database does not do its work."""
+    if engine.dialect.name != "postgresql":
+        return (SQLAlchemyError,)
+    from asyncpg import InterfaceError, PostgresError  # noqa: PLC0415 - the driver is imported only where it is used
+
+    return (SQLAlchemyError, PostgresError, InterfaceError)
