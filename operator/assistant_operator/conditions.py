@@ -21,6 +21,9 @@ SCALED_TO_ZERO = "ScaledToZero"
 EXTERNAL = "External"
 SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, no secret
 SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"  # noqa: S105 - a reason, no secret
+CRASHED = "Crashed"
+VOLUME_PENDING = "VolumePending"
+JOB_FAILED = "JobFailed"
 OBJECT_NOT_FOUND = "ObjectNotFound"
 API_NOT_INSTALLED = "ApiNotInstalled"
 TERMINATING = "Terminating"
@@ -40,6 +43,9 @@ REASONS = (
     EXTERNAL,
     SECRET_NOT_FOUND,
     SECRET_KEY_NOT_FOUND,
+    CRASHED,
+    VOLUME_PENDING,
+    JOB_FAILED,
     OBJECT_NOT_FOUND,
     API_NOT_INSTALLED,
     TERMINATING,

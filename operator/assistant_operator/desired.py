@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from assistant_operator import manifests
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Binding, Bindings
-from assistant_operator.components import postgresql, redis, runtime, ui
+from assistant_operator.components import redis, runtime, ui
 from assistant_operator.components.base import Component, Reference, ReferencedObject
 from assistant_operator.credentials import Credential
 from assistant_operator.facts import Facts
@@ -17,7 +17,7 @@ from assistant_operator.manifests import Object
 from assistant_operator.policies import disruption, ingress
 from assistant_operator.spec.base import OperatorRef
 
-COMPONENTS: tuple[Component, ...] = (redis.COMPONENT, postgresql.COMPONENT, runtime.COMPONENT, ui.COMPONENT)
+COMPONENTS: tuple[Component, ...] = (redis.COMPONENT, runtime.COMPONENT, ui.COMPONENT)
 POLICIES: tuple[Callable[[AIAssistant], list[Object]], ...] = (ingress.objects, disruption.objects)
 
 KIND_ORDER = (
@@ -113,4 +113,5 @@ def desired(assistant: AIAssistant, facts: Facts) -> Desired:
     for found in rendered:
         found["metadata"]["ownerReferences"] = [manifests.owner_reference(assistant)]
     rendered.sort(key=lambda found: (KIND_ORDER.index(found["kind"]), found["metadata"]["name"]))
-    return Desired(rendered, {component.workload(assistant): component.immutable for component in components})
+    workloads = [workload for component in components for workload in component.workloads(assistant)]
+    return Desired(rendered, {(workload.kind, workload.name): workload.immutable for workload in workloads})

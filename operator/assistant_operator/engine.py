@@ -29,6 +29,8 @@ log = structlog.get_logger()
 
 _WAITING_SECONDS = 15
 """What is awaited mostly wakes the assistant by its own event; this is for what no watch can see."""
+_UNSETTLED_SECONDS = 8
+"""A probe that fails or a volume that can't be made is in events only, and must be in the status within 15 s."""
 _DEAD_WATCH_SECONDS = 300
 """A watch without any sign of life for longer makes /healthz fail; bookmarks come about once a minute."""
 
@@ -51,7 +53,7 @@ class Engine:
             found
             for namespace in settings.watch_namespaces or (None,)
             for found in (
-                *(watch(kind, namespace) for kind in (*kinds.APPLIED.values(), kinds.POD)),
+                *(watch(kind, namespace) for kind in (*kinds.APPLIED.values(), kinds.POD, kinds.CLAIM)),
                 # Everyone's metadata and nobody's data: a Secret of the user's carries none of our labels.
                 watch(kinds.SECRET, namespace, selector=None, metadata_only=True, on_object=self._wake_users),
             )
@@ -124,6 +126,8 @@ class Engine:
         self._keep(key, outcome.resource)
         if isinstance(outcome.error, WaitingError) or _ends_unseen(outcome.error):
             self._queue.add_after(key, _WAITING_SECONDS)
+        if outcome.unsettled:
+            self._queue.add_after(key, _UNSETTLED_SECONDS)
         if isinstance(outcome.error, TransientError):
             log.warning("pass_failed", reason=outcome.error.reason, message=outcome.error.message)
             return True

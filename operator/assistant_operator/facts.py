@@ -40,7 +40,7 @@ class Facts:
     referenced: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Objects of other operators that stand for a component, by the component's name."""
     pods: Mapping[str, tuple[PodFacts, ...]] = field(default_factory=dict)
-    """Pods that have an address and are not ending, by component, sorted by name."""
+    """Pods that have an address and are not ending, by the part of the component that they are, sorted by name."""
 
     def config_hash(self, references: Iterable[SecretKeyRef], *texts: str) -> str:
         """Hash what a pod reads at its start, so that a change of any of it rolls the pod.

@@ -1,15 +1,10 @@
 """Whether a component serves, read from its workload and its pods: pure functions of what the watches have seen."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from assistant_operator import conditions
-from assistant_operator.manifests import Object
-
-_SCHEDULED = "PodScheduled"
-_HARMLESS = {"ContainerCreating", "PodInitializing"}
-"""Waiting reasons of a container that is on its way."""
+from assistant_operator.trouble import Scene, Trouble, first
 
 
 @dataclass(frozen=True)
@@ -21,6 +16,10 @@ class Health:
     message: str
     replicas: int = 0
     ready_replicas: int = 0
+    quotes: bool = False
+    """Whether the message quotes what a program wrote."""
+    unsettled: bool = False
+    """Whether no watch tells all of it, so that it must be looked at again soon."""
 
 
 def elsewhere() -> Health:
@@ -28,13 +27,19 @@ def elsewhere() -> Health:
     return Health(True, conditions.EXTERNAL, "It runs elsewhere; /ready of the runtime tells whether it answers.")
 
 
-def assess(workload: Object | None, pods: Iterable[Object], *, suspended: bool) -> Health:
+def resting(health: Health) -> bool:
+    """Tell whether no pods run on purpose."""
+    return health.reason in (conditions.SUSPENDED, conditions.SCALED_TO_ZERO)
+
+
+def assess(scene: Scene | None, *, suspended: bool) -> Health:
     """Judge a Deployment or StatefulSet.
 
     It serves when the controller has seen the newest template, every wanted pod runs it, and all of them are ready.
     """
-    if workload is None:
+    if scene is None:
         return Health(False, conditions.PROGRESSING, "It is being created.")
+    workload = scene.workload
     spec, status = workload["spec"], workload.get("status") or {}
     wanted, exist = spec.get("replicas", 1), status.get("replicas", 0)
     ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
@@ -45,48 +50,30 @@ def assess(workload: Object | None, pods: Iterable[Object], *, suspended: bool) 
     current = status.get("observedGeneration", 0) >= workload["metadata"].get("generation", 0)
     if current and updated >= wanted and ready >= wanted and exist <= wanted:
         return Health(True, conditions.READY, f"{ready}/{wanted} pods are ready.", exist, ready)
-    reason, message = _first_problem(pods) or _refused_pod(status) or (conditions.PROGRESSING, "")
-    counts = f"{ready}/{wanted} pods are ready"
-    return Health(False, reason, f"{counts}: {message}" if message else f"{counts}.", exist, ready)
+    counts, wrong = f"{ready}/{wanted} pods are ready", first(scene)
+    if wrong is None:
+        return Health(False, conditions.PROGRESSING, f"{counts}.", exist, ready)
+    return Health(False, wrong.reason, wrong.of(counts).message, exist, ready, wrong.quotes)
 
 
-def _first_problem(pods: Iterable[Object]) -> tuple[str, str] | None:
-    """Return reason and sentence of the first pod that needs help, None while all are on their way."""
-    for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True):
-        if pod["metadata"].get("deletionTimestamp"):
-            continue
-        status = pod.get("status") or {}
-        problem = _unscheduled(status) or _container_problem(status)
-        if problem:
-            reason, message = problem
-            return reason, f"pod {pod['metadata']['name']}: {message}"
-    return None
+def together(parts: Mapping[str, Health]) -> Health:
+    """Judge a component by its workloads, named by part: it serves when all do.
+
+    Otherwise the first that fails gives reason and message; one with a real problem before one that is under way.
+    """
+    exist, ready = (sum(getattr(part, count) for part in parts.values()) for count in ("replicas", "ready_replicas"))
+    failing = [(name, part) for name, part in parts.items() if not part.ready]
+    if not failing:
+        return Health(True, conditions.READY, f"{ready}/{exist} pods are ready.", exist, ready)
+    name, worst = min(failing, key=lambda named: named[1].reason == conditions.PROGRESSING)
+    message = worst.message if len(parts) == 1 else f"{name}: {worst.message}"
+    unsettled = any(part.unsettled for part in parts.values())
+    return Health(False, worst.reason, message, exist, ready, worst.quotes, unsettled)
 
 
-def _refused_pod(status: dict[str, Any]) -> tuple[str, str] | None:
-    """Return why the API server takes no pod of a Deployment: Pod Security, a quota, a limit range."""
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            return condition.get("reason") or "FailedCreate", condition.get("message") or "pods are refused"
-    return None
-
-
-def _unscheduled(status: dict[str, Any]) -> tuple[str, str] | None:
-    for condition in status.get("conditions") or []:
-        if condition["type"] == _SCHEDULED and condition["status"] == "False":
-            return condition.get("reason") or "Unschedulable", condition.get("message") or "can't be scheduled"
-    return None
-
-
-def _container_problem(status: dict[str, Any]) -> tuple[str, str] | None:
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") and waiting["reason"] not in _HARMLESS:
-            detail = waiting.get("message") or _last_exit(container) or "is waiting"
-            return waiting["reason"], f"container {container['name']}: {detail}"
-    return None
-
-
-def _last_exit(container: dict[str, Any]) -> str | None:
-    ended = (container.get("lastState") or {}).get("terminated") or {}
-    return f"exited with code {ended['exitCode']} ({ended.get('reason', 'Error')})" if "exitCode" in ended else None
+def failing_job(health: Health, failing: Iterable[Trouble]) -> Health:
+    """Judge a component by its failing Jobs too, unless its workloads are in trouble themselves."""
+    wrong = next(iter(failing), None)
+    if wrong is None or not (health.ready or health.reason == conditions.PROGRESSING):
+        return health
+    return replace(health, ready=False, reason=wrong.reason, message=wrong.message, quotes=wrong.quotes)

@@ -16,6 +16,9 @@ COMPONENT = "app.kubernetes.io/component"
 PART_OF = "app.kubernetes.io/part-of"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 
+JOB = "batch.kubernetes.io/job-name"
+"""Label that Kubernetes puts on the pods of a Job."""
+
 MANAGER = "assistant-operator"
 """Value of `managed-by`, the field manager of every apply, and the reporting controller of events."""
 

@@ -122,6 +122,8 @@ def container(name: str, image: str, spec: Image, resources: Resources, **body: 
             "image": image,
             "imagePullPolicy": spec.pull_policy,
             "resources": resources.model_dump(by_alias=True, exclude_none=True),
+            # The last lines of a crash's output come with the pod's status, so that the AIAssistant's can tell them.
+            "terminationMessagePolicy": "FallbackToLogsOnError",
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,

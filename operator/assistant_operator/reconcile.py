@@ -22,6 +22,7 @@ import structlog
 from pydantic import ValidationError
 
 from assistant_operator import conditions, desired, status
+from assistant_operator.assessment import Assessment
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster import apply, prune
 from assistant_operator.cluster import status as status_writer
@@ -30,10 +31,9 @@ from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client, Con
 from assistant_operator.cluster.kinds import ASSISTANT, SECRET
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.cluster.secrets import Secrets
-from assistant_operator.components.base import Component, Reference
+from assistant_operator.components.base import Reference
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
 from assistant_operator.facts import Facts, Images, PodFacts, SecretFacts
-from assistant_operator.health import Health, assess, elsewhere
 from assistant_operator.manifests import Object
 from assistant_operator.policies import ingress
 from assistant_operator.status import Findings
@@ -48,6 +48,8 @@ class Outcome:
 
     resource: Object
     error: ReconcileError | None
+    unsettled: bool = False
+    """Whether something is wrong or under way that no watch tells."""
 
 
 class Reconciler:
@@ -78,6 +80,7 @@ class Reconciler:
         self._api, self._cache, self._referenced = api, cache, referenced
         self._images, self._metrics, self._now = images, metrics, now
         self.secrets = Secrets(api, cache)
+        self._assessment = Assessment(api, cache, referenced, self.secrets, images)
 
     async def reconcile(self, resource: Object) -> Outcome:
         """Run one pass over a resource as the watch last saw it."""
@@ -91,7 +94,7 @@ class Reconciler:
                 error = unreported
         self._metrics.passes.labels(_result(error)).inc()
         self._metrics.pass_seconds.observe(time.perf_counter() - started)
-        return Outcome(resource, error)
+        return Outcome(resource, error, findings.unsettled)
 
     async def _pass(self, resource: Object) -> tuple[Findings, Object]:
         """Return what was found and the status that says so."""
@@ -165,8 +168,9 @@ class Reconciler:
     def _pods(self, assistant: AIAssistant) -> dict[str, tuple[PodFacts, ...]]:
         key = (assistant.namespace, assistant.name)
         return {
-            component.name: _addressed(self._cache.pods(key, component.name))
+            workload.part: _addressed(self._cache.pods(key, workload.part))
             for component in desired.managed(assistant)
+            for workload in component.workloads(assistant)
         }
 
     def _confirmation(self, assistant: AIAssistant) -> Confirm:
@@ -188,23 +192,10 @@ class Reconciler:
         return confirm
 
     async def _assess(self, assistant: AIAssistant, error: ReconcileError | None) -> Findings:
-        components = [(component, await self._health(component, assistant)) for component in desired.enabled(assistant)]
+        components = await self._assessment.components(assistant)
         policies: Sequence[conditions.Condition] = self._ingress(assistant)
         image = assistant.spec.image.reference(self._images["runtime"])
         return Findings(components, policies, error, image)
-
-    async def _health(self, component: Component, assistant: AIAssistant) -> Health:
-        if component.mode(assistant.spec) == "External":
-            return elsewhere()
-        if named := desired.referenced_object(component, assistant):
-            try:
-                return named.kind.health(await self._referenced.read(assistant.namespace, named))
-            except ReconcileError as error:
-                return Health(False, error.reason, error.message)
-        kind, name = component.workload(assistant)
-        workload = self._cache.get(kind, assistant.namespace, name)
-        pods = self._cache.pods((assistant.namespace, assistant.name), component.name)
-        return assess(workload, pods, suspended=assistant.spec.suspend)
 
     def _ingress(self, assistant: AIAssistant) -> list[conditions.Condition]:
         if not assistant.spec.ingress.enabled:

@@ -25,6 +25,11 @@ class Findings:
     error: ReconcileError | None = None
     image: str | None = None
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether a component must be looked at again soon, since no watch tells all of it."""
+        return any(health.unsettled for _, health in self.components)
+
 
 def build(assistant: AIAssistant, findings: Findings, previous: Mapping[str, Any], now: str) -> Object:
     """Return the whole status of an assistant; `now` is RFC 3339."""

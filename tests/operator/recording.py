@@ -19,11 +19,13 @@ class RecordingClient:
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, str]] = []
         self.objects: dict[tuple[str, str, str], Object] = {}
+        self.told: dict[str, list[Object]] = {}
+        """Events about an object, by its UID."""
         self.fail: Callable[[str, str, str], None] = lambda *_: None
         self._versions = itertools.count(100)
 
     def writes(self) -> list[tuple[str, str, str]]:
-        return [call for call in self.calls if call[0] != "get"]
+        return [call for call in self.calls if call[0] not in ("get", "list")]
 
     def refuse(self, error: Exception, *, verb: str = "", kind: str = "") -> None:
         """Raise an error for every call with that verb and kind; an empty one stands for all."""
@@ -78,6 +80,10 @@ class RecordingClient:
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         self._record("delete", kind.kind, name)
         self.objects.pop((kind.kind, namespace, name), None)
+
+    async def events(self, namespace: str, uid: str) -> list[Object]:
+        self._record("list", "Event", uid)
+        return self.told.get(uid, [])
 
     def _record(self, verb: str, kind: str, name: str) -> None:
         self.calls.append((verb, kind, name))

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from assistant_operator.health import Health, assess
+from assistant_operator.health import Health, assess, failing_job, together
 from assistant_operator.manifests import Object
+from assistant_operator.trouble import Scene, Trouble
 
 
 def _workload(wanted: int = 3, /, **status: Any) -> Object:
@@ -26,7 +27,7 @@ def _waiting(reason: str, message: str = "", **last: Any) -> Object:
 
 
 def _judge(workload: Object | None, *pods: Object, suspended: bool = False) -> Health:
-    return assess(workload, pods, suspended=suspended)
+    return assess(Scene(workload, pods) if workload else None, suspended=suspended)
 
 
 def test_it_serves_when_every_wanted_pod_of_the_newest_template_is_ready() -> None:
@@ -102,3 +103,34 @@ def test_the_newest_pod_speaks_first() -> None:
     older, newer = _waiting("CrashLoopBackOff"), _waiting("ImagePullBackOff")
     newer["metadata"]["creationTimestamp"] = "2026-01-02T00:00:00Z"
     assert _judge(_workload(), older, newer).reason == "ImagePullBackOff"
+
+
+SERVES = Health(True, "Ready", "2/2 pods are ready.", 2, 2)
+STARTS = Health(False, "Progressing", "0/1 pods are ready.", 1, 0)
+BROKEN = Health(False, "ImagePullBackOff", "0/1 pods are ready: pod demo-0: no such image", 1, 0)
+
+
+def test_several_workloads_serve_when_all_do() -> None:
+    assert together({"api": SERVES, "worker": SERVES}) == Health(True, "Ready", "4/4 pods are ready.", 4, 4)
+
+
+def test_of_several_workloads_the_first_problem_is_told_before_what_is_under_way() -> None:
+    health = together({"api": SERVES, "browser": STARTS, "worker": BROKEN})
+    assert health == Health(False, BROKEN.reason, f"worker: {BROKEN.message}", 4, 2)
+
+
+@pytest.mark.parametrize("health", [SERVES, STARTS, BROKEN])
+def test_a_single_workload_speaks_for_itself(health: Health) -> None:
+    assert together({"redis": health}) == health
+
+
+def test_a_failing_job_counts_unless_the_pods_are_in_trouble_themselves() -> None:
+    failing = [Trouble("JobFailed", "job demo-redis-form: it failed")]
+    for calm in (SERVES, STARTS):
+        assert failing_job(calm, failing) == Health(False, "JobFailed", failing[0].message, *_counts(calm))
+    assert failing_job(BROKEN, failing) == BROKEN
+    assert failing_job(SERVES, []) == SERVES
+
+
+def _counts(health: Health) -> tuple[int, int]:
+    return health.replicas, health.ready_replicas

@@ -448,3 +448,62 @@ async def test_an_object_of_the_wrong_form_is_stalled() -> None:
     )
     await bench.reconcile()
     assert bench.condition("Stalled")["reason"] == "InvalidObject"
+
+
+def _unready_pod(bench: Bench, *containers: Object) -> Object:
+    """The pod of Redis as the watch brings it, not ready."""
+    redis = bench.client.objects["StatefulSet", "default", "demo-redis"]
+    metadata = {"name": "demo-redis-0", "uid": "pod", "labels": redis["spec"]["template"]["metadata"]["labels"]}
+    unready = {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T12:00:00Z"}
+    return {
+        "kind": "Pod",
+        "metadata": metadata,
+        "status": {"conditions": [unready], "containerStatuses": [*containers]},
+    }
+
+
+async def test_the_output_of_a_crash_is_told_without_the_secrets_in_it() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    stored = bench.client.objects["Secret", "default", "demo-redis"]["data"]
+    password = base64.b64decode(stored["password"]).decode()
+    ended = {"exitCode": 1, "reason": "Error", "message": f"can't use password {password}"}
+    bench.place(_unready_pod(bench, {"name": "redis", "ready": False, "state": {"terminated": ended}}))
+    await bench.reconcile()
+    told = bench.condition("RedisReady")
+    assert told["reason"] == "Crashed"
+    assert told["message"].endswith("exited with code 1 (Error): can't use password ***")
+    reads = [call for call in bench.client.calls if call[:2] == ("get", "Secret")]
+    assert reads
+    await bench.reconcile()
+    assert not [call for call in bench.client.calls if call[:2] == ("get", "Secret")], "once for each crash"
+
+
+async def test_what_a_crash_wrote_is_left_out_while_the_secrets_can_not_be_read() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    ended = {"exitCode": 1, "reason": "Error", "message": "can't use password hunter2"}
+    bench.place(_unready_pod(bench, {"name": "redis", "ready": False, "state": {"terminated": ended}}))
+    bench.client.refuse(ApiError(500, "InternalError", "etcd is away"), verb="get", kind="Secret")
+    await bench.reconcile()
+    assert "hunter2" not in bench.condition("RedisReady")["message"]
+
+
+async def test_a_pod_that_is_not_ready_is_asked_about_until_it_is() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    pod = _unready_pod(bench, {"name": "redis", "ready": False, "state": {"running": {}}})
+    bench.place(pod)
+    note = {"type": "Warning", "reason": "Unhealthy", "note": "Readiness probe failed: refused"}
+    bench.client.told["pod"] = [{**note, "deprecatedCount": 2, "deprecatedLastTimestamp": "2026-01-01T12:00:09Z"}]
+    outcome = await bench.reconciler.reconcile(bench.resource)
+    bench.resource = outcome.resource
+    assert outcome.unsettled
+    assert bench.condition("RedisReady")["reason"] == "Unhealthy"
+    for kind, name, ready in (("StatefulSet", "demo-redis", 1), ("Deployment", "demo-runtime", 3)):
+        bench.place(_rolled_out(bench.client.objects[kind, "default", name], ready))
+    outcome = await bench.reconciler.reconcile(bench.resource)
+    assert not outcome.unsettled
+    bench.resource = outcome.resource
+    await bench.reconcile()
+    assert bench.client.calls == []

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -120,7 +120,7 @@ S = TypeVar("S", bound=Server)
 
 
 @contextmanager
-def running(server: type[S]) -> Iterator[S]:
+def running(server: Callable[[str], S]) -> Iterator[S]:
     """Run a server in a temporary folder until the block ends."""
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         made = server(folder)

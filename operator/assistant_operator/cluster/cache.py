@@ -72,12 +72,21 @@ class Cache:
         """Return the references of an assistant's objects, sorted."""
         return sorted(self._owned.get(key, ()))
 
-    def pods(self, key: Key, component: str) -> Iterator[Object]:
-        """Yield the pods of one component of an assistant."""
+    def all(self, kind: str, key: Key) -> Iterator[Object]:
+        """Yield an assistant's objects of one kind."""
         for found in self.owned(key):
-            pod = self.get(*found) if found.kind == "Pod" else None
-            if pod and pod["metadata"]["labels"].get(labels.NAME) == component:
-                yield pod
+            body = self.get(*found) if found.kind == kind else None
+            if body:
+                yield body
+
+    def pods(self, key: Key, part: str) -> Iterator[Object]:
+        """Yield the pods of one workload of an assistant, by the label value of its pods."""
+        return (pod for pod in self.all("Pod", key) if pod["metadata"]["labels"].get(labels.NAME) == part)
+
+    def claims(self, key: Key, part: str) -> Iterator[Object]:
+        """Yield the volume claims of one workload of an assistant, by the label value of its pods."""
+        found = self.all("PersistentVolumeClaim", key)
+        return (claim for claim in found if claim["metadata"]["labels"].get(labels.NAME) == part)
 
     def put(self, kind: str, body: Object) -> bool:
         """Keep an object; return whether it is news, which an older or the same version is not."""

@@ -6,7 +6,7 @@ without its generated models, which cost more time than the requests (docs/decis
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol, Self
@@ -18,7 +18,7 @@ from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
 from assistant_operator import __version__, labels
-from assistant_operator.cluster.kinds import Kind
+from assistant_operator.cluster.kinds import EVENT, Kind
 from assistant_operator.manifests import Object
 
 _JSON = "application/json"
@@ -31,6 +31,8 @@ REQUEST_TIMEOUT_SECONDS = 30
 """A request that takes longer is lost; the API server itself gives up on a non-watch request after 60 s."""
 PAGE_SIZE = 500
 """Objects a page of a list: the size that client-go uses, so that no list is one huge answer."""
+_EVENTS = 100
+"""Events about one object that are read: a pod in trouble has about a dozen, since Kubernetes counts repeated ones."""
 WATCH_SILENCE_SECONDS = 150
 """A watch that says nothing for longer is dead: the API server sends bookmarks about once a minute."""
 
@@ -91,6 +93,9 @@ class Client(Protocol):
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         """Delete the object with that UID; nothing happens where it is gone or another one."""
+
+    async def events(self, namespace: str, uid: str) -> Sequence[Object]:
+        """Return events about the object with that UID."""
 
 
 class ApiServer:
@@ -201,6 +206,13 @@ class ApiServer:
         except ApiError as error:
             if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
                 raise
+
+    async def events(self, namespace: str, uid: str) -> Sequence[Object]:
+        """Return events about the object with that UID, a hundred at most."""
+        query = _query(fieldSelector=f"regarding.uid={uid}", limit=_EVENTS)
+        answer = await self._call("GET", EVENT.path(namespace), query=query)
+        found: Sequence[Object] = answer.get("items") or []
+        return found
 
     async def watch(
         self,

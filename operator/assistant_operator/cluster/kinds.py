@@ -39,7 +39,8 @@ class Kind:
 ASSISTANT = Kind(labels.API_VERSION, labels.KIND, labels.PLURAL, ("get", "list", "watch"))
 SECRET = Kind("v1", "Secret", "secrets", ("get", "list", "watch", "create", "patch"))
 POD = Kind("v1", "Pod", "pods", READ)
-EVENT = Kind("events.k8s.io/v1", "Event", "events", ("create",))
+EVENT = Kind("events.k8s.io/v1", "Event", "events", ("list", "create"))
+CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims", READ)
 
 APPLIED: dict[str, Kind] = {
     kind.kind: kind
@@ -56,5 +57,5 @@ APPLIED: dict[str, Kind] = {
 }
 """Kinds that are applied and pruned, by name."""
 
-USED = (ASSISTANT, SECRET, POD, EVENT, *APPLIED.values())
+USED = (ASSISTANT, SECRET, POD, CLAIM, EVENT, *APPLIED.values())
 """Every kind that the operator itself uses."""

@@ -20,6 +20,9 @@ from assistant_operator.errors import StalledError, TransientError, WaitingError
 from assistant_operator.facts import SecretFacts
 from assistant_operator.manifests import Object, owner_reference
 
+_SHORTEST_SECRET = 6
+"""Characters of a word that is taken for a secret when a text is quoted."""
+
 
 class _Known(NamedTuple):
     version: str
@@ -90,6 +93,22 @@ class Secrets:
         if patch:
             self._learn(await self._api.merge(SECRET, assistant.namespace, credential.name, patch))
         return bool(patch)
+
+    async def redact(self, text: str, namespace: str, names: Iterable[str]) -> str:
+        """Return a text without any value of the named Secrets, each of its words taken for one.
+
+        Raises
+        ------
+        ApiError, UNREACHABLE
+            The Secrets can't be read.
+        """
+        for name in sorted(set(names)):
+            body = await self._api.get(SECRET, namespace, name) or {}
+            for value in _decode(body.get("data") or {}).values():
+                for word in {value, *value.split()}:
+                    if len(word) >= _SHORTEST_SECRET:
+                        text = text.replace(word, "***")
+        return text
 
     async def _create(self, credential: Credential, assistant: AIAssistant) -> bool:
         body = {

@@ -69,6 +69,18 @@ def _always_managed(_: AIAssistantSpec) -> Backend | None:
 
 
 @dataclass(frozen=True)
+class Workload:
+    """A Deployment or StatefulSet of a component."""
+
+    kind: str
+    name: str
+    part: str
+    """Label value of its pods: the component's name, or one that begins with it where a component has several."""
+    immutable: Mapping[str, str] = field(default_factory=dict)
+    """Field of the spec behind each part of it that Kubernetes never changes, by that part's path."""
+
+
+@dataclass(frozen=True)
 class Component:
     """A part of the stack: a workload of this operator's, or what stands for one."""
 
@@ -76,8 +88,8 @@ class Component:
     """Label value and suffix of object names."""
     condition: str
     """Type of the condition that reports its health, such as RedisReady."""
-    workload: Callable[[AIAssistant], tuple[str, str]]
-    """Kind and name of the workload whose health is the component's, where it is managed."""
+    workloads: Callable[[AIAssistant], Sequence[Workload]]
+    """The workloads whose health together is the component's, where it is managed."""
     objects: Callable[[AIAssistant, Facts, Bindings], list[Object]]
     """Every object of the managed component, sparse."""
     enabled: Callable[[AIAssistantSpec], bool] = lambda _: True
@@ -95,8 +107,6 @@ class Component:
     """Secrets to generate for it where it is managed."""
     references: Callable[[AIAssistant], Sequence[Reference]] = _no_references
     """The user's Secrets that it reads, besides those of its binding."""
-    immutable: Mapping[str, str] = field(default_factory=dict)
-    """Field of the spec behind each part of the workload that Kubernetes never changes, by that part's path."""
 
     def mode(self, spec: AIAssistantSpec) -> Mode:
         """Return who runs it."""

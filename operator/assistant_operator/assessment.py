@@ -1,0 +1,93 @@
+"""How each component is: what the watches saw, and where something is wrong what the API server tells when asked."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from assistant_operator import desired, labels, trouble
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.cluster.cache import Cache
+from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client
+from assistant_operator.cluster.inquiry import Inquiry
+from assistant_operator.cluster.referenced import Referenced
+from assistant_operator.cluster.secrets import Secrets
+from assistant_operator.components.base import Component, Workload
+from assistant_operator.errors import ReconcileError
+from assistant_operator.facts import Facts, Images
+from assistant_operator.health import Health, assess, elsewhere, failing_job, resting, together
+from assistant_operator.manifests import Object
+from assistant_operator.trouble import Scene
+
+_REMEMBERED = 256
+"""Quotations that are remembered without the secrets in them, so that a crash costs its reads once."""
+
+_UNQUOTED = "A program failed; what it wrote is left out until the Secrets that may be in it can be read."
+
+
+class Assessment:
+    """Judges the components of AIAssistants."""
+
+    def __init__(self, api: Client, cache: Cache, referenced: Referenced, secrets: Secrets, images: Images) -> None:
+        self._cache, self._referenced, self._secrets, self._images = cache, referenced, secrets, images
+        self._inquiry = Inquiry(api)
+        self._redacted: OrderedDict[str, str] = OrderedDict()
+
+    async def components(self, assistant: AIAssistant) -> list[tuple[Component, Health]]:
+        """Return every component that is enabled, with its health."""
+        return [(component, await self._health(component, assistant)) for component in desired.enabled(assistant)]
+
+    async def _health(self, component: Component, assistant: AIAssistant) -> Health:
+        if component.mode(assistant.spec) == "External":
+            return elsewhere()
+        if named := desired.referenced_object(component, assistant):
+            try:
+                return named.kind.health(await self._referenced.read(assistant.namespace, named))
+            except ReconcileError as error:
+                return Health(False, error.reason, error.message)
+        workloads = component.workloads(assistant)
+        health = together({workload.part: await self._workload(workload, assistant) for workload in workloads})
+        return await self._redact(failing_job(health, self._failing_jobs(component, assistant)), assistant)
+
+    async def _workload(self, workload: Workload, assistant: AIAssistant) -> Health:
+        live = self._cache.get(workload.kind, assistant.namespace, workload.name)
+        if live is None:
+            return assess(None, suspended=False)
+        key = (assistant.namespace, assistant.name)
+        scene = Scene(live, [*self._cache.pods(key, workload.part)], [*self._cache.claims(key, workload.part)])
+        health = assess(scene, suspended=assistant.spec.suspend)
+        asked = [] if health.ready or resting(health) else trouble.questions(scene)
+        if asked:
+            scene = replace(scene, events=await self._inquiry.events(assistant.namespace, asked))
+            health = replace(assess(scene, suspended=assistant.spec.suspend), unsettled=True)
+        return health
+
+    def _failing_jobs(self, component: Component, assistant: AIAssistant) -> Iterator[trouble.Trouble]:
+        found: list[Object] = list(self._cache.all("Job", (assistant.namespace, assistant.name)))
+        for job in found:
+            if job["metadata"]["labels"].get(labels.COMPONENT) == component.name:
+                pods = self._pods_of(job, assistant)
+                if wrong := trouble.job_trouble(job, pods):
+                    yield wrong
+
+    def _pods_of(self, job: Object, assistant: AIAssistant) -> Iterable[Object]:
+        for pod in self._cache.all("Pod", (assistant.namespace, assistant.name)):
+            if pod["metadata"]["labels"].get(labels.JOB) == job["metadata"]["name"]:
+                yield pod
+
+    async def _redact(self, health: Health, assistant: AIAssistant) -> Health:
+        """Take the assistant's secrets out of a message that quotes what a program wrote."""
+        if not health.quotes:
+            return health
+        known = self._redacted.pop(health.message, None)
+        if known is None:
+            facts = Facts(self._images)
+            names = {credential.name for credential in desired.credentials(assistant)}
+            names |= {reference.secret.name for reference in desired.references(assistant, facts)}
+            try:
+                known = await self._secrets.redact(health.message, assistant.namespace, names)
+            except (ApiError, *UNREACHABLE):
+                return replace(health, message=_UNQUOTED)
+        self._redacted[health.message] = known
+        while len(self._redacted) > _REMEMBERED:
+            self._redacted.popitem(last=False)
+        return replace(health, message=known)
