@@ -37,16 +37,29 @@ class Assessment:
         return [(component, await self._health(component, assistant)) for component in desired.enabled(assistant)]
 
     async def _health(self, component: Component, assistant: AIAssistant) -> Health:
-        if component.mode(assistant.spec) == "External":
-            return elsewhere()
-        if named := desired.referenced_object(component, assistant):
-            try:
-                return named.kind.health(await self._referenced.read(assistant.namespace, named))
-            except ReconcileError as error:
-                return Health(False, error.reason, error.message)
+        if component.mode(assistant.spec) != "Managed":
+            return self._with_kept_volumes(await self._elsewhere(component, assistant), component, assistant)
         workloads = component.workloads(assistant)
         health = together({workload.part: await self._workload(workload, assistant) for workload in workloads})
         return await self._redact(failing_job(health, self._failing_jobs(component, assistant)), assistant)
+
+    async def _elsewhere(self, component: Component, assistant: AIAssistant) -> Health:
+        named = desired.referenced_object(component, assistant)
+        if named is None:
+            return elsewhere()
+        try:
+            return named.kind.health(await self._referenced.read(assistant.namespace, named))
+        except ReconcileError as error:
+            return Health(False, error.reason, error.message)
+
+    def _with_kept_volumes(self, health: Health, component: Component, assistant: AIAssistant) -> Health:
+        """Say which volumes still hold what this operator's own server had, so that no data is lost silently."""
+        claims = self._cache.all("PersistentVolumeClaim", (assistant.namespace, assistant.name))
+        names = [claim["metadata"]["name"] for claim in claims if _is_of(component, claim)]
+        if not names:
+            return health
+        kept = f"The data of the managed one stays in volume claims {', '.join(names)}."
+        return replace(health, message=f"{health.message} {kept}")
 
     async def _workload(self, workload: Workload, assistant: AIAssistant) -> Health:
         live = self._cache.get(workload.kind, assistant.namespace, workload.name)
@@ -64,7 +77,7 @@ class Assessment:
     def _failing_jobs(self, component: Component, assistant: AIAssistant) -> Iterator[trouble.Trouble]:
         found: list[Object] = list(self._cache.all("Job", (assistant.namespace, assistant.name)))
         for job in found:
-            if job["metadata"]["labels"].get(labels.COMPONENT) == component.name:
+            if _is_of(component, job):
                 pods = self._pods_of(job, assistant)
                 if wrong := trouble.job_trouble(job, pods):
                     yield wrong
@@ -91,3 +104,9 @@ class Assessment:
         while len(self._redacted) > _REMEMBERED:
             self._redacted.popitem(last=False)
         return replace(health, message=known)
+
+
+def _is_of(component: Component, body: Object) -> bool:
+    """Tell whether an object belongs to a component or to a part of it."""
+    found: str = body["metadata"]["labels"].get(labels.COMPONENT, "")
+    return found == component.name or found.startswith(f"{component.name}-")

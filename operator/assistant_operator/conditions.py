@@ -30,6 +30,7 @@ TERMINATING = "Terminating"
 INVALID_SPEC = "InvalidSpec"
 INVALID_OBJECT = "InvalidObject"
 IMMUTABLE_FIELD = "ImmutableField"
+RESIZE_REFUSED = "ResizeRefused"
 NAME_CONFLICT = "NameConflict"
 CONFLICT = "Conflict"
 API_ERROR = "ApiError"
@@ -52,12 +53,16 @@ REASONS = (
     INVALID_SPEC,
     INVALID_OBJECT,
     IMMUTABLE_FIELD,
+    RESIZE_REFUSED,
     NAME_CONFLICT,
     CONFLICT,
     API_ERROR,
     INTERNAL_ERROR,
 )
 """Reasons that the operator gives itself. The reason of a failing pod is Kubernetes' own, such as ImagePullBackOff."""
+
+VOLUMES_KEPT = "VolumesKept"
+"""Reason of the event that tells which volumes a component leaves when it is turned off."""
 
 _MESSAGE_LIMIT = 2000
 """Characters of a message that are kept: room for what happened, and no log dump in a status."""

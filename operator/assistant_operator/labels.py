@@ -28,6 +28,9 @@ APPLIED_HASH = f"{GROUP}/applied-hash"
 CONFIG_HASH = f"{GROUP}/config-hash"
 """Pod template annotation: hash of the Secrets and ConfigMaps that the pod reads, so that a change rolls it."""
 
+VOLUME_SIZES = f"{GROUP}/volume-sizes"
+"""Annotation of a StatefulSet whose volumes grew: their sizes as asked for last, by claim template, as JSON."""
+
 
 def selector(assistant: str, component: str) -> dict[str, str]:
     """Labels that pick a component's pods. They never change: selectors are immutable."""

@@ -24,11 +24,11 @@ from pydantic import ValidationError
 from assistant_operator import conditions, desired, status
 from assistant_operator.assessment import Assessment
 from assistant_operator.assistant import AIAssistant
-from assistant_operator.cluster import apply, prune
+from assistant_operator.cluster import apply, prune, volumes
 from assistant_operator.cluster import status as status_writer
-from assistant_operator.cluster.cache import Cache, Key
+from assistant_operator.cluster.cache import Cache, Key, Ref
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client, Confirm
-from assistant_operator.cluster.kinds import ASSISTANT, SECRET
+from assistant_operator.cluster.kinds import ASSISTANT, CLAIM, SECRET
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.cluster.secrets import Secrets
 from assistant_operator.components.base import Reference
@@ -113,14 +113,13 @@ class Reconciler:
         try:
             facts = await self._observe(assistant, confirm)
             wanted = desired.desired(assistant, facts)
-            for body in wanted.objects:
-                immutable = wanted.immutable.get((body["kind"], body["metadata"]["name"]), {})
-                apply.check_immutable(self._cache, body, immutable)
-            for body in wanted.objects:
+            objects = await self._changeable(assistant, wanted)
+            for body in objects:
                 written = await apply.ensure(self._api, self._cache, assistant, body, confirm)
                 self._count("object", written, body["kind"], body["metadata"]["name"])
-            for ref in await prune.prune(self._api, self._cache, assistant, wanted.objects):
+            for ref in await prune.prune(self._api, self._cache, assistant, objects):
                 self._count("deletion", True, ref.kind, ref.name)
+                await self._tell_kept_volumes(assistant, ref)
         except ReconcileError as error:
             return error
         except ApiError as error:
@@ -136,6 +135,30 @@ class Reconciler:
                 f"A defect of the operator ended the pass ({type(error).__name__}). It retries; its log says more.",
             )
         return None
+
+    async def _changeable(self, assistant: AIAssistant, wanted: desired.Desired) -> list[Object]:
+        """Return the objects as they can be applied, after their volumes grew.
+
+        Raises
+        ------
+        StalledError
+            Something is to change that Kubernetes never changes; nothing was written.
+        """
+        objects: list[Object] = []
+        growths: list[volumes.Growth] = []
+        for body in wanted.objects:
+            fields = wanted.immutable.get((body["kind"], body["metadata"]["name"]), {})
+            if body["kind"] == "StatefulSet":
+                field = fields.get("volumeClaimTemplates", "storage")
+                live = self._cache.get("StatefulSet", assistant.namespace, body["metadata"]["name"])
+                growths += volumes.growths(self._cache, assistant, body, field)
+                body = volumes.fitted(live, body, field)  # noqa: PLW2901 - the same object, as far as it can be changed
+                apply.check_immutable(self._cache, body, fields)
+            objects.append(body)
+        await volumes.grow(self._api, self._cache, growths)
+        for growth in growths:
+            self._count("volume", True, CLAIM.kind, growth.claim["metadata"]["name"])
+        return objects
 
     async def _observe(self, assistant: AIAssistant, confirm: Confirm) -> Facts:
         """Generate missing credentials and read the facts.
@@ -234,6 +257,18 @@ class Reconciler:
             self._metrics.writes.labels("event").inc()
         except (ApiError, *UNREACHABLE) as error:
             log.warning("event_lost", reason=ready["reason"], error=str(error))
+
+    async def _tell_kept_volumes(self, assistant: AIAssistant, deleted: Ref) -> None:
+        """Record an event that names the volumes which a deleted StatefulSet leaves."""
+        body = self._cache.get(*deleted) if deleted.kind == "StatefulSet" else None
+        claims = volumes.claims_of(self._cache, assistant, body) if body else []
+        if claims:
+            message = (
+                f"StatefulSet {deleted.name} is gone, its data is not: volume claims {', '.join(claims)} stay, and are "
+                "used again when it comes back."
+            )
+            kept = conditions.condition(conditions.VOLUMES_KEPT, True, conditions.VOLUMES_KEPT, message)
+            await self._record_event({"metadata": assistant.metadata.model_dump()}, kept)
 
     def _count(self, what: str, written: bool, kind: str, name: str) -> None:
         if written:

@@ -25,7 +25,7 @@ class RecordingClient:
         self._versions = itertools.count(100)
 
     def writes(self) -> list[tuple[str, str, str]]:
-        return [call for call in self.calls if call[0] not in ("get", "list")]
+        return [call for call in self.calls if call[0] not in ("get", "list", "rehearse")]
 
     def refuse(self, error: Exception, *, verb: str = "", kind: str = "") -> None:
         """Raise an error for every call with that verb and kind; an empty one stands for all."""
@@ -54,7 +54,7 @@ class RecordingClient:
 
     async def create(self, kind: Kind, body: Object) -> Object:
         metadata = body["metadata"]
-        name = metadata.get("name") or metadata["generateName"]
+        name = metadata.get("name") or f"{metadata['generateName']}{next(self._versions)}"
         self._record("create", kind.kind, name)
         if (kind.kind, metadata["namespace"], name) in self.objects:
             raise ApiError(409, "AlreadyExists", f"{name} already exists")
@@ -69,9 +69,11 @@ class RecordingClient:
         kept = {key: before["metadata"][key] for key in ("uid",)} if before else {}
         return self.put({**body, "metadata": {**metadata, **kept}, "status": before.get("status", {})})
 
-    async def merge(self, kind: Kind, namespace: str, name: str, body: Object) -> Object:
-        self._record("merge", kind.kind, name)
+    async def merge(self, kind: Kind, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
+        self._record("rehearse" if dry_run else "merge", kind.kind, name)
         before = self.objects[kind.kind, namespace, name]
+        if dry_run:
+            return before
         merged = {**before, "data": {**before.get("data", {}), **body.get("data", {})}}
         if "spec" in body:
             merged["spec"] = {**before.get("spec", {}), **body["spec"]}

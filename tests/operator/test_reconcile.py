@@ -284,9 +284,12 @@ async def test_an_object_that_lost_its_owner_is_adopted() -> None:
 async def test_nothing_is_written_when_one_part_can_not_be_changed() -> None:
     bench = Bench()
     await bench.reconcile()
-    await bench.reconcile(replicas=1, redis={"managed": {"maxMemory": "256Mi", "storage": {"size": "2Gi"}}})
+    await bench.reconcile(
+        replicas=1, redis={"managed": {"maxMemory": "256Mi", "storage": {"storageClassName": "fast"}}}
+    )
     assert {call[0] for call in bench.client.writes()} == {"status", "create"}
-    assert bench.condition("Stalled")["message"].startswith("spec.redis.managed.storage: can't be changed")
+    stalled = bench.condition("Stalled")
+    assert stalled["message"].startswith("spec.redis.managed.storage.storageClassName: can't be changed")
 
 
 async def test_an_event_that_can_not_be_written_fails_nothing() -> None:

@@ -88,8 +88,8 @@ class Client(Protocol):
     async def apply(self, kind: Kind, body: Object, *, subresource: str | None = None) -> Object:
         """Server-side apply as the operator's field manager, forcing the fields given, unknown fields refused."""
 
-    async def merge(self, kind: Kind, namespace: str, name: str, body: Object) -> Object:
-        """Patch an object by JSON merge."""
+    async def merge(self, kind: Kind, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
+        """Patch an object by JSON merge, or find out whether that would be taken."""
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         """Delete the object with that UID; nothing happens where it is gone or another one."""
@@ -193,9 +193,9 @@ class ApiServer:
         query = _query(fieldManager=labels.MANAGER, force="true", fieldValidation="Strict")
         return await self._call("PATCH", path, query=query, body=body, content_type=_APPLY)
 
-    async def merge(self, kind: Kind, namespace: str, name: str, body: Object) -> Object:
-        """Patch an object by JSON merge."""
-        query = _query(fieldManager=labels.MANAGER)
+    async def merge(self, kind: Kind, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
+        """Patch an object by JSON merge, or find out whether that would be taken."""
+        query = _query(fieldManager=labels.MANAGER, dryRun="All" if dry_run else None)
         return await self._call("PATCH", kind.path(namespace, name), query=query, body=body, content_type=_MERGE)
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:

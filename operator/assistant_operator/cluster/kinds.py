@@ -40,7 +40,7 @@ ASSISTANT = Kind(labels.API_VERSION, labels.KIND, labels.PLURAL, ("get", "list",
 SECRET = Kind("v1", "Secret", "secrets", ("get", "list", "watch", "create", "patch"))
 POD = Kind("v1", "Pod", "pods", READ)
 EVENT = Kind("events.k8s.io/v1", "Event", "events", ("list", "create"))
-CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims", READ)
+CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims", (*READ, "patch"))
 
 APPLIED: dict[str, Kind] = {
     kind.kind: kind

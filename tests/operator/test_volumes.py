@@ -1,0 +1,135 @@
+"""Volumes grow where they can, and nothing else happens to them."""
+
+from typing import Any
+
+from assistant_operator.cluster.client import ApiError
+from assistant_operator.manifests import Object
+from tests.operator.recording import events
+from tests.operator.test_reconcile import Bench
+
+
+def _sized(size: str | int, **storage: Any) -> dict[str, Any]:
+    return {"redis": {"managed": {"storage": {"size": size, **storage}}}}
+
+
+async def _bench(size: str = "1Gi", **spec: Any) -> Bench:
+    """An assistant whose Redis has a bound volume of that size."""
+    bench = Bench(**spec)
+    await bench.reconcile()
+    made = bench.client.objects["StatefulSet", "default", "demo-redis"]["spec"]["volumeClaimTemplates"][0]
+    claim = {
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data-demo-redis-0", "labels": made["metadata"]["labels"]},
+        "spec": {**made["spec"], "resources": {"requests": {"storage": size}}},
+        "status": {"phase": "Bound"},
+    }
+    bench.place(claim)
+    return bench
+
+
+def _claimed(bench: Bench) -> str:
+    claim = bench.client.objects["PersistentVolumeClaim", "default", "data-demo-redis-0"]
+    return claim["spec"]["resources"]["requests"]["storage"]
+
+
+def _stateful_set(bench: Bench) -> Object:
+    return bench.client.objects["StatefulSet", "default", "demo-redis"]
+
+
+def _calls(bench: Bench) -> list[tuple[str, str]]:
+    return [(verb, kind) for verb, kind, _ in bench.client.calls if kind == "PersistentVolumeClaim"]
+
+
+async def test_a_volume_grows_and_the_template_stays_as_it_was_made() -> None:
+    bench = await _bench()
+    template = _stateful_set(bench)["spec"]
+    await bench.reconcile(**_sized("2Gi"))
+    assert _calls(bench) == [("rehearse", "PersistentVolumeClaim"), ("merge", "PersistentVolumeClaim")]
+    assert _claimed(bench) == "2Gi"
+    assert _stateful_set(bench)["spec"] == template, "no pod restarts"
+    assert not bench.condition("Stalled")
+    await bench.reconcile()
+    assert bench.client.calls == []
+
+
+async def test_growth_goes_on_where_a_pass_was_cut_off() -> None:
+    bench = await _bench()
+    bench.client.refuse(ApiError(500, "InternalError", "etcd is away"), verb="apply")
+    await bench.reconcile(**_sized("2Gi"))
+    assert _claimed(bench) == "2Gi"
+    bench.client.fail = lambda *_: None
+    await bench.reconcile()
+    assert bench.error is None
+    assert _stateful_set(bench)["metadata"]["annotations"]["aiassistant.dev/volume-sizes"] == '{"data":"2Gi"}'
+
+
+async def test_a_refused_growth_names_the_field_and_touches_nothing() -> None:
+    bench = await _bench()
+    bench.client.refuse(ApiError(403, "Forbidden", "the storageclass must support resize"), verb="rehearse")
+    await bench.reconcile(replicas=1, **_sized("2Gi"))
+    stalled = bench.condition("Stalled")
+    assert stalled["reason"] == "ResizeRefused"
+    assert stalled["message"].startswith("spec.redis.managed.storage.size: volume claim data-demo-redis-0 can't grow")
+    assert "the storageclass must support resize" in stalled["message"]
+    assert {call[0] for call in bench.client.writes()} == {"status", "create"}
+    bench.client.fail = lambda *_: None
+    await bench.reconcile(**_sized("1Gi"))
+    assert not bench.condition("Stalled")
+
+
+async def test_a_volume_never_shrinks_below_what_was_asked_for_last() -> None:
+    bench = await _bench()
+    await bench.reconcile(**_sized("2Gi"))
+    for size in ("1Gi", "512Mi"):
+        await bench.reconcile(**_sized(size))
+        assert bench.condition("Stalled")["message"].startswith(
+            "spec.redis.managed.storage.size: a volume can't shrink. Set it back to 2Gi or more"
+        )
+        assert _claimed(bench) == "2Gi"
+    await bench.reconcile(**_sized("3Gi"))
+    assert _claimed(bench) == "3Gi"
+    assert not bench.condition("Stalled")
+
+
+async def test_the_same_size_in_other_words_is_no_change() -> None:
+    bench = await _bench()
+    for size in ("1024Mi", 2**30):
+        await bench.reconcile(**_sized(size))
+        assert not bench.condition("Stalled")
+        assert not [call for call in bench.client.writes() if call[0] in ("apply", "merge")]
+
+
+async def test_a_volume_that_a_predecessor_left_grows_too_and_a_larger_one_is_taken_as_it_is() -> None:
+    bench = await _bench()
+    bench.cache.remove("StatefulSet", bench.client.objects.pop(("StatefulSet", "default", "demo-redis")))
+    await bench.reconcile(**_sized("2Gi"))
+    assert _claimed(bench) == "2Gi"
+    larger = await _bench("5Gi")
+    await larger.reconcile(replicas=2)
+    assert _claimed(larger) == "5Gi"
+    assert not larger.condition("Stalled")
+
+
+async def test_a_claim_that_has_no_volume_yet_is_not_patched() -> None:
+    bench = await _bench()
+    claim = bench.client.objects["PersistentVolumeClaim", "default", "data-demo-redis-0"]
+    bench.place({**claim, "status": {"phase": "Pending"}})
+    await bench.reconcile(**_sized("2Gi"))
+    assert _calls(bench) == []
+
+
+async def test_what_is_turned_off_tells_which_volumes_it_leaves() -> None:
+    bench = await _bench()
+    await bench.reconcile(redis={"enabled": False})
+    told = [event["note"] for event in events(bench.client) if event["reason"] == "VolumesKept"]
+    assert len(told) == 1
+    assert "volume claims data-demo-redis-0 stay" in told[0]
+
+
+async def test_a_server_elsewhere_does_not_hide_the_data_that_stays_here() -> None:
+    bench = await _bench()
+    await bench.reconcile(redis={"external": {"url": "redis://a.example.com:6379"}})
+    message = bench.condition("RedisReady")["message"]
+    assert "The data of the managed one stays in volume claims data-demo-redis-0." in message
+    await bench.reconcile(redis={"managed": {}})
+    assert "data-demo-redis-0" not in bench.condition("RedisReady")["message"]
