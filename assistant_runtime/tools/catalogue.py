@@ -8,6 +8,8 @@ from assistant_runtime.security.fetch_guard import FetchGuard
 from assistant_runtime.settings import Settings
 from assistant_runtime.tools.base import Toolset
 from assistant_runtime.tools.fetch import FetchPage
+from assistant_runtime.tools.firecrawl import Firecrawl
+from assistant_runtime.tools.mcp_server import McpServer
 from assistant_runtime.tools.searxng import SearXNG
 from assistant_runtime.tools.toolbox import SingleTools
 
@@ -33,5 +35,19 @@ def toolsets(settings: Settings, reranker: Reranker | None) -> Iterator[Toolset]
             ),
             reranker,
         )
-    if settings.fetch_tool_enabled and not settings.firecrawl_tool_enabled:
+    if settings.firecrawl_url and settings.firecrawl_tool_enabled:
+        yield Firecrawl(
+            JsonClient(
+                "Firecrawl",
+                settings.firecrawl_url,
+                key=settings.firecrawl_api_key,
+                ca_file=settings.firecrawl_ca_file,
+                timeout=settings.tool_execution_timeout,
+            ),
+            guard,
+            reranker,
+        )
+    elif settings.fetch_tool_enabled:
         yield SingleTools(FetchPage(guard))
+    for server in settings.mcp_servers:
+        yield McpServer(server)

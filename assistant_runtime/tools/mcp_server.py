@@ -1,0 +1,166 @@
+"""The tools of an MCP server, over streamable HTTP by the official SDK.
+
+A task of its own keeps the connection, lists the tools again from time to time, and connects again when the server was
+gone; a call meanwhile fails at once, and the model is told. The SDK is imported when that task starts.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Self
+
+import structlog
+
+from assistant_runtime.errors import ToolError
+from assistant_runtime.settings.tools import McpServerSettings
+from assistant_runtime.tools.base import TOOL_NAME, Tool, ToolCall, ToolResult
+
+REFRESH_SECONDS = 60.0
+"""How soon a tool that the server adds is offered."""
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
+"""Between attempts to connect: doubled each time, so that a server that is down for long is left alone."""
+
+CONNECT_SECONDS = 15.0
+"""For the handshake and the list of tools."""
+
+MAX_TOOLS = 64
+"""Of one server: a model is confused, and its prompt filled, by more."""
+
+MAX_DESCRIPTION_CHARACTERS = 1024
+
+
+class McpTool:
+    """One tool of the server."""
+
+    def __init__(self, server: "McpServer", name: str, described: Any) -> None:
+        self.name = name
+        self.description = str(described.description or described.name)[:MAX_DESCRIPTION_CHARACTERS]
+        self.parameters: Mapping[str, Any] = described.input_schema or {"type": "object", "properties": {}}
+        self._server = server
+        self._own_name = described.name
+
+    async def run(self, arguments: Mapping[str, Any], _: ToolCall) -> ToolResult:
+        """Call the tool."""
+        return await self._server.call(self._own_name, arguments)
+
+
+class McpServer:
+    """An MCP server, as a toolset; `async with` starts and ends its task.
+
+    Parameters
+    ----------
+    settings
+        Name, address, token, and which tools are offered.
+    refresh
+        Seconds between two lists of its tools.
+    """
+
+    def __init__(self, settings: McpServerSettings, refresh: float = REFRESH_SECONDS) -> None:
+        self._settings = settings
+        self._refresh = refresh
+        self._client: Any = None
+        self._tools: tuple[McpTool, ...] = ()
+        self._lost = asyncio.Event()
+        self._log = structlog.get_logger(__name__)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    def tools(self) -> Sequence[Tool]:
+        """Give the tools that were last listed; none while the server is gone."""
+        return self._tools
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
+        """Call a tool; raises ToolError."""
+        client = self._client
+        if client is None:
+            raise ToolError(f"the MCP server {self._settings.name} is not connected")
+        try:
+            result = await client.call_tool(name, dict(arguments))
+        except Exception as error:  # noqa: BLE001 - the SDK raises what its transport and the server do
+            self._lost.set()
+            raise ToolError(f"the MCP server {self._settings.name} failed: {str(error)[:300]}") from None
+        text = _text(result)
+        if result.is_error:
+            raise ToolError(text or "no reason given")
+        return ToolResult(text)
+
+    async def _keep(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                await self._serve()
+                pause = FIRST_PAUSE_SECONDS
+            except Exception as error:  # noqa: BLE001 - whatever it was, the server may be back in a moment
+                self._log.warning("mcp_server_lost", server=self._settings.name, reason=_first(error)[:300])
+            self._client, self._tools = None, ()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _serve(self) -> None:
+        """Keep one connection for as long as it works."""
+        import httpx2  # noqa: PLC0415 - the SDK and what it needs are imported only where they are used
+        from mcp import Client  # noqa: PLC0415
+        from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415
+
+        token = self._settings.token
+        headers = {"authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+        timeout = httpx2.Timeout(CONNECT_SECONDS, read=None)
+        self._lost.clear()
+        async with httpx2.AsyncClient(headers=headers, timeout=timeout) as http:
+            client = Client(streamable_http_client(self._settings.url, http_client=http))
+            async with asyncio.timeout(CONNECT_SECONDS) as limit, client:
+                while not self._lost.is_set():
+                    limit.reschedule(asyncio.get_running_loop().time() + CONNECT_SECONDS)
+                    await self._list(client)
+                    self._client = client
+                    limit.reschedule(None)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(self._refresh):
+                            await self._lost.wait()
+
+    async def _list(self, client: Any) -> None:
+        described: list[Any] = []
+        cursor: str | None = None
+        while len(described) < MAX_TOOLS:
+            page = await client.list_tools(cursor=cursor, cache_mode="bypass")
+            described += page.tools
+            cursor = page.next_cursor
+            if not cursor:
+                break
+        wanted = self._settings.tools
+        found = [each for each in described if wanted is None or each.name in wanted][:MAX_TOOLS]
+        tools = [McpTool(self, _name(self._settings.name, each.name), each) for each in found]
+        usable = tuple(tool for tool in tools if TOOL_NAME.match(tool.name))
+        if [tool.name for tool in usable] != [tool.name for tool in self._tools]:
+            self._log.info("mcp_tools", server=self._settings.name, tools=[tool.name for tool in usable])
+        self._tools = usable
+
+
+def _name(server: str, tool: str) -> str:
+    """Give the name that the model sees: the server's before the tool's, in characters that every API takes."""
+    return f"{server}_{re.sub(r'[^A-Za-z0-9_-]', '_', tool)}"
+
+
+def _text(result: Any) -> str:
+    """Give a result's text; what is no text is named."""
+    parts = [
+        block.text if getattr(block, "type", "") == "text" else f"[{getattr(block, 'type', 'content')} left out]"
+        for block in result.content
+    ]
+    return "\n".join(parts)
+
+
+def _first(error: BaseException) -> str:
+    """Give the reason within the groups that the SDK's tasks raise."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
