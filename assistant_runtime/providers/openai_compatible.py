@@ -1,22 +1,21 @@
-"""The client of one OpenAI-compatible provider, over aiohttp.
+"""The client of one OpenAI-compatible provider.
 
-aiohttp because this is the hot path: measured beside httpx it takes a seventh of the CPU a request, and does not slow
-down as connections grow. Each failure becomes one ProviderError here, at the edge, with a text that never holds the
-provider's key: providers quote keys in their own messages.
+Each failure becomes one ProviderError here, at the edge, with a text that never holds the provider's key: providers
+quote keys in their own messages.
 """
 
 import asyncio
-import io
-import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from typing import Any, Self
+from urllib.parse import quote, urlsplit
 
-import aiohttp
 import orjson
 
 from assistant_runtime.errors import ProviderError
 from assistant_runtime.providers.base import Completion, CompletionStream, ModelList, is_whole, read_usage
+from assistant_runtime.providers.connection import BadResponseError, Connection, DisconnectedError
+from assistant_runtime.providers.pool import ConnectFailedError, ConnectionPool
 from assistant_runtime.providers.sse import EventReader, bad_event
 from assistant_runtime.settings.providers import ProviderSettings
 
@@ -33,9 +32,6 @@ KEEPALIVE_SECONDS = 4.0
 """Less than the 5 s after which uvicorn (vLLM) and llama.cpp close an idle connection: a request that meets such a
 close fails, because a POST is not sent twice."""
 
-SMALL_BODY_BYTES = 512 * 1024
-"""Longer bodies are written in pieces, as aiohttp asks for, so that other requests get their turn."""
-
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Far above any answer; bounds what one broken provider can make this process hold."""
 
@@ -43,6 +39,12 @@ MAX_REASON_CHARACTERS = 500
 """Enough of a provider's message to act on."""
 
 NO_MODELS = "has no GET /models (404); check that the base URL ends in its version, such as /v1"
+
+FAILURES = (TimeoutError, ConnectFailedError, DisconnectedError, BadResponseError)
+"""What the connection raises."""
+
+USER_AGENT = "ai-assistant-runtime"
+"""Some providers' front doors refuse requests without one."""
 
 PASSED_ON = frozenset({400, 404, 409, 413, 415, 422})
 """Statuses that are about the client's request: another provider would say the same."""
@@ -57,53 +59,51 @@ class OpenAICompatibleProvider:
         The provider's name, address, default model, key and timeout in seconds.
     """
 
-    _session: aiohttp.ClientSession
-
     def __init__(self, settings: ProviderSettings) -> None:
         self.name = settings.name
         self.base_url = settings.base_url
         self.default_model = settings.default_model
-        self._chat_url = f"{settings.base_url}/chat/completions"
-        self._embeddings_url = f"{settings.base_url}/embeddings"
-        self._models_url = f"{settings.base_url}/models"
         self._key = settings.api_key.get_secret_value() if settings.api_key else ""
-        self._headers = {"content-type": "application/json", "accept-encoding": "identity"}
-        if self._key:
-            self._headers["authorization"] = f"Bearer {self._key}"
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, connect=min(CONNECT_SECONDS, settings.timeout), sock_read=settings.timeout
-        )
+        self._chat = self._head("POST", "/chat/completions")
+        self._embeddings = self._head("POST", "/embeddings")
+        self._models = self._head("GET", "/models") + b"\r\n"
+        self._timeout = settings.timeout
+        self._pool = ConnectionPool(settings.base_url, keepalive=KEEPALIVE_SECONDS, ca_file=settings.ca_file)
+
+    def _head(self, method: str, path: str) -> bytes:
+        """Give what the heads of all requests to one endpoint begin with."""
+        url = urlsplit(self.base_url)
+        lines = [
+            f"{method} {quote(url.path, safe='/%:@!$&*+,;=~')}{path} HTTP/1.1",
+            f"host: {url.netloc}",
+            f"user-agent: {USER_AGENT}",
+            "accept-encoding: identity",
+            *(["content-type: application/json"] if method == "POST" else []),
+            *([f"authorization: Bearer {self._key}"] if self._key else []),
+        ]
+        return "".join(f"{line}\r\n" for line in lines).encode()
 
     async def __aenter__(self) -> Self:
-        # Without cookies, which would carry state from one tenant to the next; without a limit on connections,
-        # because the requests in flight are the limit, and a queue in the client would hide them.
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+        self._pool.close()
 
     async def complete(self, body: bytes, request_id: str) -> Completion:
         """Answer a chat request at once."""
-        answer, payload = await self._whole(self._chat_url, body, request_id)
+        answer, payload = await self._whole(self._chat, body, request_id)
         return Completion(answer, str(payload.get("model") or ""), read_usage(payload), is_whole(payload))
 
     async def embeddings(self, body: bytes, request_id: str) -> Completion:
         """Answer an embeddings request."""
-        answer, payload = await self._whole(self._embeddings_url, body, request_id)
+        answer, payload = await self._whole(self._embeddings, body, request_id)
         return Completion(answer, str(payload.get("model") or ""), read_usage(payload))
 
-    async def _whole(self, url: str, body: bytes, request_id: str) -> tuple[bytes, dict[str, Any]]:
+    async def _whole(self, head: bytes, body: bytes, request_id: str) -> tuple[bytes, dict[str, Any]]:
         """Post and give the whole answer, as it came and decoded."""
-        async with self._failures_translated():
-            response = await self._post(url, body, request_id)
-            try:
-                answer = await self._read(response)
-            finally:
-                response.release()
+        connection = await self._post(head, body, request_id, whole=True)
+        answer = connection.body()
+        self._pool.release(connection)
         payload = _json_object(answer)
         if payload is None:
             raise bad_event("an answer that is no JSON object")
@@ -115,10 +115,9 @@ class OpenAICompatibleProvider:
 
     async def stream(self, body: bytes, request_id: str) -> CompletionStream:
         """Answer a chat request as a stream, once its first event is there."""
-        async with self._failures_translated():
-            response = await self._post(self._chat_url, body, request_id)
+        connection = await self._post(self._chat, body, request_id, whole=False)
         reader = EventReader()
-        events = self._events(response, reader)
+        events = self._events(connection, reader)
         try:
             first = await anext(events)
         except StopAsyncIteration:
@@ -127,76 +126,79 @@ class OpenAICompatibleProvider:
 
     async def models(self) -> ModelList:
         """List the provider's models; empty where it has no such list."""
-        timeout = aiohttp.ClientTimeout(total=MODELS_SECONDS)
-        async with (
-            self._failures_translated(),
-            self._session.get(
-                self._models_url, headers=self._headers, timeout=timeout, allow_redirects=False
-            ) as response,
-        ):
-            if response.status == 404:  # noqa: PLR2004 - HTTP's number
-                return ModelList(remark=NO_MODELS)
-            if response.status in {405, 429, 501}:
-                return ModelList()
-            if response.status >= 300:  # noqa: PLR2004 - HTTP's number
-                raise await self._refusal(response)
-            payload = _json_object(await self._read(response)) or {}
-        models = payload.get("data")
+        try:
+            async with asyncio.timeout(MODELS_SECONDS):
+                connection = await self._request(self._models, whole=True)
+        except TimeoutError as error:
+            raise self._translated(error) from error
+        status, answer = connection.status, connection.body()
+        self._pool.release(connection)
+        if status == 404:  # noqa: PLR2004 - HTTP's number
+            return ModelList(remark=NO_MODELS)
+        if status in {405, 429, 501}:
+            return ModelList()
+        if status >= 300:  # noqa: PLR2004 - HTTP's number
+            raise self._refusal(connection, answer)
+        models = (_json_object(answer) or {}).get("data")
         return ModelList(
             tuple(model for model in models if isinstance(model, dict)) if isinstance(models, list) else ()
         )
 
-    async def _post(self, url: str, body: bytes, request_id: str) -> aiohttp.ClientResponse:
-        response = await self._session.post(
-            url,
-            data=body if len(body) <= SMALL_BODY_BYTES else io.BytesIO(body),
-            headers={**self._headers, "x-request-id": request_id},
-            timeout=self._timeout,
-            allow_redirects=False,
-        )
-        if response.status != 200:  # noqa: PLR2004 - HTTP's number
-            try:
-                raise await self._refusal(response)
-            finally:
-                response.release()
-        return response
+    async def _post(self, head: bytes, body: bytes, request_id: str, *, whole: bool) -> Connection:
+        """Send a request; gives the connection with a 200."""
+        rest = f"x-request-id: {request_id}\r\ncontent-length: {len(body)}\r\n\r\n"
+        connection = await self._request(b"".join((head, rest.encode("latin-1"), body)), whole=whole)
+        if connection.status == 200:  # noqa: PLR2004 - HTTP's number
+            return connection
+        answer = b""
+        try:
+            answer = connection.body() if whole else await _read_all(connection)
+        finally:
+            self._pool.release(connection)
+        raise self._refusal(connection, answer)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        async for part in response.content.iter_any():
-            parts.append(part)
-            size += len(part)
-            if size > MAX_ANSWER_BYTES:
-                response.close()
-                raise bad_event(f"an answer longer than {MAX_ANSWER_BYTES} bytes")
-        return b"".join(parts)
+    async def _request(self, request: bytes, *, whole: bool) -> Connection:
+        try:
+            return await self._pool.request(
+                request,
+                whole=whole,
+                patience=self._timeout,
+                connect_seconds=min(CONNECT_SECONDS, self._timeout),
+                max_bytes=MAX_ANSWER_BYTES,
+            )
+        except FAILURES as error:
+            raise self._translated(error) from error
 
-    async def _events(self, response: aiohttp.ClientResponse, reader: EventReader) -> AsyncGenerator[bytes, None]:
+    async def _events(self, connection: Connection, reader: EventReader) -> AsyncGenerator[bytes, None]:
         """Yield whole events, the first time with one that is part of the answer."""
         held = b""
         try:
-            async with self._failures_translated():
-                async for data in response.content.iter_any():
-                    held += reader.feed(data)
-                    if reader.started and held:
-                        yield held
-                    # What came before the answer are comments, which a provider may send for minutes.
-                    held = b""
-                    if reader.summary.done or reader.problem:
-                        break
+            while data := await self._read(connection):
+                held += reader.feed(data)
+                if reader.started and held:
+                    yield held
+                # What came before the answer are comments, which a provider may send for minutes.
+                held = b""
+                if reader.summary.done or reader.problem:
+                    break
             held += b"" if reader.problem else reader.finish()
             if reader.started and held:
                 yield held
             if reader.problem:
                 reader.problem.message = self._without_key(reader.problem.message)
                 raise reader.problem
-            await _read_tail(response)
+            await _read_tail(connection)
         finally:
-            # Closes the connection, unless the response was read to its end and gave it back already.
-            response.close()
+            # Closes the connection, unless the answer was read to its end.
+            self._pool.release(connection)
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> ProviderError:
+    async def _read(self, connection: Connection) -> bytes:
+        try:
+            return await connection.read()
+        except FAILURES as error:
+            raise self._translated(error) from error
+
+    def _refusal(self, response: Connection, answer: bytes) -> ProviderError:
         """Turn a status other than 200 into what the client may be told."""
         status = response.status
         if status in {401, 403}:
@@ -204,22 +206,16 @@ class OpenAICompatibleProvider:
             return ProviderError(
                 502, f"provider {self.name} refused the runtime's key ({status})", code="provider_auth_error"
             )
-        error = await self._own_error(response)
+        error = self._own_reason(_json_object(answer) or {})
         reason = f"provider {self.name} answered {status}: {error.get('message') or 'no reason given'}"
         if status in PASSED_ON:
             code = "model_not_found" if status == 404 else "provider_rejected"  # noqa: PLR2004 - HTTP's number
             return ProviderError(status, reason, code=code, fallback=False, error=error)
-        retry_after = response.headers.get("retry-after")
+        retry_after = response.headers.get(b"retry-after", b"").decode("latin-1") or None
         if status == 429:  # noqa: PLR2004 - HTTP's number
             return ProviderError(429, reason, code="provider_rate_limited", retry_after=retry_after)
         told = {503: 503, 408: 504, 504: 504}.get(status, 502)
         return ProviderError(told, reason, code="provider_error", retry_after=retry_after)
-
-    async def _own_error(self, response: aiohttp.ClientResponse) -> dict[str, Any]:
-        """Read the provider's error object, whatever its shape, without the key."""
-        with suppress(ProviderError):
-            return self._own_reason(_json_object(await self._read(response)) or {})
-        return {}
 
     def _own_reason(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         error = payload.get("error") or payload.get("detail") or payload.get("message") or {}
@@ -230,27 +226,15 @@ class OpenAICompatibleProvider:
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
 
-    @asynccontextmanager
-    async def _failures_translated(self) -> AsyncIterator[None]:
-        try:
-            yield
-        except (TimeoutError, aiohttp.ServerTimeoutError) as error:
-            raise ProviderError(504, f"provider {self.name} did not answer in time", code="provider_timeout") from error
-        except aiohttp.ClientConnectorError as error:
-            reason = f"provider {self.name} can't be reached: {_cause(error)}"
-            raise ProviderError(502, reason, code="provider_unreachable") from error
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise ProviderError(
-                502, f"provider {self.name} broke the connection", code="provider_disconnected"
-            ) from error
-
-
-def _cause(error: aiohttp.ClientConnectorError) -> str:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return str(error.certificate_error)
-    number = error.os_error.errno
-    # aiohttp words it with the address; name look-ups have negative numbers and words of their own.
-    return os.strerror(number) if number and number > 0 else error.os_error.strerror or "no reason given"
+    def _translated(self, error: Exception) -> ProviderError:
+        """Turn what the connection raised into what the client may be told."""
+        if isinstance(error, TimeoutError):
+            return ProviderError(504, f"provider {self.name} did not answer in time", code="provider_timeout")
+        if isinstance(error, ConnectFailedError):
+            return ProviderError(502, f"provider {self.name} can't be reached: {error}", code="provider_unreachable")
+        if isinstance(error, BadResponseError):
+            return bad_event(str(error))
+        return ProviderError(502, f"provider {self.name} broke the connection", code="provider_disconnected")
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
@@ -261,8 +245,17 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
     return payload if isinstance(payload, dict) else None
 
 
-async def _read_tail(response: aiohttp.ClientResponse) -> None:
-    with suppress(TimeoutError, aiohttp.ClientError):
+async def _read_all(connection: Connection) -> bytes:
+    """Read an answer that is not a stream after all, as far as it can be of use."""
+    body = b""
+    with suppress(*FAILURES):
+        while (part := await connection.read()) and len(body) < MAX_ANSWER_BYTES:
+            body += part
+    return body
+
+
+async def _read_tail(connection: Connection) -> None:
+    with suppress(*FAILURES):
         async with asyncio.timeout(TAIL_SECONDS):
-            async for _ in response.content.iter_any():
+            while await connection.read():
                 pass

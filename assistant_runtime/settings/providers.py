@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
@@ -42,6 +43,14 @@ def _provider_url(value: Any) -> Any:
     return http_url(value, "https://openrouter.ai/api/v1")
 
 
+def _readable(value: Any) -> Any:
+    """Check that a file of certificates is there, before the first request finds out that it is not."""
+    if isinstance(value, str) and not Path(value).is_file():
+        raise ValueError("there is no such file: give the path of a file of certificates in PEM format")
+    return value
+
+
+CertificatesFile = Annotated[str | None, BeforeValidator(_readable)]
 ProviderURL = Annotated[str, BeforeValidator(_provider_url)]
 ProviderKey = Annotated[SecretStr | None, BeforeValidator(provider_key)]
 ProviderName = Annotated[str, Field(pattern=PROVIDER_NAME)]
@@ -56,6 +65,7 @@ class ProviderSettings(BaseModel):
     base_url: ProviderURL
     default_model: str = Field(min_length=1)
     timeout: TimeoutSeconds = 60.0
+    ca_file: CertificatesFile = None
     api_key_env: str | None = None
     _api_key: SecretStr | None = PrivateAttr(default=None)
 
@@ -96,6 +106,9 @@ class ProvidersGroup(Group):
     openai_compatible_timeout: TimeoutSeconds = Field(
         60.0, description="Seconds until the provider's first byte, and between bytes."
     )
+    openai_compatible_ca_file: CertificatesFile = Field(
+        None, description="Certificates that the first provider's must come from. Empty: the system's."
+    )
     providers: ProviderList = Field(
         (),
         description=(
@@ -130,6 +143,7 @@ class ProvidersGroup(Group):
             base_url=self.openai_compatible_base_url,
             default_model=self.openai_compatible_default_model,
             timeout=self.openai_compatible_timeout,
+            ca_file=self.openai_compatible_ca_file,
         )
         first._api_key = self.openai_compatible_api_key  # noqa: SLF001 - a key is no field: fields are printed
         yield first

@@ -22,6 +22,7 @@ from tests.operator.strategies import ASSISTANTS
 NOT_RENDERED = {
     "AGENTS": "AGENTS_FILE serves",
     "AGENTS_FILE": "comes with spec.agents",
+    "OPENAI_COMPATIBLE_CA_FILE": "comes with spec.providers.items.caFrom",
     "EMBEDDING_MODEL": "comes with spec.providers.embeddingModel",
     "DEBUG": "production answers show no internals",
     "MAX_REQUEST_BYTES": "the default serves",

@@ -33,7 +33,7 @@ def patience(behaviour: Behaviour) -> float:
 async def test_the_next_provider_answers_when_one_fails(
     upstream: Upstream, second: Upstream, behaviour: Behaviour, stream: bool
 ) -> None:
-    upstream.script = [behaviour]
+    upstream.default = behaviour
     async with run_runtime(upstream, second, openai_compatible_timeout=patience(behaviour)) as runtime:
         reply = await runtime.chat(stream=stream)
     assert (reply.status, reply.headers["x-provider"]) == (200, "second")
@@ -104,7 +104,7 @@ async def all_up(runtime: object) -> bool:
 async def test_each_failure_has_its_status_and_code(
     upstream: Upstream, behaviour: Behaviour, status: int, code: str
 ) -> None:
-    upstream.script = [behaviour]
+    upstream.default = behaviour
     async with run_runtime(
         upstream, openai_compatible_timeout=patience(behaviour), openai_compatible_api_key=KEY
     ) as runtime:
