@@ -14,6 +14,7 @@ from assistant_operator.names import MAX_LENGTH
 from assistant_operator.rules import Rule
 from assistant_operator.spec.base import Image, Mode, Model, Overlay, Resources, SecretKeyRef, map_list
 from assistant_operator.spec.multi_writer import MultiWriter
+from assistant_operator.spec.postgresql import PostgreSQL
 from assistant_operator.spec.redis import Redis
 from assistant_operator.spec.ui import UI
 from assistant_operator.values import (
@@ -188,7 +189,7 @@ class Logging(Model):
     """One JSON object a line, or text for people."""
 
 
-IMAGES = ("image", "ui.image", "redis.managed.image")
+IMAGES = ("image", "ui.image", "redis.managed.image", "postgresql.managed.image")
 """Where the spec may name an image, as the path of its fields."""
 
 
@@ -273,6 +274,8 @@ class AIAssistantSpec(Model):
     """Several writers at once."""
     ui: UI = UI()
     """Chat page."""
+    postgresql: PostgreSQL = PostgreSQL()
+    """PostgreSQL."""
     ingress: Ingress = Ingress()
     """Ingress in front of the Service."""
     pod_disruption_budget: PodDisruptionBudget = PodDisruptionBudget()

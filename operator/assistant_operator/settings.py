@@ -11,6 +11,7 @@ DEFAULT_IMAGES = {
     "runtime": f"localhost/assistant-runtime:{__version__}",
     "ui": f"localhost/assistant-ui:{__version__}",
     "redis": "docker.io/library/redis:7.4.7-alpine",
+    "postgresql": "docker.io/library/postgres:15.17-bookworm",
 }
 """Images by name, pinned; the chart's `defaultImages` has the same."""
 

@@ -143,6 +143,9 @@ URL = Annotated[
     ),
 ]
 RedisURL = Annotated[str, *_server_url("redis", "rediss", example="redis://redis.example.com:6379/0")]
+PostgreSQLURL = Annotated[
+    str, *_server_url("postgresql", "postgres", example="postgresql://postgresql.example.com:5432/ai_assistant")
+]
 ObjectName = Annotated[
     str,
     *_text(

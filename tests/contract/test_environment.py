@@ -60,19 +60,14 @@ NOT_RENDERED = {
     "SESSIONS_PER_TENANT": "the default serves",
     "REDIS_USERNAME": "comes with spec.redis",
     "REDIS_PASSWORD": "comes with spec.redis",
-    "REDIS_CA_FILE": "comes with spec.redis",
     "REDIS_TOPOLOGY": "comes with spec.redis",
     "REDIS_SENTINEL_MASTER": "comes with spec.redis",
     "MONGODB_URL": "comes with spec.mongodb",
     "MONGODB_USERNAME": "comes with spec.mongodb",
     "MONGODB_PASSWORD": "comes with spec.mongodb",
     "MONGODB_CA_FILE": "comes with spec.mongodb",
-    "DATABASE_URL": "comes with spec.postgresql",
     "DATABASE_USERNAME": "comes with spec.postgresql",
     "DATABASE_PASSWORD": "comes with spec.postgresql",
-    "DATABASE_CA_FILE": "comes with spec.postgresql",
-    "DATABASE_POOL_SIZE": "comes with spec.postgresql",
-    "DATABASE_MAX_OVERFLOW": "comes with spec.postgresql",
 }
 """Variables of the runtime that no field of an AIAssistant sets, and why."""
 
@@ -85,7 +80,20 @@ FULL: dict[str, Any] = {
     },
     "security": {"corsOrigins": ["https://a.example.com"]},
     "multiWriter": {"enabled": True},
+    "postgresql": {"enabled": True},
 }
+ELSEWHERE: dict[str, Any] = {
+    **FULL,
+    "redis": {"external": {"urlFrom": {"name": "redis"}, "caFrom": {"name": "redis"}}},
+    "postgresql": {"enabled": True, "external": {"urlFrom": {"name": "sql"}, "caFrom": {"name": "sql"}}},
+}
+"""The same with servers that need more to be said of them."""
+SECRETS = {
+    "SECRET_KEY": "0123456789abcdef0123456789abcdef",
+    "REDIS_URL": "redis://:pw@demo-redis:6379/0",
+    "DATABASE_URL": "postgresql://assistant:pw@demo-postgresql:5432/ai_assistant",
+}
+"""Values of Secrets that must have a form; any other will do."""
 
 
 def _pod(found: AIAssistant, component: str = "runtime") -> dict[str, Any]:
@@ -99,9 +107,8 @@ def _pod(found: AIAssistant, component: str = "runtime") -> dict[str, Any]:
 
 def _environment(found: AIAssistant) -> dict[str, str]:
     """The container's environment as the kubelet would set it, with made-up Secret values."""
-    values = {"SECRET_KEY": "0123456789abcdef0123456789abcdef", "REDIS_URL": "redis://:pw@demo-redis:6379/0"}
     variables = _pod(found)["containers"][0]["env"]
-    return {v["name"]: v.get("value") or values.get(v["name"], "from-a-secret") for v in variables}
+    return {v["name"]: v.get("value") or SECRETS.get(v["name"], "from-a-secret") for v in variables}
 
 
 @pytest.fixture
@@ -115,7 +122,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[AIAssistant], Sett
 
 
 def test_every_rendered_variable_is_one_that_the_runtime_declares() -> None:
-    rendered = _environment(assistant(**FULL))
+    rendered = _environment(assistant(**FULL)) | _environment(assistant(**ELSEWHERE))
     keys = {provider["api_key_env"] for provider in json.loads(rendered["PROVIDERS"])}
     declared = {name.upper() for name in Settings.model_fields}
     assert set(rendered) - keys == declared - set(NOT_RENDERED)

@@ -68,6 +68,18 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
         "without a user or password: for one with them, use urlFrom",
     ),
     "external url of another server": ({"redis": {"external": {"url": "http://a"}}}, "must be a URL such as redis://"),
+    "latest postgresql in production": (
+        {"postgresql": {"managed": {"image": LATEST}}},
+        "pin a version or a digest instead of `latest`",
+    ),
+    "postgresql url of another server": (
+        {"postgresql": {"external": {"url": "mysql://a/b"}}},
+        "must be a URL such as postgresql://",
+    ),
+    "postgresql volume size": (
+        {"postgresql": {"managed": {"storage": {"size": "10 GB"}}}},
+        "must be a Kubernetes quantity",
+    ),
     "cache ttl": ({"cache": {"ttl": "1 hour"}}, "must be a duration"),
     "window": ({"rateLimit": {"window": "60"}}, "must be a duration"),
     "window of nothing": ({"rateLimit": {"window": "0s"}}, "must be a duration from 1s to 24h"),

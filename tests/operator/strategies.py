@@ -40,6 +40,13 @@ def _external(url: str) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+SERVER = {
+    "image": IMAGES,
+    "resources": RESOURCES,
+    "storage": st.fixed_dictionaries({"size": st.sampled_from(["1Gi", 2**30])}),
+    "podTemplate": OVERLAYS,
+}
+"""What the `managed` block of every backend may have."""
 SPECS = st.fixed_dictionaries(
     {"providers": PROVIDERS},
     optional={
@@ -58,11 +65,7 @@ SPECS = st.fixed_dictionaries(
             optional={
                 "managed": st.fixed_dictionaries(
                     {"maxMemory": st.sampled_from(["64Mi", "100Mi"])},
-                    optional={
-                        "image": IMAGES,
-                        "resources": RESOURCES,
-                        "storage": st.fixed_dictionaries({"size": st.sampled_from(["1Gi", 2**30])}),
-                    },
+                    optional=SERVER,
                 )
             },
         )
@@ -73,6 +76,11 @@ SPECS = st.fixed_dictionaries(
         "ui": st.fixed_dictionaries(
             {"enabled": st.booleans()}, optional={"image": IMAGES, "resources": RESOURCES, "podTemplate": OVERLAYS}
         ),
+        "postgresql": st.fixed_dictionaries(
+            {"enabled": st.booleans()},
+            optional={"managed": st.fixed_dictionaries({}, optional={**SERVER, "maxConnections": st.just(50)})},
+        )
+        | st.fixed_dictionaries({"external": _external("postgresql://postgresql.example.com:5432/ai_assistant")}),
         "ingress": st.fixed_dictionaries(
             {"enabled": st.booleans(), "host": st.just("a.example.com")},
             optional={"tls": st.just({"secretName": "wildcard"}), "className": st.just("nginx")},

@@ -63,6 +63,7 @@ def test_every_rule_has_a_message() -> None:
     assert all(rule.get("message") for rule in found)
 
 
+DATABASE: Object = {"enabled": True}
 ON: Object = {"enabled": True, "host": "a.example.com"}
 WRITERS: Object = {"enabled": True}
 ITEM: Object = PROVIDERS["items"][0]
@@ -73,6 +74,8 @@ BLOCKS: dict[str, Object] = {
     "ui": {"enabled": True},
     "redis.managed": {},
     "redis.external": {"url": "rediss://redis.example.com:6379/0"},
+    "postgresql.managed": {},
+    "postgresql.external": {"url": "postgresql://postgresql.example.com:5432/ai_assistant"},
 }
 """The blocks that have the fields below, each with what must be given for them to count."""
 
@@ -100,9 +103,10 @@ SHARED: dict[str, tuple[Object, Object]] = {
 
 
 def _nested(block: str, fields: Object) -> Object:
-    for name in reversed(block.split(".") if block else []):
-        fields = {name: fields}
-    return fields
+    backend, _, mode = block.partition(".")
+    if mode:
+        fields = {"enabled": True, mode: fields}
+    return {backend: fields} if block else fields
 
 
 def _shared() -> dict[str, tuple[Object, Object]]:
@@ -150,6 +154,17 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     "logging.level": ({}, {"logging": {"level": "DEBUG"}}),
     "logging.format": ({}, {"logging": {"format": "console"}}),
     "redis.enabled": ({}, {"redis": {"enabled": False}}),
+    "postgresql.enabled": ({}, {"postgresql": {"enabled": True}}),
+    "postgresql.managed.maxConnections": (
+        {"postgresql": DATABASE},
+        {"postgresql": {**DATABASE, "managed": {"maxConnections": 50}}},
+    ),
+    "postgresql.external.url": (
+        {"postgresql": {**DATABASE, "external": {"url": "postgresql://one.example.com/db"}}},
+        {"postgresql": {**DATABASE, "external": {"url": "postgresql://other.example.com/db"}}},
+    ),
+    "postgresql.pool.size": ({"postgresql": DATABASE}, {"postgresql": {**DATABASE, "pool": {"size": 5}}}),
+    "postgresql.pool.maxOverflow": ({"postgresql": DATABASE}, {"postgresql": {**DATABASE, "pool": {"maxOverflow": 0}}}),
     "redis.managed.maxMemory": ({}, {"redis": {"managed": {"maxMemory": "256Mi"}}}),
     "multiWriter.enabled": ({}, {"multiWriter": {"enabled": True}}),
     "multiWriter.writers": ({"multiWriter": WRITERS}, {"multiWriter": {**WRITERS, "writers": ["a", "b"]}}),

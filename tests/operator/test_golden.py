@@ -12,7 +12,7 @@ import yaml
 from assistant_operator import desired
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cli import dump
-from assistant_operator.components import redis, runtime, ui
+from assistant_operator.components import postgresql, redis, runtime, ui
 from assistant_operator.manifests import Object
 from assistant_operator.policies import disruption, ingress
 from assistant_operator.reconcile import parse
@@ -28,6 +28,7 @@ def _bindings(assistant: AIAssistant) -> dict[str, object]:
 
 ROOMS: dict[str, Callable[[AIAssistant], list[Object]]] = {
     "redis": lambda a: redis.COMPONENT.objects(a, FACTS, {}),
+    "postgresql": lambda a: postgresql.COMPONENT.objects(a, FACTS, {}),
     "runtime": lambda a: runtime.COMPONENT.objects(a, FACTS, _bindings(a)),
     "ui": lambda a: ui.COMPONENT.objects(a, FACTS, {}),
     "ingress": ingress.objects,

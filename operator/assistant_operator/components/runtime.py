@@ -175,6 +175,9 @@ def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
     variables += _writers(spec.multi_writer)
     if spec.security.cors_origins:
         variables.append(env("CORS_ORIGINS", ",".join(spec.security.cors_origins)))
+    if spec.postgresql.enabled:
+        variables.append(env("DATABASE_POOL_SIZE", spec.postgresql.pool.size))
+        variables.append(env("DATABASE_MAX_OVERFLOW", spec.postgresql.pool.max_overflow))
     for name, prefix in _VARIABLES.items():
         if name in bindings:
             variables += _connection(name, prefix, bindings[name])

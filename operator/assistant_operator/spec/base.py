@@ -105,6 +105,19 @@ class Storage(Model):
     """StorageClass of the volume. Default: the cluster's default class."""
 
 
+class ManagedServer(Model):
+    """A server that the operator runs, with a volume. Subclasses give each field the server's own default."""
+
+    image: Image = Image()
+    """Image of the server."""
+    resources: Resources = Resources()
+    """Compute resources of the server."""
+    storage: Storage = Storage()
+    """Volume of the server. It stays when the AIAssistant is deleted, unless `deletionPolicy` is Delete."""
+    pod_template: Overlay = {}
+    """Overlay on the pods' template (metadata and spec), merged as Kubernetes merges: scheduling, sidecars."""
+
+
 class URLKeyRef(SecretKeyRef):
     """The key of a Secret that holds a connection URL."""
 

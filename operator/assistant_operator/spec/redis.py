@@ -1,7 +1,7 @@
 """Redis in the spec: response cache, rate limits and the hot state of sessions."""
 
 from assistant_operator.rules import Rule
-from assistant_operator.spec.base import Backend, External, Image, Model, Overlay, Resources, Storage, one_mode
+from assistant_operator.spec.base import Backend, External, ManagedServer, Resources, one_mode
 from assistant_operator.values import RedisURL, Size, quantity
 
 
@@ -10,7 +10,7 @@ def _memory_fits(redis: "ManagedRedis") -> bool:
     return limit is None or quantity(redis.max_memory) < quantity(limit)
 
 
-class ManagedRedis(Model):
+class ManagedRedis(ManagedServer):
     """A Redis that the operator runs: one server with an append-only file on a volume."""
 
     rules = (
@@ -27,18 +27,12 @@ class ManagedRedis(Model):
         ),
     )
 
-    image: Image = Image()
-    """Image of the Redis server."""
     resources: Resources = Resources(
         requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "500m", "memory": "1Gi"}
     )
     """Compute resources of the server. Memory needs room beyond `maxMemory` for rewriting the append-only file."""
     max_memory: Size = "512Mi"
     """Memory for data; above it the least recently used keys go first (allkeys-lru)."""
-    storage: Storage = Storage()
-    """Volume of the append-only file. It stays when the AIAssistant is deleted, unless `deletionPolicy` is Delete."""
-    pod_template: Overlay = {}
-    """Overlay on the pods' template (metadata and spec), merged as Kubernetes merges: scheduling, sidecars."""
 
 
 class ExternalRedis(External):

@@ -1,0 +1,43 @@
+"""PostgreSQL: users, API keys and usage, where they shall outlive the runtime's pods."""
+
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.binding import Bindings
+from assistant_operator.components.base import Component, Workload
+from assistant_operator.facts import Facts
+from assistant_operator.manifests import Object
+from assistant_operator.servers import postgresql
+from assistant_operator.servers.postgresql import Database
+from assistant_operator.spec.postgresql import ManagedPostgreSQL
+
+NAME = "postgresql"
+
+_IMMUTABLE = {"volumeClaimTemplates": "spec.postgresql.managed.storage"}
+
+_DATABASE = "ai_assistant"
+_USER = "assistant"
+
+
+def _settings(assistant: AIAssistant) -> ManagedPostgreSQL:
+    return assistant.spec.postgresql.managed or ManagedPostgreSQL()
+
+
+def _server(assistant: AIAssistant) -> Database:
+    return Database(assistant, NAME, _settings(assistant), image=NAME, database=_DATABASE, user=_USER)
+
+
+def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
+    connections = _settings(assistant).max_connections
+    return postgresql.objects(_server(assistant), facts, f"max_connections={connections}")
+
+
+COMPONENT = Component(
+    name=NAME,
+    condition="PostgreSQLReady",
+    workloads=lambda assistant: [Workload("StatefulSet", _server(assistant).name, NAME, _IMMUTABLE)],
+    enabled=lambda spec: spec.postgresql.enabled,
+    block="spec.postgresql",
+    backend=lambda spec: spec.postgresql,
+    binding=lambda assistant: postgresql.binding(_server(assistant)),
+    objects=_objects,
+    credentials=lambda assistant: [postgresql.credential(_server(assistant))],
+)

@@ -1,0 +1,103 @@
+"""One PostgreSQL with a database, a user that owns it, and a volume."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from assistant_operator import manifests
+from assistant_operator.binding import Binding
+from assistant_operator.credentials import Credential
+from assistant_operator.facts import Facts
+from assistant_operator.manifests import Object, env
+from assistant_operator.servers import scripts
+from assistant_operator.servers.base import Server, container, mounted_keys, pod_template, stateful_set
+from assistant_operator.spec.base import SecretKeyRef
+
+PORT = 5432
+
+_USER_ID = 999
+"""User `postgres` of the official image built from Debian; that of the Alpine variant is 70."""
+_GRACE_SECONDS = 60
+"""The image asks for a fast shutdown (SIGINT), which ends sessions and writes a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Database(Server):
+    """A PostgreSQL server with one database."""
+
+    database: str
+    """Name of the database."""
+    user: str
+    """Name of the user that owns it."""
+
+
+def credential(server: Database) -> Credential:
+    """Return the Secret with the password, alone and as a URL."""
+    host = server.name
+
+    def fill(existing: Mapping[str, str], fresh: Callable[[], str]) -> dict[str, str]:
+        password = existing.get("password") or fresh()
+        return {
+            "password": password,
+            "url": f"postgresql://{server.user}:{password}@{host}:{PORT}/{server.database}",
+        }
+
+    return Credential(host, server.component, fill)
+
+
+def binding(server: Database) -> Binding:
+    """Return how the database is reached."""
+    return Binding(url=SecretKeyRef(name=server.name, key="url"), port=PORT, pod_labels=server.selector)
+
+
+def objects(server: Database, facts: Facts, *options: str) -> list[Object]:
+    """Build the server's objects; `options` are server settings, such as max_connections=200."""
+    template = pod_template(
+        server,
+        user_id=_USER_ID,
+        containers=[_container(server, facts, options)],
+        volumes=[
+            mounted_keys("auth", server.name, "password"),
+            {"name": "run", "emptyDir": {"sizeLimit": "16Mi"}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+            # Parallel queries share memory here; the runtime's own default of 64Mi ends larger ones.
+            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}},
+        ],
+        config_hash=facts.config_hash([SecretKeyRef(name=server.name, key="password")]),
+        terminationGracePeriodSeconds=_GRACE_SECONDS,
+    )
+    return [
+        manifests.service(server.name, server.assistant, server.component, PORT, "postgresql"),
+        stateful_set(server, template),
+    ]
+
+
+def _container(server: Database, facts: Facts, options: tuple[str, ...]) -> Object:
+    ready = ("pg_isready", "--quiet", f"--username={server.user}", f"--dbname={server.database}")
+    answers = ("psql", "--no-psqlrc", "--no-password", f"--dbname={server.database}", "--command=SELECT 1")
+    return container(
+        server,
+        facts,
+        "postgresql",
+        args=["postgres", *(word for option in options for word in ("-c", option))],
+        ports=[{"name": "postgresql", "containerPort": PORT, "protocol": "TCP"}],
+        env=[
+            env("POSTGRES_DB", server.database),
+            env("POSTGRES_USER", server.user),
+            env("POSTGRES_PASSWORD_FILE", "/etc/postgresql/auth/password"),
+            # A folder within the volume, because the volume's own may hold what the file system keeps there.
+            env("PGDATA", "/var/lib/postgresql/data/pgdata"),
+            env("PGUSER", server.user),
+        ],
+        lifecycle={"postStart": {"exec": {"command": ["sh", "-c", scripts.read("postgresql-password.sh")]}}},
+        # pg_isready tells a server that recovers from one that is gone: recovering is alive, and not ready.
+        startupProbe=manifests.exec_probe(*ready, periodSeconds=2, failureThreshold=150, timeoutSeconds=5),
+        livenessProbe=manifests.exec_probe(*ready, periodSeconds=10, failureThreshold=6, timeoutSeconds=5),
+        readinessProbe=manifests.exec_probe(*answers, periodSeconds=5, timeoutSeconds=5),
+        volumeMounts=[
+            {"name": "data", "mountPath": "/var/lib/postgresql/data"},
+            {"name": "auth", "mountPath": "/etc/postgresql/auth", "readOnly": True},
+            {"name": "run", "mountPath": "/var/run/postgresql"},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a mount path in the pod
+            {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - a mount path in the pod
+        ],
+    )
