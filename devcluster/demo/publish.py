@@ -52,7 +52,8 @@ def deliver(context: str, registry: str, base: str, checklist: Checklist) -> Ref
         builder.build(recipe, reference, checklist)
         with checklist.step(f"Bringing {reference} to the cluster"):
             _run([*loader, reference] if loader else [builder.program, "push", reference])
-    return References(*references)
+    operator, runtime, model_server = references
+    return References(operator, runtime, model_server)
 
 
 def release(registry: str, base: str, checklist: Checklist) -> References:

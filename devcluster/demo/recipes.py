@@ -5,12 +5,16 @@ only when, what is in their image changed.
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import yaml
 
 ROOT = Path(__file__).parents[2]
 """The project's folder: the demo builds from its sources and applies its samples."""
 
+CHART = ROOT / "helm" / "assistant-operator"
 OWN_IMAGES = ROOT / "devcluster" / "images"
 LOCAL = "localhost"
 """Registry in the name of an image that is on this machine only."""
@@ -62,11 +66,31 @@ def _program(name: str, folder: str) -> Recipe:
     return Recipe(f"assistant-{name}", ROOT, ("pyproject.toml", "README.md", *locks, folder), target=name)
 
 
+def _server(name: str, *inputs: str) -> Recipe:
+    """Return the recipe of a server's image, built from packages in place of the vendor's."""
+    return Recipe(name, OWN_IMAGES / name, inputs)
+
+
 OPERATOR = _program("operator", "operator")
 RUNTIME = _program("runtime", "assistant_runtime")
 UI = _program("ui", "assistant_runtime")
 MODEL_SERVER = Recipe("model-server", OWN_IMAGES / "model-server", ("requirements.txt", "serve.py"), version="0.1.0")
 REDIS = Recipe("redis", OWN_IMAGES / "redis", (), version="7.0.15")
+MONGODB = _server("mongodb", "requirements.txt", "entrypoint.py")
+MILVUS = _server("milvus", "requirements.txt", "entrypoint.py")
+SEARXNG = _server("searxng", "requirements.txt", "serve.py")
+POSTGRESQL = _server("postgresql", "entrypoint.sh")
+
+DEFAULT_SERVERS = (REDIS, MONGODB, MILVUS, SEARXNG)
+"""Those that an AIAssistant has unless it says otherwise."""
+
+SERVERS = (*DEFAULT_SERVERS, POSTGRESQL)
+
+
+def known_to_the_chart(servers: Iterable[Recipe]) -> list[Recipe]:
+    """Return the servers for which the chart has a default image of that name."""
+    known = yaml.safe_load((CHART / "values.yaml").read_text())["defaultImages"]
+    return [recipe for recipe in servers if recipe.name in known]
 
 
 @dataclass(frozen=True)
@@ -76,5 +100,5 @@ class References:
     operator: str
     runtime: str
     model_server: str
-    redis: str | None = None
-    """None where the vendor's own image is pulled."""
+    servers: Mapping[str, str] = field(default_factory=dict)
+    """By name in the chart's `defaultImages`; without those whose own vendor's image is pulled."""

@@ -16,11 +16,10 @@ from rich.console import Console
 from devcluster.demo import ownership, question
 from devcluster.demo.checklist import Checklist
 from devcluster.demo.kubernetes import Kubernetes
-from devcluster.demo.recipes import LOCAL, ROOT, References
+from devcluster.demo.recipes import CHART, LOCAL, ROOT, References
 from devcluster.demo.targets import DEFINITION, DEMO_LABEL, DEMO_SELECTOR, NAMESPACE, RELEASE, SYSTEM_NAMESPACE, Target
 from devcluster.demo.waiting import wait_for_assistant, wait_for_deployment
 
-CHART = ROOT / "helm" / "assistant-operator"
 SAMPLES = ROOT / "manifests" / "samples"
 MINIMAL = SAMPLES / "minimal.yaml"
 MODEL_SERVER = SAMPLES / "model-server.yaml"
@@ -60,8 +59,7 @@ def _install_operator(kubernetes: Kubernetes, references: References, checklist:
         _clear_interrupted_release(kubernetes, checklist)
         repository, _, tag = references.operator.rpartition(":")
         values = {"image.repository": repository, "image.tag": tag, "defaultImages.runtime": references.runtime}
-        if references.redis:
-            values["defaultImages.redis"] = references.redis
+        values |= {f"defaultImages.{name}": reference for name, reference in references.servers.items()}
         settings = [f"--set-string={key}={value}" for key, value in values.items()]
         where = ["--namespace", SYSTEM_NAMESPACE]
         kubernetes.helm("upgrade", "--install", RELEASE, str(CHART), "--labels", DEMO_SELECTOR, *where, *settings)

@@ -11,7 +11,16 @@ from devcluster import cluster, images, state
 from devcluster.demo import publish
 from devcluster.demo.checklist import Checklist
 from devcluster.demo.kubernetes import Kubernetes
-from devcluster.demo.recipes import LOCAL, MODEL_SERVER, OPERATOR, REDIS, RUNTIME, Recipe, References
+from devcluster.demo.recipes import (
+    DEFAULT_SERVERS,
+    LOCAL,
+    MODEL_SERVER,
+    OPERATOR,
+    RUNTIME,
+    Recipe,
+    References,
+    known_to_the_chart,
+)
 from devcluster.errors import DevclusterError
 from devcluster.paths import cache_dir
 
@@ -83,8 +92,9 @@ class LocalCluster:
 
     def deliver(self, checklist: Checklist) -> References:
         """Build the images from Debian and Python packages, and load them into the node."""
-        references = [self._image(recipe, checklist) for recipe in (OPERATOR, RUNTIME, MODEL_SERVER, REDIS)]
-        return References(*references)
+        operator, runtime, model_server = (self._image(each, checklist) for each in (OPERATOR, RUNTIME, MODEL_SERVER))
+        servers = {recipe.name: self._image(recipe, checklist) for recipe in known_to_the_chart(DEFAULT_SERVERS)}
+        return References(operator, runtime, model_server, servers)
 
     def _image(self, recipe: Recipe, checklist: Checklist) -> str:
         reference = recipe.reference()

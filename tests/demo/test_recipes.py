@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from devcluster.demo.recipes import LOCAL, MODEL_SERVER, OPERATOR, REDIS, ROOT, RUNTIME, UI, Recipe
+from devcluster.demo.recipes import LOCAL, MODEL_SERVER, OPERATOR, ROOT, RUNTIME, SERVERS, UI, Recipe
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_two_files_do_not_pass_for_one_another(recipe: Recipe) -> None:
     assert recipe.tag() != before
 
 
-@pytest.mark.parametrize("recipe", [OPERATOR, RUNTIME, UI, REDIS, MODEL_SERVER], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", [OPERATOR, RUNTIME, UI, MODEL_SERVER, *SERVERS], ids=lambda recipe: recipe.name)
 def test_every_input_of_the_demos_images_exists(recipe: Recipe) -> None:
     assert all((recipe.context / each).exists() for each in ("Dockerfile", *recipe.inputs))
 
@@ -54,3 +54,10 @@ def test_what_the_dockerfile_copies_is_what_decides_the_programs_tags() -> None:
 def test_the_model_server_sample_names_the_image_that_is_built() -> None:
     manifest = (ROOT / "manifests" / "samples" / "model-server.yaml").read_text()
     assert f"image: {MODEL_SERVER.reference(LOCAL)}\n" in manifest
+
+
+@pytest.mark.parametrize("recipe", [MODEL_SERVER, *SERVERS], ids=lambda recipe: recipe.name)
+def test_what_the_dockerfile_of_a_server_copies_decides_its_tag(recipe: Recipe) -> None:
+    lines = [line.split() for line in recipe.dockerfile.read_text().splitlines()]
+    copied = {words[-2] for words in lines if words[:1] == ["COPY"] and not words[1].startswith("--from")}
+    assert copied == set(recipe.inputs)

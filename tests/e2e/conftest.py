@@ -7,7 +7,7 @@ import pytest
 from devcluster import cluster as devcluster
 from devcluster import images
 from devcluster.demo.kubernetes import Kubernetes
-from devcluster.demo.recipes import MODEL_SERVER, OPERATOR, REDIS, ROOT, RUNTIME
+from devcluster.demo.recipes import CHART, MODEL_SERVER, OPERATOR, ROOT, RUNTIME, SERVERS, known_to_the_chart
 from devcluster.paths import lock
 from tests.support.kube import Kube
 
@@ -30,7 +30,7 @@ def nodes() -> Iterator[devcluster.Cluster]:
 def loaded(nodes: devcluster.Cluster) -> dict[str, str]:
     """Image references by recipe name, built and on the node."""
     references = {}
-    for recipe in (OPERATOR, RUNTIME, MODEL_SERVER, REDIS):
+    for recipe in (OPERATOR, RUNTIME, MODEL_SERVER, *SERVERS):
         references[recipe.name] = recipe.reference()
         nodes.load(images.build(recipe.reference(), recipe.dockerfile, recipe.context, target=recipe.target))
     return references
@@ -47,11 +47,10 @@ def operator(nodes: devcluster.Cluster, loaded: dict[str, str]) -> Kube:
         "image.repository": repository,
         "image.tag": tag,
         "defaultImages.runtime": loaded[RUNTIME.name],
-        "defaultImages.redis": loaded[REDIS.name],
+        **{f"defaultImages.{recipe.name}": loaded[recipe.name] for recipe in known_to_the_chart(SERVERS)},
     }
-    chart = str(ROOT / "helm/assistant-operator")
     settings = [f"--set-string={name}={value}" for name, value in values.items()]
-    kubernetes.helm("install", "assistant-operator", chart, "--namespace", SYSTEM_NAMESPACE, "--wait", *settings)
+    kubernetes.helm("install", "assistant-operator", str(CHART), "--namespace", SYSTEM_NAMESPACE, "--wait", *settings)
     return Kube(nodes, SYSTEM_NAMESPACE)
 
 

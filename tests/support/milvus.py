@@ -48,6 +48,7 @@ class MilvusServer(_Milvus):
             "MILVUS_DATA_DIR": str(self.folder),
             "PROXY_PORT": str(self.port),
             "METRICS_PORT": str(self._health_port),
+            "MILVUS_INNER_PORTS": "free",
             "COMMON_SECURITY_AUTHORIZATIONENABLED": "true",
         }
 

@@ -1,12 +1,17 @@
 """Start the real Milvus of the Python package `milvus`, with its embedded etcd and its data in one folder.
 
 It takes the command of the official image, `milvus run standalone`, and its environment: the server itself reads every
-setting of milvus.yaml from a variable of that name, such as COMMON_SECURITY_AUTHORIZATIONENABLED.
+setting of milvus.yaml from a variable of that name, such as COMMON_SECURITY_AUTHORIZATIONENABLED. What later versions
+add, the first password by COMMON_SECURITY_DEFAULTROOTPASSWORD, is done here.
 """
 
 import lzma
 import os
+import shutil
 import sys
+import time
+import urllib.request
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +19,13 @@ from milvus import MilvusServerConfig
 
 UNPACK = "unpack"
 COMMAND = ["run", "standalone"]
+USER_CONFIG = Path("/milvus/configs/user.yaml")
+"""Where the official image has the settings that a user adds."""
+
+DEFAULTS = {"DEPLOY_MODE": "STANDALONE", "PROXY_PORT": "19530", "METRICS_PORT": "9091"}
+FIRST_PASSWORD = "Milvus"  # noqa: S105 - what every Milvus comes with
+PASSWORD_SECONDS = 600.0
+"""For the server to answer: it loads its log at its start."""
 
 
 def main() -> None:
@@ -41,18 +53,47 @@ def unpack(folder: Path) -> None:
 
 def serve(programs: Path) -> None:
     """Write the configuration into the data folder, and become the server."""
-    data = os.environ.get("MILVUS_DATA_DIR", "/var/lib/milvus")
-    MilvusServerConfig(data_dir=data).resolve()
-    environment = {
-        "DEPLOY_MODE": "STANDALONE",
-        "PROXY_PORT": "19530",
-        "METRICS_PORT": "9091",
-        **os.environ,
-        "LD_LIBRARY_PATH": str(programs),
-        "MILVUS_RUN_DIR": f"{data}/run",
-    }
+    data = Path(os.environ.get("MILVUS_DATA_DIR", "/var/lib/milvus"))
+    config = MilvusServerConfig(data_dir=str(data))
+    if os.environ.get("MILVUS_INNER_PORTS") == "free":  # several servers on one machine
+        config.resolve()
+    else:
+        config.resolve_storage()
+        config.write_config()
+    if USER_CONFIG.exists():
+        shutil.copy(USER_CONFIG, data / "configs")
+    environment = {**DEFAULTS, **os.environ, "LD_LIBRARY_PATH": str(programs), "MILVUS_RUN_DIR": f"{data}/run"}
+    password = environment.get("COMMON_SECURITY_DEFAULTROOTPASSWORD", "")
+    if password and os.fork() == 0:
+        agree_on_password(environment["PROXY_PORT"], environment["METRICS_PORT"], password)
+        return
     os.chdir(data)  # where it looks for its configuration
     os.execve(programs / "milvus", ["milvus", *COMMAND], environment)  # noqa: S606 - no shell is wanted
+
+
+def agree_on_password(port: str, health_port: str, password: str) -> None:
+    """Wait for the server, and give root the password in place of the one that every Milvus comes with."""
+    from pymilvus import MilvusClient, MilvusException  # noqa: PLC0415 - takes seconds that the server need not wait
+
+    def client(password: str) -> MilvusClient:
+        return MilvusClient(f"http://127.0.0.1:{port}", user="root", password=password, timeout=10)
+
+    def is_set() -> bool:
+        try:
+            client(password).list_collections()
+        except MilvusException:
+            return False
+        return True
+
+    deadline = time.monotonic() + PASSWORD_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(OSError, MilvusException):
+            urllib.request.urlopen(f"http://127.0.0.1:{health_port}/healthz", timeout=5).close()
+            if not is_set():
+                client(FIRST_PASSWORD).update_password("root", FIRST_PASSWORD, password)
+            return
+        time.sleep(0.5)
+    print("the server did not answer in time: root's password is not set", file=sys.stderr)
 
 
 if __name__ == "__main__":
