@@ -13,9 +13,11 @@ from pydantic.alias_generators import to_camel, to_snake
 from assistant_operator.names import MAX_LENGTH
 from assistant_operator.rules import Rule
 from assistant_operator.spec.base import Image, Mode, Model, Overlay, Resources, SecretKeyRef, map_list
+from assistant_operator.spec.milvus import Milvus
 from assistant_operator.spec.multi_writer import MultiWriter
 from assistant_operator.spec.postgresql import PostgreSQL
 from assistant_operator.spec.redis import Redis
+from assistant_operator.spec.searxng import SearXNG
 from assistant_operator.spec.ui import UI
 from assistant_operator.values import (
     URL,
@@ -189,7 +191,14 @@ class Logging(Model):
     """One JSON object a line, or text for people."""
 
 
-IMAGES = ("image", "ui.image", "redis.managed.image", "postgresql.managed.image")
+IMAGES = (
+    "image",
+    "ui.image",
+    "redis.managed.image",
+    "postgresql.managed.image",
+    "milvus.managed.image",
+    "searxng.managed.image",
+)
 """Where the spec may name an image, as the path of its fields."""
 
 
@@ -272,6 +281,10 @@ class AIAssistantSpec(Model):
     """Redis."""
     multi_writer: MultiWriter = MultiWriter()
     """Several writers at once."""
+    milvus: Milvus = Milvus()
+    """Milvus."""
+    searxng: SearXNG = SearXNG()
+    """SearXNG."""
     ui: UI = UI()
     """Chat page."""
     postgresql: PostgreSQL = PostgreSQL()

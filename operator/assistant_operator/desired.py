@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from assistant_operator import manifests
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Binding, Bindings
-from assistant_operator.components import postgresql, redis, runtime, ui
+from assistant_operator.components import milvus, postgresql, redis, runtime, searxng, ui
 from assistant_operator.components.base import Component, Reference, ReferencedObject
 from assistant_operator.credentials import Credential
 from assistant_operator.facts import Facts
@@ -17,7 +17,14 @@ from assistant_operator.manifests import Object
 from assistant_operator.policies import disruption, ingress
 from assistant_operator.spec.base import OperatorRef
 
-COMPONENTS: tuple[Component, ...] = (redis.COMPONENT, postgresql.COMPONENT, runtime.COMPONENT, ui.COMPONENT)
+COMPONENTS: tuple[Component, ...] = (
+    redis.COMPONENT,
+    postgresql.COMPONENT,
+    milvus.COMPONENT,
+    searxng.COMPONENT,
+    runtime.COMPONENT,
+    ui.COMPONENT,
+)
 POLICIES: tuple[Callable[[AIAssistant], list[Object]], ...] = (ingress.objects, disruption.objects)
 
 KIND_ORDER = (

@@ -139,6 +139,7 @@ def pod_template(
     component: str,
     *,
     user_id: int,
+    group_id: int | None = None,
     containers: list[Object],
     volumes: list[Object],
     image: Image,
@@ -148,7 +149,8 @@ def pod_template(
 ) -> Object:
     """Build a pod template that meets the restricted Pod Security Standard, with the user's overlay merged in.
 
-    `user_id` is the numeric user, group and volume group of every container.
+    `user_id` is the numeric user, group and volume group of every container; `group_id` is another group, where the
+    image needs it.
     """
     pull_secrets = [{"name": name} for name in image.pull_secrets]
     template = {
@@ -164,7 +166,7 @@ def pod_template(
                 "securityContext": {
                     "runAsNonRoot": True,
                     "runAsUser": user_id,
-                    "runAsGroup": user_id,
+                    "runAsGroup": user_id if group_id is None else group_id,
                     "fsGroup": user_id,
                     "fsGroupChangePolicy": "OnRootMismatch",
                     "seccompProfile": {"type": "RuntimeDefault"},
@@ -177,6 +179,18 @@ def pod_template(
     }
     merged: Object = merge(template, overlay)
     return merged
+
+
+def spread(selector: Mapping[str, str]) -> list[Object]:
+    """Build the constraints that spread a workload's pods over the nodes, as far as there are nodes."""
+    return [
+        {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": dict(selector)},
+        }
+    ]
 
 
 def merge(base: Any, overlay: Any, field: str = "") -> Any:

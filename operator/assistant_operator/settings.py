@@ -12,6 +12,8 @@ DEFAULT_IMAGES = {
     "ui": f"localhost/assistant-ui:{__version__}",
     "redis": "docker.io/library/redis:7.4.7-alpine",
     "postgresql": "docker.io/library/postgres:15.17-bookworm",
+    "milvus": "docker.io/milvusdb/milvus:v2.5.16",
+    "searxng": "docker.io/searxng/searxng:2026.9.25-12f8b6515",
 }
 """Images by name, pinned; the chart's `defaultImages` has the same."""
 

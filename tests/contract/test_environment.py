@@ -34,17 +34,12 @@ NOT_RENDERED = {
     "FIRECRAWL_CLOUD_URL": "comes with spec.firecrawl",
     "FIRECRAWL_DEPLOYMENT_MODE": "comes with spec.firecrawl",
     "FIRECRAWL_DOCKER_URL": "comes with spec.firecrawl",
-    "FIRECRAWL_TOOL_ENABLED": "comes with spec.firecrawl",
     "JINA_RERANKER_API_KEY": "comes with spec.reranker",
     "JINA_RERANKER_CA_FILE": "comes with spec.reranker",
     "JINA_RERANKER_MODEL": "comes with spec.reranker",
-    "JINA_RERANKER_TOOL_ENABLED": "comes with spec.reranker",
     "JINA_RERANKER_URL": "comes with spec.reranker",
     "MAX_TOOLS_PER_QUERY": "comes with spec.tools",
     "MCP_SERVERS": "comes with spec.tools",
-    "SEARXNG_CA_FILE": "comes with spec.searxng",
-    "SEARXNG_TOOL_ENABLED": "comes with spec.searxng",
-    "SEARXNG_URL": "comes with spec.searxng",
     "TOOL_CALLING_ENABLED": "comes with spec.tools",
     "TOOL_EXECUTION_TIMEOUT": "comes with spec.tools",
     "TOOL_TOTAL_BYTES": "comes with spec.tools",
@@ -81,6 +76,7 @@ FULL: dict[str, Any] = {
     "security": {"corsOrigins": ["https://a.example.com"]},
     "multiWriter": {"enabled": True},
     "postgresql": {"enabled": True},
+    "searxng": {"enabled": True, "external": {"url": "https://searxng.example.com", "caFrom": {"name": "authority"}}},
 }
 ELSEWHERE: dict[str, Any] = {
     **FULL,
@@ -92,6 +88,7 @@ SECRETS = {
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
     "REDIS_URL": "redis://:pw@demo-redis:6379/0",
     "DATABASE_URL": "postgresql://assistant:pw@demo-postgresql:5432/ai_assistant",
+    "SEARXNG_URL": "http://searxng:8080",
 }
 """Values of Secrets that must have a form; any other will do."""
 
@@ -107,8 +104,11 @@ def _pod(found: AIAssistant, component: str = "runtime") -> dict[str, Any]:
 
 def _environment(found: AIAssistant) -> dict[str, str]:
     """The container's environment as the kubelet would set it, with made-up Secret values."""
-    variables = _pod(found)["containers"][0]["env"]
-    return {v["name"]: v.get("value") or SECRETS.get(v["name"], "from-a-secret") for v in variables}
+    variables = {v["name"]: v.get("value") for v in _pod(found)["containers"][0]["env"]}
+    made_up = {name: SECRETS.get(name, "from-a-secret") for name, value in variables.items() if value is None}
+    # The mounted files are not here; any readable one does.
+    mounted = dict.fromkeys((name for name in variables if name.endswith("_CA_FILE")), __file__)
+    return {**variables, **made_up, **mounted}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 from tests.operator.assistants import PROVIDERS
 
 ITEM = PROVIDERS["items"][0]
+MILVUS = {"apiVersion": "milvus.io/v1beta1", "kind": "Milvus", "name": "vectors"}
 LATEST = {"repository": "registry.example.com/runtime", "tag": "latest"}
 
 
@@ -80,6 +81,44 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
         {"postgresql": {"managed": {"storage": {"size": "10 GB"}}}},
         "must be a Kubernetes quantity",
     ),
+    "latest milvus in production": (
+        {"milvus": {"enabled": True, "managed": {"image": LATEST}}},
+        "pin a version or a digest instead of `latest`",
+    ),
+    "latest searxng in production": (
+        {"searxng": {"enabled": True, "managed": {"image": LATEST}}},
+        "pin a version or a digest instead of `latest`",
+    ),
+    "milvus in three modes": (
+        {"milvus": {"managed": {}, "operatorRef": MILVUS, "external": {"url": "http://a:19530"}}},
+        "give at most one of managed, operatorRef, external; none means managed",
+    ),
+    "milvus by another kind": (
+        {"milvus": {"operatorRef": {**MILVUS, "kind": "MilvusCluster"}}},
+        "operatorRef: must name one of Milvus (milvus.io)",
+    ),
+    "milvus password without a user": (
+        {"milvus": {"external": {"url": "http://a:19530", "passwordFrom": {"name": "a"}}}},
+        "external: give usernameFrom and passwordFrom together, or apiKeyFrom",
+    ),
+    "milvus token beside a password": (
+        {
+            "milvus": {
+                "external": {
+                    "url": "http://a:19530",
+                    "usernameFrom": {"name": "a"},
+                    "passwordFrom": {"name": "a"},
+                    "apiKeyFrom": {"name": "a"},
+                }
+            }
+        },
+        "external: give usernameFrom and passwordFrom together, or apiKeyFrom",
+    ),
+    "searxng in two modes": (
+        {"searxng": {"managed": {}, "external": {"url": "http://a"}}},
+        "give at most one of managed, external; none means managed",
+    ),
+    "searxng without pods": ({"searxng": {"managed": {"replicas": 0}}}, "greater than or equal to 1"),
     "cache ttl": ({"cache": {"ttl": "1 hour"}}, "must be a duration"),
     "window": ({"rateLimit": {"window": "60"}}, "must be a duration"),
     "window of nothing": ({"rateLimit": {"window": "0s"}}, "must be a duration from 1s to 24h"),

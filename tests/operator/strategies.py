@@ -40,13 +40,12 @@ def _external(url: str) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-SERVER = {
-    "image": IMAGES,
-    "resources": RESOURCES,
-    "storage": st.fixed_dictionaries({"size": st.sampled_from(["1Gi", 2**30])}),
-    "podTemplate": OVERLAYS,
-}
+POD = {"image": IMAGES, "resources": RESOURCES, "podTemplate": OVERLAYS}
 """What the `managed` block of every backend may have."""
+SERVER = {**POD, "storage": st.fixed_dictionaries({"size": st.sampled_from(["1Gi", 2**30])})}
+"""What that of every backend with a volume may have."""
+MILVUS = {"apiVersion": "milvus.io/v1beta1", "kind": "Milvus", "name": "vectors"}
+
 SPECS = st.fixed_dictionaries(
     {"providers": PROVIDERS},
     optional={
@@ -81,6 +80,28 @@ SPECS = st.fixed_dictionaries(
             optional={"managed": st.fixed_dictionaries({}, optional={**SERVER, "maxConnections": st.just(50)})},
         )
         | st.fixed_dictionaries({"external": _external("postgresql://postgresql.example.com:5432/ai_assistant")}),
+        "milvus": st.fixed_dictionaries(
+            {"enabled": st.booleans()},
+            optional={
+                "managed": st.fixed_dictionaries({}, optional={**SERVER, "config": st.just({"log": {"level": "warn"}})})
+            },
+        )
+        | st.fixed_dictionaries({"enabled": st.booleans(), "operatorRef": st.just(MILVUS)})
+        | st.fixed_dictionaries({"enabled": st.booleans(), "external": _external("https://milvus.example.com:19530")}),
+        "searxng": st.fixed_dictionaries(
+            {"enabled": st.booleans()},
+            optional={
+                "managed": st.fixed_dictionaries(
+                    {},
+                    optional={
+                        **POD,
+                        "replicas": st.integers(1, 3),
+                        "settings": st.just({"search": {"safe_search": 1}}),
+                    },
+                )
+            },
+        )
+        | st.fixed_dictionaries({"enabled": st.booleans(), "external": _external("https://searxng.example.com")}),
         "ingress": st.fixed_dictionaries(
             {"enabled": st.booleans(), "host": st.just("a.example.com")},
             optional={"tls": st.just({"secretName": "wildcard"}), "className": st.just("nginx")},

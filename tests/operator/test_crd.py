@@ -9,6 +9,7 @@ from assistant_operator import desired
 from assistant_operator.crd import definition
 from assistant_operator.manifests import Object
 from tests.operator.assistants import FACTS, PROVIDERS, assistant
+from tests.operator.strategies import MILVUS
 
 SCHEMA = definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 
@@ -68,6 +69,8 @@ ON: Object = {"enabled": True, "host": "a.example.com"}
 WRITERS: Object = {"enabled": True}
 ITEM: Object = PROVIDERS["items"][0]
 KEYED: Object = {**ITEM, "apiKeyFrom": {"name": "provider"}}
+MILVUS_URL = "https://milvus.example.com:19530"
+SEARXNG_URL = "https://searxng.example.com"
 
 BLOCKS: dict[str, Object] = {
     "": {},
@@ -76,6 +79,10 @@ BLOCKS: dict[str, Object] = {
     "redis.external": {"url": "rediss://redis.example.com:6379/0"},
     "postgresql.managed": {},
     "postgresql.external": {"url": "postgresql://postgresql.example.com:5432/ai_assistant"},
+    "milvus.managed": {},
+    "milvus.external": {"url": MILVUS_URL},
+    "searxng.managed": {},
+    "searxng.external": {"url": SEARXNG_URL},
 }
 """The blocks that have the fields below, each with what must be given for them to count."""
 
@@ -107,6 +114,14 @@ def _nested(block: str, fields: Object) -> Object:
     if mode:
         fields = {"enabled": True, mode: fields}
     return {backend: fields} if block else fields
+
+
+def _external(block: str, before: Object, after: Object) -> tuple[Object, Object]:
+    return _nested(f"{block}.external", before), _nested(f"{block}.external", after)
+
+
+def _milvus_account(username: Object, password: Object) -> Object:
+    return {"url": MILVUS_URL, "usernameFrom": username, "passwordFrom": password}
 
 
 def _shared() -> dict[str, tuple[Object, Object]]:
@@ -171,6 +186,37 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     "multiWriter.checkers": ({"multiWriter": WRITERS}, {"multiWriter": {**WRITERS, "checkers": ["a"]}}),
     "multiWriter.maxRevisions": ({"multiWriter": WRITERS}, {"multiWriter": {**WRITERS, "maxRevisions": 3}}),
     "multiWriter.passScore": ({"multiWriter": WRITERS}, {"multiWriter": {**WRITERS, "passScore": 9}}),
+    "milvus.enabled": ({}, {"milvus": {"enabled": True}}),
+    "milvus.managed.config": ({}, _nested("milvus.managed", {"config": {"log": {"level": "warn"}}})),
+    "milvus.operatorRef.apiVersion": ({}, _nested("milvus.operatorRef", MILVUS)),
+    "milvus.operatorRef.kind": ({}, _nested("milvus.operatorRef", MILVUS)),
+    "milvus.operatorRef.name": (
+        _nested("milvus.operatorRef", MILVUS),
+        _nested("milvus.operatorRef", {**MILVUS, "name": "other"}),
+    ),
+    "milvus.external.url": _external("milvus", {"url": MILVUS_URL}, {"url": "http://milvus.example.com:19530"}),
+    "milvus.external.usernameFrom.name": _external(
+        "milvus", _milvus_account(NAMED, NAMED), _milvus_account({"name": "other"}, NAMED)
+    ),
+    "milvus.external.usernameFrom.key": _external(
+        "milvus", _milvus_account(NAMED, NAMED), _milvus_account({**NAMED, "key": "other"}, NAMED)
+    ),
+    "milvus.external.passwordFrom.name": _external(
+        "milvus", _milvus_account(NAMED, NAMED), _milvus_account(NAMED, {"name": "other"})
+    ),
+    "milvus.external.passwordFrom.key": _external(
+        "milvus", _milvus_account(NAMED, NAMED), _milvus_account(NAMED, {**NAMED, "key": "other"})
+    ),
+    "milvus.external.apiKeyFrom.name": _external(
+        "milvus", {"url": MILVUS_URL}, {"url": MILVUS_URL, "apiKeyFrom": NAMED}
+    ),
+    "milvus.external.apiKeyFrom.key": _external(
+        "milvus", {"url": MILVUS_URL, "apiKeyFrom": NAMED}, {"url": MILVUS_URL, "apiKeyFrom": {**NAMED, "key": "other"}}
+    ),
+    "searxng.enabled": ({}, {"searxng": {"enabled": True}}),
+    "searxng.managed.replicas": ({}, _nested("searxng.managed", {"replicas": 2})),
+    "searxng.managed.settings": ({}, _nested("searxng.managed", {"settings": {"search": {"safe_search": 1}}})),
+    "searxng.external.url": _external("searxng", {"url": SEARXNG_URL}, {"url": "https://search.example.com"}),
     "ui.enabled": ({}, {"ui": {"enabled": True}}),
     "ui.host": (
         {"ingress": ON, "ui": {"enabled": True}},

@@ -11,8 +11,9 @@ import yaml
 
 from assistant_operator import desired
 from assistant_operator.assistant import AIAssistant
+from assistant_operator.binding import Bindings
 from assistant_operator.cli import dump
-from assistant_operator.components import postgresql, redis, runtime, ui
+from assistant_operator.components import milvus, postgresql, redis, runtime, searxng, ui
 from assistant_operator.manifests import Object
 from assistant_operator.policies import disruption, ingress
 from assistant_operator.reconcile import parse
@@ -22,13 +23,16 @@ GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(GOLDEN.glob("*/*.input.yaml"))
 
 
-def _bindings(assistant: AIAssistant) -> dict[str, object]:
-    return {c.name: c.binding(assistant) for c in desired.enabled(assistant) if c.binding}
+def _bindings(assistant: AIAssistant) -> Bindings:
+    found = {c.name: desired.binding(c, assistant, FACTS) for c in desired.enabled(assistant)}
+    return {name: bound for name, bound in found.items() if bound}
 
 
 ROOMS: dict[str, Callable[[AIAssistant], list[Object]]] = {
     "redis": lambda a: redis.COMPONENT.objects(a, FACTS, {}),
     "postgresql": lambda a: postgresql.COMPONENT.objects(a, FACTS, {}),
+    "milvus": lambda a: milvus.COMPONENT.objects(a, FACTS, {}),
+    "searxng": lambda a: searxng.COMPONENT.objects(a, FACTS, {}),
     "runtime": lambda a: runtime.COMPONENT.objects(a, FACTS, _bindings(a)),
     "ui": lambda a: ui.COMPONENT.objects(a, FACTS, {}),
     "ingress": ingress.objects,

@@ -84,7 +84,16 @@ def test_selectors_pick_the_pods_of_their_own_component(assistant: AIAssistant) 
 def test_no_object_holds_a_secret_inline(assistant: AIAssistant) -> None:
     rendered = _render(assistant)
     assert "Secret" not in {found["kind"] for found in rendered}
-    sensitive = ("SECRET_KEY", "API_KEYS", "REDISCLI_AUTH", "_API_KEY", "_PASSWORD", "_USERNAME")
+    sensitive = (
+        "SECRET_KEY",
+        "API_KEYS",
+        "REDISCLI_AUTH",
+        "SEARXNG_SECRET",
+        "ROOTPASSWORD",
+        "_API_KEY",
+        "_PASSWORD",
+        "_USERNAME",
+    )
     for template in _templates(rendered):
         for container in template["spec"]["containers"]:
             for variable in container["env"]:

@@ -33,6 +33,8 @@ _VARIABLES = {
     "reranker": "JINA_RERANKER",
 }
 """How the names of the variables begin that tell of a component's server; the deployment guide's names."""
+_TOOLS = ("searxng", "firecrawl", "reranker")
+"""Components behind a tool, which is offered where the component is on."""
 _CERTIFICATES = "/etc/assistant-runtime/certificates"
 _DRAIN_DELAY_SECONDS = 5
 """How long a pod that is told to stop still takes new requests: the time for every proxy to see it unready."""
@@ -100,14 +102,7 @@ def _deployment(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> Obj
         overlay=assistant.spec.pod_template,
         serviceAccountName=_name(assistant),
         terminationGracePeriodSeconds=_TERMINATION_GRACE_SECONDS,
-        topologySpreadConstraints=[
-            {
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": selector},
-            }
-        ],
+        topologySpreadConstraints=manifests.spread(selector),
     )
     spec = {
         "replicas": 0 if assistant.spec.suspend else assistant.spec.replicas,
@@ -178,6 +173,7 @@ def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
     if spec.postgresql.enabled:
         variables.append(env("DATABASE_POOL_SIZE", spec.postgresql.pool.size))
         variables.append(env("DATABASE_MAX_OVERFLOW", spec.postgresql.pool.max_overflow))
+    variables += [env(f"{_VARIABLES[name]}_TOOL_ENABLED", name in bindings) for name in _TOOLS]
     for name, prefix in _VARIABLES.items():
         if name in bindings:
             variables += _connection(name, prefix, bindings[name])

@@ -151,7 +151,7 @@ class OperatorRef(Model):
 class External(Model):
     """A server that runs elsewhere. Subclasses add `url`, each with the schemes that its server speaks."""
 
-    rules = (
+    rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="has(self.url) != has(self.urlFrom)",
             message="external: give url, or urlFrom (a key of a Secret, for a URL that holds a password), and not both",

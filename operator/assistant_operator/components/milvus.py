@@ -1,0 +1,210 @@
+"""Milvus, standalone: one server that holds its own etcd and keeps everything on one volume.
+
+Its settings come as environment variables, which win over its files; what the spec adds is its user.yaml. The etcd in
+it has no password, so that it listens on the pod's loopback only.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from assistant_operator import conditions, labels, manifests, names
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.binding import Binding, Bindings, external
+from assistant_operator.components.base import Component, ReferencedKind, Workload
+from assistant_operator.credentials import Credential
+from assistant_operator.facts import Facts
+from assistant_operator.health import Health
+from assistant_operator.manifests import Object, env, secret_env
+from assistant_operator.spec.base import SecretKeyRef
+from assistant_operator.spec.milvus import ExternalMilvus, ManagedMilvus
+
+NAME = "milvus"
+PORT = 19530
+_HEALTH_PORT = 9091
+
+_USER_ID = 1000
+"""Any user will do: nothing but the volume and /tmp is written."""
+_GROUP_ID = 0
+"""The official image's programs may be run by their owner and their group only, both root."""
+_GRACE_SECONDS = 30
+"""The server may ignore SIGTERM. What it has acknowledged is in its log on the volume, so that being killed is safe."""
+_DATA = "/var/lib/milvus"
+_CONFIG = "/milvus/configs"
+_IMMUTABLE = {"volumeClaimTemplates": "spec.milvus.managed.storage"}
+
+_ETCD_CONFIG = """\
+listen-client-urls: http://127.0.0.1:2379
+advertise-client-urls: http://127.0.0.1:2379
+quota-backend-bytes: 4294967296
+auto-compaction-mode: revision
+auto-compaction-retention: '1000'
+"""
+"""As in Milvus' own script for a single server, except for the address:
+https://github.com/milvus-io/milvus/blob/master/scripts/standalone_embed.sh
+"""
+
+
+def _name(assistant: AIAssistant) -> str:
+    return names.child(assistant.name, NAME)
+
+
+def _settings(assistant: AIAssistant) -> ManagedMilvus:
+    return assistant.spec.milvus.managed or ManagedMilvus()
+
+
+def _key(assistant: AIAssistant, key: str) -> SecretKeyRef:
+    return SecretKeyRef(name=_name(assistant), key=key)
+
+
+def _fill(existing: Mapping[str, str], fresh: Callable[[], str]) -> dict[str, str]:
+    return {"username": "root", "password": existing.get("password") or fresh()}
+
+
+def _binding(assistant: AIAssistant) -> Binding:
+    return Binding(
+        url=f"http://{_name(assistant)}:{PORT}",
+        username=_key(assistant, "username"),
+        password=_key(assistant, "password"),
+        port=PORT,
+        pod_labels=labels.selector(assistant.name, NAME),
+    )
+
+
+def _external(server: ExternalMilvus) -> Binding:
+    return replace(
+        external(server),
+        username=server.username_from,
+        password=server.password_from,
+        api_key=server.api_key_from,
+    )
+
+
+def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
+    name = _name(assistant)
+    files = {"embedEtcd.yaml": _ETCD_CONFIG, "user.yaml": yaml.safe_dump(_settings(assistant).config, sort_keys=False)}
+    return [
+        manifests.config_map(name, assistant, NAME, files),
+        manifests.service(name, assistant, NAME, PORT, "grpc"),
+        _stateful_set(assistant, facts, facts.config_hash([_key(assistant, "password")], *files.values())),
+    ]
+
+
+def _stateful_set(assistant: AIAssistant, facts: Facts, config_hash: str) -> Object:
+    name, settings = _name(assistant), _settings(assistant)
+    template = manifests.pod_template(
+        assistant,
+        NAME,
+        user_id=_USER_ID,
+        group_id=_GROUP_ID,
+        containers=[_container(assistant, facts)],
+        volumes=[
+            {"name": "config", "configMap": {"name": name}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
+        ],
+        image=settings.image,
+        config_hash=config_hash,
+        overlay=settings.pod_template,
+        terminationGracePeriodSeconds=_GRACE_SECONDS,
+    )
+    return manifests.new_object(
+        "apps/v1",
+        "StatefulSet",
+        name,
+        assistant,
+        NAME,
+        spec={
+            "replicas": 0 if assistant.spec.suspend else 1,
+            "serviceName": name,
+            "selector": {"matchLabels": labels.selector(assistant.name, NAME)},
+            "persistentVolumeClaimRetentionPolicy": {
+                "whenDeleted": assistant.spec.deletion_policy,
+                "whenScaled": "Retain",
+            },
+            "template": template,
+            "volumeClaimTemplates": [manifests.volume_claim("data", assistant, NAME, settings.storage)],
+        },
+    )
+
+
+def _environment(assistant: AIAssistant) -> list[Object]:
+    return [
+        env("DEPLOY_MODE", "STANDALONE"),
+        env("ETCD_USE_EMBED", True),
+        env("ETCD_DATA_DIR", f"{_DATA}/etcd"),
+        env("ETCD_CONFIG_PATH", f"{_CONFIG}/embedEtcd.yaml"),
+        env("COMMON_STORAGETYPE", "local"),
+        # The default differs between versions; the log on the volume must be readable after an upgrade.
+        env("MQ_TYPE", "rocksmq"),
+        env("METRICS_PORT", _HEALTH_PORT),
+        env("COMMON_SECURITY_AUTHORIZATIONENABLED", True),
+        secret_env("COMMON_SECURITY_DEFAULTROOTPASSWORD", _key(assistant, "password")),
+    ]
+
+
+def _container(assistant: AIAssistant, facts: Facts) -> Object:
+    settings = _settings(assistant)
+    return manifests.container(
+        NAME,
+        settings.image.reference(facts.images[NAME]),
+        settings.image,
+        settings.resources,
+        args=["milvus", "run", "standalone"],
+        ports=[
+            {"name": "grpc", "containerPort": PORT, "protocol": "TCP"},
+            {"name": "health", "containerPort": _HEALTH_PORT, "protocol": "TCP"},
+        ],
+        env=_environment(assistant),
+        # It loads its log at its start, which may take minutes after a crash.
+        startupProbe=manifests.http_probe(
+            "/healthz", "health", periodSeconds=5, failureThreshold=120, timeoutSeconds=5
+        ),
+        livenessProbe=manifests.http_probe(
+            "/healthz", "health", periodSeconds=20, failureThreshold=6, timeoutSeconds=10
+        ),
+        readinessProbe=manifests.http_probe("/healthz", "health", periodSeconds=5, timeoutSeconds=5),
+        volumeMounts=[
+            {"name": "data", "mountPath": _DATA},
+            *(
+                {"name": "config", "mountPath": f"{_CONFIG}/{file}", "subPath": file, "readOnly": True}
+                for file in ("embedEtcd.yaml", "user.yaml")
+            ),
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a mount path in the pod
+        ],
+    )
+
+
+def _referenced_binding(milvus: Mapping[str, Any]) -> Binding:
+    """Return how a `Milvus` object is reached: as its status says, or by the Service that its operator will make."""
+    metadata, status = milvus["metadata"], milvus.get("status") or {}
+    host = status.get("endpoint") or f"{metadata['name']}-milvus.{metadata['namespace']}:{PORT}"
+    return Binding(url=f"http://{host}")
+
+
+def _referenced_health(milvus: Mapping[str, Any]) -> Health:
+    status = milvus.get("status") or {}
+    name, state = milvus["metadata"]["name"], status.get("status") or "Pending"
+    if state == "Healthy":
+        return Health(True, conditions.READY, f"Milvus {name} is Healthy.")
+    failing = (entry for entry in status.get("conditions") or [] if entry.get("status") == "False")
+    detail = next((f": {entry.get('type')}: {entry.get('message')}" for entry in failing), ".")
+    return Health(False, conditions.PROGRESSING if state == "Pending" else state, f"Milvus {name} is {state}{detail}")
+
+
+COMPONENT = Component(
+    name=NAME,
+    condition="MilvusReady",
+    workloads=lambda assistant: [Workload("StatefulSet", _name(assistant), NAME, _IMMUTABLE)],
+    enabled=lambda spec: spec.milvus.enabled,
+    block="spec.milvus",
+    backend=lambda spec: spec.milvus,
+    binding=_binding,
+    external=_external,
+    referenced=(
+        ReferencedKind("milvus.io", "Milvus", "milvuses", "Milvus Operator", _referenced_binding, _referenced_health),
+    ),
+    objects=_objects,
+    credentials=lambda assistant: [Credential(_name(assistant), NAME, _fill)],
+)

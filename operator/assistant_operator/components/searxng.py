@@ -1,0 +1,134 @@
+"""SearXNG: web search for the assistant's tools, as stateless pods with a generated secret key.
+
+settings.yml starts from SearXNG's own defaults, turns on the JSON answers that the tools read, and takes what the spec
+adds. Its limiter is off: it is made against strangers, and here only the assistant asks.
+"""
+
+from typing import Any
+
+import yaml
+
+from assistant_operator import labels, manifests, names
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.binding import Binding, Bindings
+from assistant_operator.components.base import Component, Workload
+from assistant_operator.credentials import Credential, single
+from assistant_operator.facts import Facts
+from assistant_operator.manifests import Object
+from assistant_operator.spec.base import SecretKeyRef
+from assistant_operator.spec.searxng import ManagedSearXNG
+
+NAME = "searxng"
+PORT = 8080
+
+_USER_ID = 977
+"""User `searxng` of the official image."""
+
+
+def _name(assistant: AIAssistant) -> str:
+    return names.child(assistant.name, NAME)
+
+
+def _settings(assistant: AIAssistant) -> ManagedSearXNG:
+    return assistant.spec.searxng.managed or ManagedSearXNG()
+
+
+def _secret_key(assistant: AIAssistant) -> SecretKeyRef:
+    return SecretKeyRef(name=_name(assistant), key="secret-key")
+
+
+def _binding(assistant: AIAssistant) -> Binding:
+    return Binding(
+        url=f"http://{_name(assistant)}:{PORT}",
+        port=PORT,
+        pod_labels=labels.selector(assistant.name, NAME),
+    )
+
+
+def _configuration(assistant: AIAssistant) -> str:
+    """Return the text of settings.yml."""
+    base: Object = {
+        "use_default_settings": True,
+        "server": {"limiter": False, "image_proxy": False},
+        "search": {"formats": ["html", "json"]},
+    }
+    merged = _merge(base, _settings(assistant).settings)
+    text: str = yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _merge(base: Any, given: Any) -> Any:
+    """Put what is given over a default, key by key; a list is replaced as a whole."""
+    if not isinstance(base, dict) or not isinstance(given, dict):
+        return given
+    return {**base, **{key: _merge(base.get(key), value) for key, value in given.items()}}
+
+
+def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
+    name, config = _name(assistant), _configuration(assistant)
+    return [
+        manifests.config_map(name, assistant, NAME, {"settings.yml": config}),
+        manifests.service(name, assistant, NAME, PORT, "http"),
+        _deployment(assistant, facts, config),
+    ]
+
+
+def _deployment(assistant: AIAssistant, facts: Facts, config: str) -> Object:
+    name, settings = _name(assistant), _settings(assistant)
+    selector = labels.selector(assistant.name, NAME)
+    template = manifests.pod_template(
+        assistant,
+        NAME,
+        user_id=_USER_ID,
+        containers=[_container(assistant, facts)],
+        volumes=[
+            {"name": "config", "configMap": {"name": name}},
+            {"name": "cache", "emptyDir": {"sizeLimit": "256Mi"}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+        ],
+        image=settings.image,
+        config_hash=facts.config_hash([_secret_key(assistant)], config),
+        overlay=settings.pod_template,
+        topologySpreadConstraints=manifests.spread(selector),
+    )
+    spec = {
+        "replicas": 0 if assistant.spec.suspend else settings.replicas,
+        "selector": {"matchLabels": selector},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "template": template,
+    }
+    return manifests.new_object("apps/v1", "Deployment", name, assistant, NAME, spec=spec)
+
+
+def _container(assistant: AIAssistant, facts: Facts) -> Object:
+    settings = _settings(assistant)
+    return manifests.container(
+        NAME,
+        settings.image.reference(facts.images[NAME]),
+        settings.image,
+        settings.resources,
+        ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        # The program itself reads SEARXNG_SECRET, in place of server.secret_key.
+        env=[manifests.secret_env("SEARXNG_SECRET", _secret_key(assistant))],
+        startupProbe=manifests.http_probe("/healthz", "http", periodSeconds=2, failureThreshold=60, timeoutSeconds=5),
+        livenessProbe=manifests.http_probe("/healthz", "http", periodSeconds=20, timeoutSeconds=5),
+        readinessProbe=manifests.http_probe("/healthz", "http", periodSeconds=5, timeoutSeconds=5),
+        volumeMounts=[
+            {"name": "config", "mountPath": "/etc/searxng", "readOnly": True},
+            {"name": "cache", "mountPath": "/var/cache/searxng"},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a mount path in the pod
+        ],
+    )
+
+
+COMPONENT = Component(
+    name=NAME,
+    condition="SearXNGReady",
+    workloads=lambda assistant: [Workload("Deployment", _name(assistant), NAME)],
+    enabled=lambda spec: spec.searxng.enabled,
+    block="spec.searxng",
+    backend=lambda spec: spec.searxng,
+    binding=_binding,
+    objects=_objects,
+    credentials=lambda assistant: [Credential(_name(assistant), NAME, single("secret-key"))],
+)

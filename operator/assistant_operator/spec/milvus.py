@@ -1,0 +1,98 @@
+"""Milvus in the spec: the vectors of what the assistant knows."""
+
+from assistant_operator.rules import Rule
+from assistant_operator.spec.base import (
+    Backend,
+    External,
+    Image,
+    Model,
+    OperatorRef,
+    Overlay,
+    Resources,
+    SecretKeyRef,
+    Storage,
+    accepted_kinds,
+    one_mode,
+)
+from assistant_operator.values import URL, SecretKey, Size
+
+KINDS = (("milvus.io", "Milvus"),)
+"""API groups and kinds that `operatorRef` may name."""
+
+
+class MilvusStorage(Storage):
+    """The volume of a Milvus."""
+
+    size: Size = "10Gi"
+    """Capacity of the volume."""
+
+
+class ManagedMilvus(Model):
+    """A Milvus that the operator runs: one standalone server with its own etcd, everything on one volume."""
+
+    image: Image = Image()
+    """Image of Milvus."""
+    resources: Resources = Resources(
+        requests={"cpu": "500m", "memory": "1Gi"}, limits={"cpu": "2000m", "memory": "4Gi"}
+    )
+    """Compute resources of the server. Loaded collections are held in memory."""
+    storage: MilvusStorage = MilvusStorage()
+    """Volume of everything it keeps. It stays when the AIAssistant is deleted, unless `deletionPolicy` is Delete."""
+    config: Overlay = {}
+    """Merged into milvus.yaml, as Milvus documents it: `queryNode`, `dataCoord` and so on."""
+    pod_template: Overlay = {}
+    """Overlay on the pods' template (metadata and spec), merged as Kubernetes merges: scheduling, sidecars."""
+
+
+class UsernameKeyRef(SecretKeyRef):
+    """The key of a Secret that holds a user name."""
+
+    key: SecretKey = "username"
+    """Key within the Secret's data."""
+
+
+class PasswordKeyRef(SecretKeyRef):
+    """The key of a Secret that holds a password."""
+
+    key: SecretKey = "password"
+    """Key within the Secret's data."""
+
+
+class ExternalMilvus(External):
+    """A Milvus, or Zilliz Cloud, that runs elsewhere."""
+
+    rules = (
+        *External.rules,
+        Rule(
+            cel="has(self.usernameFrom) == has(self.passwordFrom) && !(has(self.apiKeyFrom) && has(self.passwordFrom))",
+            message="external: give usernameFrom and passwordFrom together, or apiKeyFrom (a token) alone, or none",
+            holds=lambda server: (
+                bool(server.username_from) == bool(server.password_from)
+                and not (server.api_key_from and server.password_from)
+            ),
+        ),
+    )
+
+    url: URL | None = None
+    """URL of the server, such as http://milvus.example.com:19530, or https:// for TLS."""
+    username_from: UsernameKeyRef | None = None
+    """Secret key that holds the user's name."""
+    password_from: PasswordKeyRef | None = None
+    """Secret key that holds the password."""
+    api_key_from: SecretKeyRef | None = None
+    """Secret key that holds a token, in place of user and password."""
+
+
+class Milvus(Backend):
+    """Milvus: vector search for retrieval."""
+
+    rules = (one_mode("managed", "operatorRef", "external"), accepted_kinds(*KINDS))
+
+    enabled: bool = False
+    """Whether the assistant keeps vectors in Milvus."""
+    managed: ManagedMilvus | None = None
+    """Settings of the Milvus that the operator runs."""
+    operator_ref: OperatorRef | None = None
+    """A `Milvus` object of the Milvus operator, without authorization; for one with it, use `external`."""
+    external: ExternalMilvus | None = None
+    """A Milvus that runs elsewhere."""
