@@ -29,6 +29,7 @@ from assistant_runtime.api.models import models_router
 from assistant_runtime.api.openapi import install_openapi
 from assistant_runtime.api.request_body import invalid_parameters
 from assistant_runtime.api.sessions import sessions_router
+from assistant_runtime.api.spending import Spending
 from assistant_runtime.children import ChildProcess
 from assistant_runtime.errors import ApiError
 from assistant_runtime.lifecycle import Lifecycle
@@ -37,12 +38,10 @@ from assistant_runtime.providers.health import ProviderWatch
 from assistant_runtime.providers.openai_compatible import OpenAICompatibleProvider
 from assistant_runtime.providers.reranker import reranker_of
 from assistant_runtime.providers.routing import Routing
-from assistant_runtime.security.api_keys import ApiKeys
-from assistant_runtime.security.rate_limit import RateLimit
+from assistant_runtime.security.choice import Security, choose_security
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores import Backend, Check
 from assistant_runtime.stores.choice import Stores, choose_stores
-from assistant_runtime.stores.memory import MemoryRateLimits
 from assistant_runtime.stores.response_cache import ResponseCache
 from assistant_runtime.telemetry import Metrics
 from assistant_runtime.tool_loop.loop import ToolLoop
@@ -100,10 +99,11 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     providers = [OpenAICompatibleProvider(provider) for provider in settings.providers_in_order]
     watch = ProviderWatch(providers)
     stores = choose_stores(settings)
+    security = choose_security(settings, stores)
     routing = Routing(providers, watch, fallback=settings.enable_provider_fallback)
     turns = Turns(routing, _response_cache(settings, stores), metrics, watch)
     loop, assistant = _assistant(settings, turns, metrics)
-    parts = [_stores_part(stores), assistant, _page(settings), _writers(settings, turns)]
+    parts = [_stores_part(stores), _security_part(security), assistant, _page(settings), _writers(settings, turns)]
     app = FastAPI(
         title="Assistant runtime",
         version=version("ai-assistant-operator"),
@@ -121,9 +121,9 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     app.include_router(health_router({"provider": watch, **checks}, lifecycle))
     if settings.metrics_collection_enabled:
         app.include_router(metrics_router(metrics))
-    _add_middleware(app, settings, stores, metrics, lifecycle)
+    _add_middleware(app, settings, security, metrics, lifecycle)
     _add_error_handlers(app)
-    install_openapi(app, authenticated=bool(settings.api_keys))
+    install_openapi(app, authenticated=security.authentication.required)
     return app
 
 
@@ -133,20 +133,16 @@ def _response_cache(settings: Settings, stores: Stores) -> ResponseCache | None:
     return ResponseCache(stores.cache, settings.hmac_key, settings.cache_ttl, compression=settings.cache_compression)
 
 
-def _add_middleware(app: FastAPI, settings: Settings, stores: Stores, metrics: Metrics, lifecycle: Lifecycle) -> None:
+def _add_middleware(
+    app: FastAPI, settings: Settings, security: Security, metrics: Metrics, lifecycle: Lifecycle
+) -> None:
     """Wrap the routes, innermost first."""
-    keys = ApiKeys((key.get_secret_value() for key in settings.api_keys), settings.hmac_key)
-    limit = RateLimit(
-        stores.limits,
-        MemoryRateLimits(),
-        limit=settings.rate_limit_requests,
-        window=settings.rate_limit_window,
-    )
+    app.add_middleware(Spending, budgets=security.budgets, ledger=security.ledger)
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
     app.add_middleware(
         Gate,
-        keys=keys,
-        limit=limit if settings.rate_limit_enabled else None,
+        authentication=security.authentication,
+        limit=security.limit,
         metrics=metrics,
         behind_proxy=settings.behind_proxy,
     )
@@ -189,6 +185,15 @@ def _stores_part(stores: Stores) -> Part:
         background=[backend.run for backend in stores.backends],
         checks=stores.checks,
     )
+
+
+def _security_part(security: Security) -> Part:
+    """Give what administrators ask for, and the ledger that is written meanwhile."""
+    if security.managed is None or security.ledger is None:
+        return Part()
+    from assistant_runtime.api.keys import keys_router  # noqa: PLC0415 - imported only where it is used
+
+    return Part(routers=[keys_router(security.managed)], background=[security.ledger.run])
 
 
 @asynccontextmanager

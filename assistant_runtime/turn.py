@@ -5,6 +5,7 @@ otherwise one candidate after the other is asked until the first answers; what c
 handed to the route. Tools, retrieval and sessions join here, between asking and answering.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ import orjson
 from assistant_runtime.errors import ProviderError, StoreUnavailableError
 from assistant_runtime.providers.base import Completion, CompletionStream, Usage
 from assistant_runtime.providers.routing import Candidate, Routing, first_answer
+from assistant_runtime.security.spending import spend
 from assistant_runtime.stores.response_cache import ResponseCache
 from assistant_runtime.telemetry import OTHER_MODEL, Metrics, ModelCall
 
@@ -144,8 +146,14 @@ class Turns:
 
     async def _timed(self, candidate: Candidate, ask: Callable[[Candidate], Awaitable[Completion]]) -> Completion:
         started = time.perf_counter()
-        completion = await self._watched(candidate, ask)
+        try:
+            completion = await self._watched(candidate, ask)
+        except asyncio.CancelledError:
+            # The client left; the provider may charge for what it had begun.
+            spend(self._call(candidate, "").request_model, None)
+            raise
         self._record(candidate, started, completion.model, completion.usage)
+        spend(self._call(candidate, "").request_model, completion.usage)
         return completion
 
     async def _watched(self, candidate: Candidate, ask: Callable[[Candidate], Awaitable[T]]) -> T:
@@ -170,6 +178,9 @@ class Turns:
         except ProviderError as error:
             self._record_failure(candidate, started, error)
             raise
+        finally:
+            # However it ended, the provider charges for what it sent.
+            spend(self._call(candidate, "").request_model, summary.usage)
 
     def _record(self, candidate: Candidate, started: float, model: str, usage: Usage | None) -> None:
         self._metrics.operation(self._call(candidate, model), time.perf_counter() - started, usage)

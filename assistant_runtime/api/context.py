@@ -7,8 +7,14 @@ from typing import Any
 
 from starlette.types import Scope
 
+from assistant_runtime.security.principal import Principal
+
 REQUEST_ID = re.compile(rb"^[A-Za-z0-9._:-]{1,128}$")
 """An id from outside goes into logs and headers: nothing but plain characters, and not endless."""
+
+
+NOBODY = Principal("", "", frozenset())
+"""Whoever asks before the Gate has found out, or where it need not."""
 
 
 @dataclass(slots=True)
@@ -16,12 +22,17 @@ class RequestContext:
     """One request's identity, and what its log line will say."""
 
     request_id: str
-    tenant: str = ""
+    principal: Principal = NOBODY
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Response headers that middleware adds."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Further fields of the log line, such as provider and cache."""
+
+    @property
+    def tenant(self) -> str:
+        """Whose sessions, documents and cached answers the request is about."""
+        return self.principal.tenant
 
 
 def open_context(scope: Scope) -> RequestContext:

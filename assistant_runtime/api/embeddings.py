@@ -12,6 +12,7 @@ from assistant_runtime.errors import ProviderError
 from assistant_runtime.providers.base import Completion
 from assistant_runtime.providers.embeddings import Embeddings, Observer
 from assistant_runtime.providers.routing import Candidate
+from assistant_runtime.security.spending import spend
 from assistant_runtime.telemetry import OTHER_MODEL, Metrics, ModelCall
 
 OPERATION = "embeddings"
@@ -63,5 +64,6 @@ def record_embeddings(metrics: Metrics, is_known: Callable[[Candidate], bool]) -
             return
         answered = outcome.model if model == candidate.model else OTHER_MODEL
         metrics.operation(ModelCall(provider, model, answered, operation=OPERATION), seconds, outcome.usage)
+        spend(model, outcome.usage)
 
     return record

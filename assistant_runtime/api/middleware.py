@@ -1,4 +1,4 @@
-"""Pure ASGI middleware, outermost first: RequestRecord, (CORS), ErrorAnswers, Gate, BodyLimit.
+"""Pure ASGI middleware, outermost first: RequestRecord, (CORS), ErrorAnswers, Gate, BodyLimit, Spending.
 
 Pure ASGI, because a middleware that wraps the response in a task of its own turns a provider that breaks off into a
 clean end, and hides a client that left.
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from assistant_runtime.api.context import RequestContext, context_of, encoded, header, open_context
 from assistant_runtime.errors import ApiError, ProviderError, StoreUnavailableError
 from assistant_runtime.lifecycle import Lifecycle
-from assistant_runtime.security.api_keys import ApiKeys
+from assistant_runtime.security.authentication import Authentication
 from assistant_runtime.security.client_address import client_address, forwarded_scheme
 from assistant_runtime.security.rate_limit import RateLimit
 from assistant_runtime.telemetry import UNMATCHED, Metrics
@@ -179,7 +179,7 @@ class Gate:
 
     Parameters
     ----------
-    keys
+    authentication
         Who may ask.
     limit
         How often; None: without limit.
@@ -188,10 +188,16 @@ class Gate:
     """
 
     def __init__(
-        self, app: ASGIApp, keys: ApiKeys, limit: RateLimit | None, metrics: Metrics, *, behind_proxy: bool
+        self,
+        app: ASGIApp,
+        authentication: Authentication,
+        limit: RateLimit | None,
+        metrics: Metrics,
+        *,
+        behind_proxy: bool,
     ) -> None:
         self._app = app
-        self._keys = keys
+        self._authentication = authentication
         self._limit = limit
         self._metrics = metrics
         self._behind_proxy = behind_proxy
@@ -208,11 +214,12 @@ class Gate:
     async def _admit(self, scope: Scope) -> None:
         context = context_of(scope)
         address = client_address(scope, behind_proxy=self._behind_proxy)
-        context.tenant = self._keys.tenant(header(scope, b"authorization"), address)
+        context.principal = await self._authentication.principal(header(scope, b"authorization"), address)
+        context.principal.check(scope["path"])
         if self._limit is None:
             return
         try:
-            context.headers.extend(encoded(await self._limit.admit(context.tenant)))
+            context.headers.extend(encoded(await self._limit.admit(context.principal)))
         except ApiError:
             self._metrics.rate_limit_decision("refused")
             raise

@@ -9,56 +9,83 @@ import hmac
 from collections.abc import Iterable
 
 from assistant_runtime.errors import ApiError
+from assistant_runtime.security.principal import USER_SCOPES, Principal
 
 TENANT_CHARACTERS = 16
 """64 bits: no two tenants of one installation collide."""
 
+MANAGED_PREFIX = b"ak-"
+"""By which a key that /v1/keys made is recognised; also by scanners for secrets in source code."""
+
+
+class Digests:
+    """HMACs of what must not be told.
+
+    Parameters
+    ----------
+    hmac_key
+        The same for every replica.
+    """
+
+    def __init__(self, hmac_key: bytes) -> None:
+        self._hmac_key = hmac_key
+
+    def digest(self, secret: bytes) -> bytes:
+        """Give the HMAC of a key."""
+        return hmac.digest(self._hmac_key, secret, hashlib.sha256)
+
+    def tenant(self, secret: bytes) -> str:
+        """Give the id of the tenant that a key or a name stands for."""
+        return self.digest(secret).hex()[:TENANT_CHARACTERS]
+
 
 class ApiKeys:
-    """The keys that clients may use; with none, everyone may ask.
+    """The keys of API_KEYS, which open everything; with none, everyone may ask, and nobody is an administrator.
 
     Parameters
     ----------
     keys
         The keys in the clear; only their HMACs are kept.
-    hmac_key
-        Key of the HMACs.
+    digests
+        Makes the HMACs.
     """
 
-    def __init__(self, keys: Iterable[str], hmac_key: bytes) -> None:
-        self._hmac_key = hmac_key
-        self._digests = tuple(self._digest(key.encode()) for key in keys)
+    def __init__(self, keys: Iterable[str], digests: Digests) -> None:
+        self._digests = digests
+        self._known = tuple(digests.digest(key.encode()) for key in keys)
 
-    def tenant(self, authorization: bytes | None, address: str) -> str:
-        """Give the tenant of a request.
+    def __bool__(self) -> bool:
+        return bool(self._known)
 
-        Parameters
-        ----------
-        authorization
-            The request's Authorization header.
-        address
-            The client's address, which stands for it where there are no keys.
+    def anonymous(self, address: str) -> Principal:
+        """Give whom a client's address stands for."""
+        tenant = self._digests.tenant(b"address:" + address.encode())
+        return Principal(tenant, tenant, USER_SCOPES)
 
-        Raises
-        ------
-        ApiError
-            401: no key, or not one of ours.
-        """
-        if not self._digests:
-            return self._digest(b"address:" + address.encode()).hex()[:TENANT_CHARACTERS]
-        scheme, _, key = (authorization or b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not key.strip():
-            raise _refused("No API key was given. Send it as `Authorization: Bearer <key>`.")
-        digest = self._digest(key.strip())
-        if sum(hmac.compare_digest(digest, known) for known in self._digests) == 0:
-            raise _refused("The API key is not valid.")
-        return digest.hex()[:TENANT_CHARACTERS]
-
-    def _digest(self, key: bytes) -> bytes:
-        return hmac.digest(self._hmac_key, key, hashlib.sha256)
+    def principal(self, digest: bytes) -> Principal | None:
+        """Give whom a key of this HMAC stands for; None: it is none of ours."""
+        if sum(hmac.compare_digest(digest, known) for known in self._known) == 0:
+            return None
+        tenant = digest.hex()[:TENANT_CHARACTERS]
+        return Principal(tenant, tenant)
 
 
-def _refused(message: str) -> ApiError:
+def bearer(authorization: bytes | None) -> bytes:
+    """Give the key or token of an Authorization header.
+
+    Raises
+    ------
+    ApiError
+        401: there is none.
+    """
+    scheme, _, key = (authorization or b"").partition(b" ")
+    if scheme.lower() != b"bearer" or not key.strip():
+        raise refused("No API key was given. Send it as `Authorization: Bearer <key>`.")
+    return key.strip()
+
+
+def refused(message: str) -> ApiError:
+    """Give the error for a key or token that opens nothing."""
     return ApiError(
         401,
         message,

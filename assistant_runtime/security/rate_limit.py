@@ -8,6 +8,7 @@ an empty start, so the worst case is the limit times the number of replicas: lim
 import math
 
 from assistant_runtime.errors import ApiError, StoreUnavailableError
+from assistant_runtime.security.principal import Principal
 from assistant_runtime.stores import RateLimitStore, Verdict
 
 
@@ -32,33 +33,35 @@ class RateLimit:
         self._limit = limit
         self._window = window
 
-    async def admit(self, tenant: str) -> dict[str, str]:
-        """Count a request; gives the headers that tell the client how it stands.
+    async def admit(self, principal: Principal) -> dict[str, str]:
+        """Count a request of a key, by its own limit where it has one; gives the headers that tell how it stands.
 
         Raises
         ------
         ApiError
             429, with `Retry-After` in seconds.
         """
+        limit, window = principal.rate_limit or (self._limit, self._window)
         try:
-            verdict = await self._store.hit(tenant, self._limit, self._window)
+            verdict = await self._store.hit(principal.key_id, limit, window)
         except StoreUnavailableError:
-            verdict = await self._fallback.hit(tenant, self._limit, self._window)
-        headers = self._headers(verdict)
+            verdict = await self._fallback.hit(principal.key_id, limit, window)
+        headers = _headers(verdict, limit)
         if verdict.allowed:
             return headers
         wait = max(1, math.ceil(verdict.retry_after))
         raise ApiError(
             429,
-            f"More than {self._limit} requests in {self._window} seconds. Try again in {wait} s.",
+            f"More than {limit} requests in {window} seconds. Try again in {wait} s.",
             error_type="rate_limit_error",
             code="rate_limit_exceeded",
             headers=headers | {"retry-after": str(wait)},
         )
 
-    def _headers(self, verdict: Verdict) -> dict[str, str]:
-        return {
-            "x-ratelimit-limit-requests": str(self._limit),
-            "x-ratelimit-remaining-requests": str(verdict.remaining),
-            "x-ratelimit-reset-requests": f"{max(0.0, verdict.reset_after):.3f}s",
-        }
+
+def _headers(verdict: Verdict, limit: int) -> dict[str, str]:
+    return {
+        "x-ratelimit-limit-requests": str(limit),
+        "x-ratelimit-remaining-requests": str(verdict.remaining),
+        "x-ratelimit-reset-requests": f"{max(0.0, verdict.reset_after):.3f}s",
+    }

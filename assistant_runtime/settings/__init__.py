@@ -14,6 +14,7 @@ from assistant_runtime.errors import SettingsError
 from assistant_runtime.settings.agents import AgentsGroup
 from assistant_runtime.settings.databases import DatabasesGroup
 from assistant_runtime.settings.providers import ProvidersGroup
+from assistant_runtime.settings.security import SecurityGroup
 from assistant_runtime.settings.server import ServerGroup
 from assistant_runtime.settings.sessions import SessionsGroup
 from assistant_runtime.settings.stores import StoresGroup
@@ -28,6 +29,7 @@ GROUPS: tuple[type[Group], ...] = (
     StoresGroup,
     DatabasesGroup,
     SessionsGroup,
+    SecurityGroup,
     ToolsGroup,
     AgentsGroup,
     WritersGroup,
@@ -40,6 +42,7 @@ class Settings(
     WritersGroup,
     AgentsGroup,
     ToolsGroup,
+    SecurityGroup,
     SessionsGroup,
     DatabasesGroup,
     StoresGroup,

@@ -81,7 +81,7 @@ class ServerGroup(Group):
             return
         if self.secret_key is None:
             yield "SECRET_KEY: set it in production, the same for every replica, as from `openssl rand -hex 32`"
-        if not self.api_keys:
+        if not self.api_keys and not getattr(self, "oidc_issuer", None):
             yield "API_KEYS: set at least one key in production, or anyone who reaches the port spends your tokens"
         if self.debug:
             yield "DEBUG: turn it off in production, its answers tell internals"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores import Backend, CacheStore, Check, RateLimitStore
+from assistant_runtime.stores.budgets import BudgetStore, MemoryBudgets, RedisBudgets
 from assistant_runtime.stores.conversation_memory import MemoryConversationLog
 from assistant_runtime.stores.conversations import ConversationLog, Conversations
 from assistant_runtime.stores.embedded import Embedded
@@ -26,6 +27,7 @@ class Stores:
 
     limits: RateLimitStore
     cache: CacheStore
+    budgets: BudgetStore
     conversations: Conversations
     history: History
     mongodb: "MongoConnection | None"
@@ -38,7 +40,7 @@ def choose_stores(settings: Settings) -> Stores:
     """Pick the stores."""
     checks: dict[str, Check] = {}
     backends: list[Backend] = []
-    limits, cache, windows = _redis(settings, checks, backends)
+    limits, cache, budgets, windows = _redis(settings, checks, backends)
     mongodb = _mongodb(settings, checks, backends)
     database = _database(settings, checks, backends)
     conversations = Conversations(
@@ -47,15 +49,15 @@ def choose_stores(settings: Settings) -> Stores:
         max_sessions=settings.sessions_per_tenant,
     )
     history = History(conversations, windows, settings.session_history_messages)
-    return Stores(limits, cache, conversations, history, mongodb, database, checks, backends)
+    return Stores(limits, cache, budgets, conversations, history, mongodb, database, checks, backends)
 
 
 def _redis(
     settings: Settings, checks: dict[str, Check], backends: list[Backend]
-) -> tuple[RateLimitStore, CacheStore, WindowCache | None]:
+) -> tuple[RateLimitStore, CacheStore, BudgetStore, WindowCache | None]:
     if settings.redis_url is None:
         checks["redis"] = Embedded("REDIS_URL is not set: limits and cache are kept in this process alone")
-        return MemoryRateLimits(), MemoryCache(), None
+        return MemoryRateLimits(), MemoryCache(), MemoryBudgets(), None
     from assistant_runtime.stores.redis import (  # noqa: PLC0415 - see the module's docstring
         RedisCache,
         RedisConnection,
@@ -67,7 +69,7 @@ def _redis(
     connection = RedisConnection(redis_client(settings))
     checks["redis"] = connection
     backends.append(connection)
-    return RedisRateLimits(connection), RedisCache(connection), RedisWindows(connection)
+    return RedisRateLimits(connection), RedisCache(connection), RedisBudgets(connection), RedisWindows(connection)
 
 
 def _mongodb(settings: Settings, checks: dict[str, Check], backends: list[Backend]) -> "MongoConnection | None":

@@ -1,7 +1,6 @@
 """Conversations in PostgreSQL or SQLite: a row a session, a row a unit, both written in one transaction."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 from sqlalchemy import (
@@ -23,11 +22,10 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assistant_runtime.stores.conversations import Commit, Session, Unit, up_to
-from assistant_runtime.stores.sql import SqlConnection
+from assistant_runtime.stores.sql import SqlConnection, TakenError
 
 METADATA = MetaData()
 
@@ -61,8 +59,6 @@ UNITS = Table(
     Index("assistant_session_units_by_last", "session_id", "last"),
 )
 
-T = TypeVar("T")
-
 
 class SqlConversationLog:
     """Sessions and units as rows.
@@ -88,11 +84,13 @@ class SqlConversationLog:
             "created": session.created,
             "updated": session.updated,
         }
-        await self._write(lambda connection: connection.execute(insert(SESSIONS).values(values)))
+        await self._connection.write(lambda connection: connection.execute(insert(SESSIONS).values(values)))
 
     async def session(self, tenant: str, session_id: str) -> Session | None:
         """Give a tenant's session."""
-        rows = await self._rows(select(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.tenant == tenant))
+        rows = await self._connection.rows(
+            select(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.tenant == tenant)
+        )
         return _session(rows[0]) if rows else None
 
     async def sessions(self, tenant: str, limit: int, before: tuple[float, str] | None) -> list[Session]:
@@ -100,13 +98,13 @@ class SqlConversationLog:
         query = select(SESSIONS).where(SESSIONS.c.tenant == tenant)
         if before is not None:
             query = query.where(tuple_(SESSIONS.c.created, SESSIONS.c.id) < tuple_(*before))
-        rows = await self._rows(query.order_by(SESSIONS.c.created.desc(), SESSIONS.c.id.desc()).limit(limit))
+        rows = await self._connection.rows(query.order_by(SESSIONS.c.created.desc(), SESSIONS.c.id.desc()).limit(limit))
         return [_session(row) for row in rows]
 
     async def count(self, tenant: str) -> int:
         """Count a tenant's sessions."""
         query = select(func.count().label("sessions")).select_from(SESSIONS).where(SESSIONS.c.tenant == tenant)
-        return int((await self._rows(query))[0]["sessions"])
+        return int((await self._connection.rows(query))[0]["sessions"])
 
     async def update(self, tenant: str, session_id: str, title: str | None, metadata: dict[str, str] | None) -> bool:
         """Set what is given."""
@@ -116,7 +114,7 @@ class SqlConversationLog:
         if metadata is not None:
             values["metadata"] = _json(metadata)
         own = update(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.tenant == tenant).values(values)
-        return bool((await self._write(lambda connection: connection.execute(own))).rowcount)
+        return bool((await self._connection.write(lambda connection: connection.execute(own))).rowcount)
 
     async def delete(self, tenant: str, session_id: str) -> bool:
         """Delete a session and its units."""
@@ -128,7 +126,7 @@ class SqlConversationLog:
             await connection.execute(delete(UNITS).where(UNITS.c.session_id == session_id))
             return True
 
-        return await self._write(both)
+        return await self._connection.write(both)
 
     async def commit(self, tenant: str, unit: Unit) -> Commit:
         """Take a unit, if neither its number nor its key is taken."""
@@ -146,47 +144,26 @@ class SqlConversationLog:
             return Commit.TAKEN if there.first() else Commit.GONE
 
         try:
-            return await self._write(both)
-        except _TakenError:
+            return await self._connection.write(both)
+        except TakenError:
             return Commit.TAKEN
 
     async def latest(self, session_id: str, messages: int) -> list[Unit]:
         """Give the last units, in order, until they hold so many messages."""
         end = select(func.coalesce(func.max(UNITS.c.last), 0)).where(UNITS.c.session_id == session_id)
         query = select(UNITS).where(UNITS.c.session_id == session_id, UNITS.c.last > end.scalar_subquery() - messages)
-        return [_unit(row) for row in await self._rows(query.order_by(UNITS.c.version))]
+        return [_unit(row) for row in await self._connection.rows(query.order_by(UNITS.c.version))]
 
     async def by_key(self, session_id: str, key: str) -> Unit | None:
         """Give the unit that was appended under the key."""
-        rows = await self._rows(select(UNITS).where(UNITS.c.session_id == session_id, UNITS.c.key == key))
+        rows = await self._connection.rows(select(UNITS).where(UNITS.c.session_id == session_id, UNITS.c.key == key))
         return _unit(rows[0]) if rows else None
 
     async def after(self, session_id: str, sequence: int, messages: int) -> list[Unit]:
         """Give the units with messages beyond `sequence`."""
         query = select(UNITS).where(UNITS.c.session_id == session_id, UNITS.c.last > sequence)
-        rows = await self._rows(query.order_by(UNITS.c.version).limit(messages))
+        rows = await self._connection.rows(query.order_by(UNITS.c.version).limit(messages))
         return up_to([_unit(row) for row in rows], sequence, messages)
-
-    async def _rows(self, query: Any) -> list[RowMapping]:
-        async def read() -> list[RowMapping]:
-            async with self._connection.engine.connect() as connection:
-                return list((await connection.execute(query)).mappings())
-
-        return await self._connection.call(read)
-
-    async def _write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        async def write() -> T:
-            try:
-                async with self._connection.engine.begin() as connection:
-                    return await work(connection)
-            except IntegrityError as error:
-                raise _TakenError from error
-
-        return await self._connection.call(write)
-
-
-class _TakenError(Exception):
-    """A row with one of the keys exists."""
 
 
 def _json(value: Any) -> str:

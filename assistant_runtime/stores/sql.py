@@ -5,15 +5,15 @@ two replicas are in at once; a replica of an older version leaves a newer schema
 """
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, event, func, insert, select, text
+from sqlalchemy import Column, Connection, Integer, MetaData, RowMapping, Table, event, func, insert, select, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.connection import StoreConnection
@@ -29,7 +29,13 @@ MIGRATION_LOCK = 4_918_273_645
 
 VERSIONS = Table("assistant_schema", MetaData(), Column("version", Integer, primary_key=True, autoincrement=False))
 
+T = TypeVar("T")
+
 Step = Callable[[Connection], None]
+
+
+class TakenError(Exception):
+    """A row with one of the keys exists."""
 
 
 class SqlConnection(StoreConnection):
@@ -59,6 +65,35 @@ class SqlConnection(StoreConnection):
         """Ask for nothing."""
         async with self.engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
+
+    async def rows(self, query: Any) -> list[RowMapping]:
+        """Read rows; raises StoreUnavailableError."""
+
+        async def read() -> list[RowMapping]:
+            async with self.engine.connect() as connection:
+                return list((await connection.execute(query)).mappings())
+
+        return await self.call(read)
+
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run work in one transaction.
+
+        Raises
+        ------
+        TakenError
+            A row with one of the keys exists; nothing was written.
+        StoreUnavailableError
+            The database does not answer.
+        """
+
+        async def transaction() -> T:
+            try:
+                async with self.engine.begin() as connection:
+                    return await work(connection)
+            except IntegrityError as error:
+                raise TakenError from error
+
+        return await self.call(transaction)
 
     def reason(self, error: Exception) -> str:
         """Say what is wrong without the URL, which may hold a password."""

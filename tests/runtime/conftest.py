@@ -7,6 +7,7 @@ import pytest
 
 from assistant_runtime.settings import Settings
 from tests.support.mongodb import MongoServer, run_mongodb
+from tests.support.postgresql import PostgresServer, run_postgresql
 from tests.support.redis import RedisServer, run_redis
 from tests.support.upstream import Upstream, run_upstream
 
@@ -47,4 +48,10 @@ def redis() -> Iterator[RedisServer]:
 @pytest.fixture
 def mongodb() -> Iterator[MongoServer]:
     with run_mongodb() as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql() -> Iterator[PostgresServer]:
+    with run_postgresql() as server:
         yield server

@@ -27,11 +27,13 @@ from assistant_runtime.stores.schema import STEPS
 from assistant_runtime.stores.sql import SqlConnection, engine_for
 from assistant_runtime.stores.tool_pairing import UNANSWERED, calls, paired
 from tests.support.mongodb import MongoServer, run_mongodb
+from tests.support.postgresql import PostgresServer, run_postgresql
 
-TENANT = "alice"
+TENANT = f"alice-{uuid.uuid4().hex}"
+"""Of this run alone, because a server outlives a test."""
 
 
-@pytest.fixture(params=["memory", "sqlite", "mongodb"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql", "mongodb"])
 async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ConversationLog]:
     if request.param == "memory":
         yield MemoryConversationLog()
@@ -49,9 +51,22 @@ def mongodb() -> Iterator[MongoServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[PostgresServer]:
+    with run_postgresql() as server:
+        yield server
+
+
 def _connected(request: pytest.FixtureRequest, folder: Path) -> tuple[StoreConnection, ConversationLog]:
     if request.param == "sqlite":
         database = SqlConnection(engine_for(Settings.load(data_dir=str(folder))), STEPS)
+        return database, SqlConversationLog(database)
+    if request.param == "postgresql":
+        where: PostgresServer = request.getfixturevalue("postgresql")
+        settings = Settings.load(
+            database_url=where.url, database_username=where.username, database_password=where.password
+        )
+        database = SqlConnection(engine_for(settings), STEPS)
         return database, SqlConversationLog(database)
     server: MongoServer = request.getfixturevalue("mongodb")
     own = f"{server.url}/test_{uuid.uuid4().hex}?authSource=admin"

@@ -1,0 +1,66 @@
+"""Who asks: a key of API_KEYS, a token of the identity provider, or a key that was made by /v1/keys, in that order."""
+
+from typing import TYPE_CHECKING
+
+from assistant_runtime.security.api_keys import MANAGED_PREFIX, ApiKeys, Digests, bearer, refused
+from assistant_runtime.security.principal import Principal
+
+if TYPE_CHECKING:  # what they import is heavy, and only needed where they are in use
+    from assistant_runtime.security.managed_keys import ManagedKeys
+    from assistant_runtime.security.oidc import OidcTokens
+
+JWT_DOTS = 2
+"""A signed token is three parts with dots between; no API key of ours has one."""
+
+
+class Authentication:
+    """Tells whom a request comes from.
+
+    Parameters
+    ----------
+    keys
+        The keys of API_KEYS.
+    digests
+        Makes the HMACs that keys are compared by.
+    managed
+        The keys made by /v1/keys; None: there is no database.
+    tokens
+        The identity provider's tokens; None: none are taken.
+    """
+
+    def __init__(
+        self, keys: ApiKeys, digests: Digests, managed: "ManagedKeys | None" = None, tokens: "OidcTokens | None" = None
+    ) -> None:
+        self._keys = keys
+        self._digests = digests
+        self._managed = managed
+        self._tokens = tokens
+        self.required = bool(keys) or tokens is not None
+
+    async def principal(self, authorization: bytes | None, address: str) -> Principal:
+        """Give whom a request comes from.
+
+        Parameters
+        ----------
+        authorization
+            The request's Authorization header.
+        address
+            The client's address, which stands for it where nobody needs a key.
+
+        Raises
+        ------
+        ApiError
+            401: no key, or not one of ours. 503: what knows the key does not answer.
+        """
+        if not self.required:
+            return self._keys.anonymous(address)
+        key = bearer(authorization)
+        digest = self._digests.digest(key)
+        known = self._keys.principal(digest)
+        if known is None and self._tokens is not None and key.count(b".") == JWT_DOTS:
+            known = await self._tokens.principal(key)
+        if known is None and self._managed is not None and key.startswith(MANAGED_PREFIX):
+            known = await self._managed.principal(digest)
+        if known is None:
+            raise refused("The API key is not valid.")
+        return known

@@ -1,0 +1,77 @@
+"""Which parts of security are in use, by the settings and the stores; imported only where they are."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from assistant_runtime.security.api_keys import ApiKeys, Digests
+from assistant_runtime.security.authentication import Authentication
+from assistant_runtime.security.rate_limit import RateLimit
+from assistant_runtime.security.spending import Budgets
+from assistant_runtime.settings import Settings
+from assistant_runtime.stores.budgets import MemoryBudgets
+from assistant_runtime.stores.choice import Stores
+from assistant_runtime.stores.memory import MemoryRateLimits
+
+if TYPE_CHECKING:
+    from assistant_runtime.security.ledger import UsageLedger
+    from assistant_runtime.security.managed_keys import ManagedKeys
+    from assistant_runtime.security.oidc import OidcTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """Who may ask, how often, and how much."""
+
+    authentication: Authentication
+    limit: RateLimit | None
+    budgets: Budgets
+    managed: "ManagedKeys | None"
+    ledger: "UsageLedger | None"
+
+
+def choose_security(settings: Settings, stores: Stores) -> Security:
+    """Pick the parts."""
+    digests = Digests(settings.hmac_key)
+    managed, ledger = _in_database(stores, digests)
+    keys = ApiKeys((key.get_secret_value() for key in settings.api_keys), digests)
+    limit = RateLimit(
+        stores.limits,
+        MemoryRateLimits(),
+        limit=settings.rate_limit_requests,
+        window=settings.rate_limit_window,
+    )
+    return Security(
+        Authentication(keys, digests, managed, _tokens(settings, digests)),
+        limit if settings.rate_limit_enabled else None,
+        Budgets(
+            stores.budgets, MemoryBudgets(), daily=settings.token_budget_daily, monthly=settings.token_budget_monthly
+        ),
+        managed,
+        ledger,
+    )
+
+
+def _in_database(stores: Stores, digests: Digests) -> "tuple[ManagedKeys | None, UsageLedger | None]":
+    if stores.database is None:
+        return None, None
+    from assistant_runtime.security.ledger import UsageLedger  # noqa: PLC0415 - see the module's docstring
+    from assistant_runtime.security.managed_keys import ManagedKeys  # noqa: PLC0415
+    from assistant_runtime.stores.keys import SqlKeys  # noqa: PLC0415
+
+    store = SqlKeys(stores.database)
+    return ManagedKeys(store, digests), UsageLedger(store)
+
+
+def _tokens(settings: Settings, digests: Digests) -> "OidcTokens | None":
+    if settings.oidc_issuer is None:
+        return None
+    from assistant_runtime.security.oidc import OidcTokens  # noqa: PLC0415 - see the module's docstring
+
+    return OidcTokens(
+        settings.oidc_issuer,
+        settings.oidc_audience,
+        digests,
+        tenant_claim=settings.oidc_tenant_claim,
+        scopes_claim=settings.oidc_scopes_claim,
+        ca_file=settings.oidc_ca_file,
+    )

@@ -1,0 +1,77 @@
+"""The usage ledger: what each key spent on each model in each day, in the SQL database.
+
+Nothing waits for it: counts add up in memory, bounded by the number of keys and models, and go to the database every
+few seconds and when the process ends. What a process that is killed had not written yet is lost: a few seconds' worth.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+
+from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.security.spending import Spent
+from assistant_runtime.stores.keys import SqlKeys, UsageRow
+
+FLUSH_SECONDS = 5.0
+"""What a killed process loses at most."""
+
+MAX_ROWS = 10_000
+"""Counts that wait for a database which is down: about 3 MB."""
+
+MAX_MODEL = 256
+"""Characters of a model's name that are kept."""
+
+
+class UsageLedger:
+    """Counts, and where they go.
+
+    Parameters
+    ----------
+    store
+        The database.
+    clock
+        Seconds since 1970.
+    """
+
+    def __init__(self, store: SqlKeys, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._clock = clock
+        self._counts: dict[tuple[str, str, str], tuple[int, int, int]] = {}
+        self._log = structlog.get_logger(__name__)
+
+    def add(self, key_id: str, spent: Spent) -> None:
+        """Count what a request took."""
+        day = f"{datetime.fromtimestamp(self._clock(), UTC):%Y-%m-%d}"
+        for model, given, taken in spent.models:
+            self._count((key_id, model[:MAX_MODEL], day), (1, given, taken))
+
+    async def run(self) -> None:
+        """Write until cancelled, and once more then."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_SECONDS)
+                await self.flush()
+        finally:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what has added up; what can't be written waits for the next time."""
+        counts, self._counts = self._counts, {}
+        if not counts:
+            return
+        rows = [UsageRow(*where, *numbers) for where, numbers in sorted(counts.items())]
+        try:
+            await self._store.spend(rows)
+        except StoreUnavailableError:
+            for where, numbers in counts.items():
+                self._count(where, numbers)
+
+    def _count(self, where: tuple[str, str, str], numbers: tuple[int, int, int]) -> None:
+        if where not in self._counts and len(self._counts) >= MAX_ROWS:
+            self._log.error("usage_lost", remedy="bring the database of DATABASE_URL back")
+            return
+        requests, given, taken = self._counts.get(where, (0, 0, 0))
+        self._counts[where] = (requests + numbers[0], given + numbers[1], taken + numbers[2])

@@ -1,0 +1,59 @@
+"""Who may ask beside the keys of API_KEYS, how many tokens, and what is recorded of it."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from assistant_runtime.settings.values import Group, http_url
+
+MAX_TOKENS = 10**15
+"""Far beyond any bill, and exact in Lua's numbers."""
+
+
+def _issuer(value: Any) -> Any:
+    if isinstance(value, str) and value.endswith("/"):
+        # A token's issuer is compared character by character, so the slash at its end belongs to it.
+        return f"{http_url(value, 'https://login.example.com/realms/main')}/"
+    return http_url(value, "https://login.example.com/realms/main")
+
+
+class SecurityGroup(Group):
+    """Identity, budgets and audit."""
+
+    oidc_issuer: Annotated[str | None, BeforeValidator(_issuer)] = Field(
+        None,
+        description=(
+            "Issuer of OpenID Connect tokens (JWT) that clients may send in place of an API key, exactly as its tokens "
+            "name it. Empty: none are taken."
+        ),
+    )
+    oidc_audience: str = Field("", description="Audience that a token must name. Needed with OIDC_ISSUER.")
+    oidc_tenant_claim: str = Field(
+        "sub", min_length=1, description="Claim that names a token's tenant: who shares sessions and documents."
+    )
+    oidc_scopes_claim: str = Field(
+        "",
+        description=(
+            "Claim with a token's scopes (`chat`, `sessions`, `documents`, `agents`, `writers`, `admin`), a list or "
+            "words. Empty: every token has all but `admin`."
+        ),
+    )
+    oidc_ca_file: str | None = Field(None, description="File of certificates (PEM) to trust for the issuer.")
+    token_budget_daily: int = Field(
+        0, ge=0, le=MAX_TOKENS, description="Tokens that each key may spend in a day (UTC). 0: without limit."
+    )
+    token_budget_monthly: int = Field(
+        0, ge=0, le=MAX_TOKENS, description="Tokens that each key may spend in a month (UTC). 0: without limit."
+    )
+    audit_enabled: bool = Field(
+        default=False,
+        description=(
+            "Record access, tool calls and changes in a log that shows tampering, in MongoDB, else the SQL database."
+        ),
+    )
+
+    def problems(self) -> Iterable[str]:
+        """Say what does not fit together."""
+        if self.oidc_issuer and not self.oidc_audience:
+            yield "OIDC_AUDIENCE: set it with OIDC_ISSUER, or tokens for other applications would be taken"

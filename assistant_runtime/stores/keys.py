@@ -1,0 +1,181 @@
+"""Users, their API keys, and what each key has spent: tables of the SQL database.
+
+A key is kept as an HMAC alone. Whoever reads the tables can neither use a key nor find it by guessing without
+SECRET_KEY.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import BigInteger, Column, Float, MetaData, RowMapping, String, Table, Text, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from assistant_runtime.stores.sql import SqlConnection
+
+METADATA = MetaData()
+
+USERS = Table(
+    "assistant_users",
+    METADATA,
+    Column("tenant", String(64), primary_key=True),
+    Column("name", String(128), nullable=False, unique=True),
+    Column("created", Float(53), nullable=False),
+)
+
+KEYS = Table(
+    "assistant_api_keys",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("hint", String(16), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("user", String(128), nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("rate_limit_requests", BigInteger),
+    Column("rate_limit_window", BigInteger),
+    Column("budget_daily", BigInteger),
+    Column("budget_monthly", BigInteger),
+    Column("created", Float(53), nullable=False),
+    Column("expires", Float(53)),
+    Column("revoked", Float(53)),
+)
+
+USAGE = Table(
+    "assistant_usage",
+    METADATA,
+    Column("key_id", String(64), primary_key=True),
+    Column("model", String(256), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+)
+
+COUNTS = ("requests", "input_tokens", "output_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key without its secret. Times are seconds since 1970."""
+
+    id: str
+    digest: str
+    hint: str
+    """The secret's last characters, by which its owner recognises it."""
+    name: str
+    user: str
+    tenant: str
+    scopes: tuple[str, ...]
+    created: float
+    rate_limit_requests: int | None = None
+    rate_limit_window: int | None = None
+    budget_daily: int | None = None
+    budget_monthly: int | None = None
+    expires: float | None = None
+    revoked: float | None = None
+
+    def valid(self, now: float) -> bool:
+        """Whether it opens anything."""
+        return self.revoked is None and (self.expires is None or now < self.expires)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What a key spent on a model in a day (UTC)."""
+
+    key_id: str
+    model: str
+    day: str
+    requests: int
+    input_tokens: int
+    output_tokens: int
+
+
+class SqlKeys:
+    """Keys and usage as rows.
+
+    Parameters
+    ----------
+    connection
+        The database, with the tables above.
+    """
+
+    def __init__(self, connection: SqlConnection) -> None:
+        self._connection = connection
+
+    async def add(self, key: StoredKey) -> None:
+        """Keep a new key, and its user."""
+
+        async def both(connection: AsyncConnection) -> None:
+            known = await connection.execute(select(USERS.c.tenant).where(USERS.c.tenant == key.tenant))
+            if key.user and known.first() is None:
+                user = {"tenant": key.tenant, "name": key.user, "created": key.created}
+                await connection.execute(self._insert(USERS).values(user).on_conflict_do_nothing())
+            row = {**asdict(key), "scopes": orjson.dumps(key.scopes).decode()}
+            await connection.execute(insert(KEYS).values(row))
+
+        await self._connection.write(both)
+
+    async def by_digest(self, digest: str) -> StoredKey | None:
+        """Give the key whose secret has this HMAC."""
+        rows = await self._connection.rows(select(KEYS).where(KEYS.c.digest == digest))
+        return _key(rows[0]) if rows else None
+
+    async def get(self, key_id: str) -> StoredKey | None:
+        """Give a key."""
+        rows = await self._connection.rows(select(KEYS).where(KEYS.c.id == key_id))
+        return _key(rows[0]) if rows else None
+
+    async def listed(self, limit: int, after: str) -> list[StoredKey]:
+        """List keys by id, behind the id `after`."""
+        return [
+            _key(row)
+            for row in await self._connection.rows(
+                select(KEYS).where(KEYS.c.id > after).order_by(KEYS.c.id).limit(limit)
+            )
+        ]
+
+    async def revoke(self, key_id: str, now: float) -> bool:
+        """Revoke a key; says whether there is such a key. One that was revoked keeps its time."""
+
+        async def work(connection: AsyncConnection) -> bool:
+            if (await connection.execute(select(KEYS.c.id).where(KEYS.c.id == key_id))).first() is None:
+                return False
+            own = update(KEYS).where(KEYS.c.id == key_id, KEYS.c.revoked.is_(None))
+            await connection.execute(own.values(revoked=now))
+            return True
+
+        return await self._connection.write(work)
+
+    async def spend(self, rows: list[UsageRow]) -> None:
+        """Add to what is counted, all or nothing."""
+
+        async def work(connection: AsyncConnection) -> None:
+            for row in rows:
+                statement = self._insert(USAGE).values(asdict(row))
+                added = {name: USAGE.c[name] + getattr(row, name) for name in COUNTS}
+                await connection.execute(
+                    statement.on_conflict_do_update(index_elements=["key_id", "model", "day"], set_=added)
+                )
+
+        await self._connection.write(work)
+
+    async def usage(self, since: str, until: str, key_id: str | None) -> list[UsageRow]:
+        """Give what was spent between two days (YYYY-MM-DD), both included."""
+        query = select(USAGE).where(USAGE.c.day >= since, USAGE.c.day <= until)
+        if key_id is not None:
+            query = query.where(USAGE.c.key_id == key_id)
+        rows = await self._connection.rows(query.order_by(USAGE.c.day, USAGE.c.key_id, USAGE.c.model).limit(10_000))
+        return [UsageRow(**row) for row in rows]
+
+    def _insert(self, table: Table) -> Any:
+        """Give an insert that knows of conflicts; each dialect has one of its own."""
+        dialect = postgresql if self._connection.engine.dialect.name == "postgresql" else sqlite
+        return dialect.insert(table)
+
+
+def _key(row: RowMapping) -> StoredKey:
+    return StoredKey(**{**row, "scopes": tuple(orjson.loads(row["scopes"]))})
