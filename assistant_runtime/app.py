@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request
@@ -52,6 +52,9 @@ from assistant_runtime.turn import Turns
 
 FIRST_PROBE_SECONDS = 1.5
 """A process is to be ready within two seconds, whatever hangs."""
+
+if TYPE_CHECKING:
+    from assistant_runtime.writers.store import JobStore
 
 DESCRIPTION = "An OpenAI-compatible API in front of OpenAI-compatible providers."
 
@@ -103,7 +106,13 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     routing = Routing(providers, watch, fallback=settings.enable_provider_fallback)
     turns = Turns(routing, _response_cache(settings, stores), metrics, watch)
     loop, assistant = _assistant(settings, turns, metrics)
-    parts = [_stores_part(stores), _security_part(security), assistant, _page(settings), _writers(settings, turns)]
+    parts = [
+        _stores_part(stores),
+        _security_part(security),
+        assistant,
+        _page(settings),
+        _writers(settings, turns, stores),
+    ]
     app = FastAPI(
         title="Assistant runtime",
         version=version("ai-assistant-operator"),
@@ -233,18 +242,28 @@ def _page(settings: Settings) -> Part:
     return Part(background=[ChildProcess("chat_page", command, {"PORT": str(settings.port)}).run])
 
 
-def _writers(settings: Settings, turns: Turns) -> Part:
+def _writers(settings: Settings, turns: Turns, stores: Stores) -> Part:
     """Give the writing jobs, where they are served."""
     if not settings.multi_writer_enabled:
         return Part()
     from assistant_runtime.api.writers import writers_router  # noqa: PLC0415 - imported only where it is used
     from assistant_runtime.writers.asking import asking  # noqa: PLC0415
     from assistant_runtime.writers.runner import Runner  # noqa: PLC0415
-    from assistant_runtime.writers.store import MemoryJobs  # noqa: PLC0415
 
-    store = MemoryJobs()
+    store = _writing_jobs(stores)
     runner = Runner(store, asking(turns), settings.writer_jobs_at_once)
     return Part(routers=[writers_router(store, runner, settings)], background=[runner.run])
+
+
+def _writing_jobs(stores: Stores) -> "JobStore":
+    """Pick where writing jobs are kept: MongoDB where there is one, this process otherwise."""
+    if stores.mongodb is None:
+        from assistant_runtime.writers.store import MemoryJobs  # noqa: PLC0415 - imported only where it is used
+
+        return MemoryJobs()
+    from assistant_runtime.writers.mongodb_store import MongoJobs  # noqa: PLC0415
+
+    return MongoJobs(stores.mongodb)
 
 
 def _lifespan(parts: Sequence[Part]) -> Any:
