@@ -28,6 +28,7 @@ from assistant_runtime.api.middleware import BodyLimit, ErrorAnswers, Gate, Requ
 from assistant_runtime.api.models import models_router
 from assistant_runtime.api.openapi import install_openapi
 from assistant_runtime.api.request_body import invalid_parameters
+from assistant_runtime.api.saturation import Saturation
 from assistant_runtime.api.sessions import sessions_router
 from assistant_runtime.api.spending import Spending
 from assistant_runtime.children import ChildProcess
@@ -43,7 +44,7 @@ from assistant_runtime.settings import Settings
 from assistant_runtime.stores import Backend, Check
 from assistant_runtime.stores.choice import Stores, choose_stores
 from assistant_runtime.stores.response_cache import ResponseCache
-from assistant_runtime.telemetry import Metrics
+from assistant_runtime.telemetry import Metrics, metrics_server
 from assistant_runtime.tool_loop.loop import ToolLoop
 from assistant_runtime.tool_loop.runner import Environment, Limits
 from assistant_runtime.tools.catalogue import toolsets
@@ -101,12 +102,20 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     metrics = Metrics(enabled=settings.metrics_collection_enabled)
     providers = [OpenAICompatibleProvider(provider) for provider in settings.providers_in_order]
     watch = ProviderWatch(providers)
+    saturation = Saturation(settings.max_concurrent_requests, settings.max_event_loop_lag_seconds)
     stores = choose_stores(settings)
     security = choose_security(settings, stores)
-    routing = Routing(providers, watch, fallback=settings.enable_provider_fallback)
+    routing = Routing(
+        providers,
+        watch,
+        fallback=settings.enable_provider_fallback,
+        breaker_failures=settings.provider_breaker_failures,
+        breaker_seconds=settings.provider_breaker_seconds,
+    )
     turns = Turns(routing, _response_cache(settings, stores), metrics, watch)
     loop, assistant = _assistant(settings, turns, metrics)
     parts = [
+        _metrics_part(settings, metrics),
         _stores_part(stores),
         _security_part(security),
         assistant,
@@ -117,7 +126,14 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         title="Assistant runtime",
         version=version("ai-assistant-operator"),
         description=DESCRIPTION,
-        lifespan=_lifespan([Part(resources=providers, background=[watch.run, metrics.watch_event_loop]), *parts]),
+        lifespan=_lifespan(
+            [
+                Part(
+                    resources=providers, background=[watch.run, lambda: metrics.watch_event_loop(saturation.note_lag)]
+                ),
+                *parts,
+            ]
+        ),
     )
     # First, because routes are tried in order and this is the hot one.
     app.router.routes.insert(0, Route("/v1/chat/completions", ChatCompletions(turns, loop), methods=["POST"]))
@@ -127,13 +143,20 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     for router in (router for part in parts for router in part.routers):
         app.include_router(router)
     checks = {name: check for part in parts for name, check in part.checks.items()}
-    app.include_router(health_router({"provider": watch, **checks}, lifecycle))
-    if settings.metrics_collection_enabled:
+    app.include_router(health_router({"provider": watch, "capacity": saturation, **checks}, lifecycle))
+    if settings.metrics_collection_enabled and settings.prometheus_enabled and settings.prometheus_port is None:
         app.include_router(metrics_router(metrics))
-    _add_middleware(app, settings, security, metrics, lifecycle)
+    _add_middleware(app, settings, security, metrics, lifecycle, saturation=saturation)
     _add_error_handlers(app)
     install_openapi(app, authenticated=security.authentication.required)
     return app
+
+
+def _metrics_part(settings: Settings, metrics: Metrics) -> Part:
+    """Serve the metrics on a port of their own, where one is named."""
+    if settings.prometheus_port is None or not (settings.metrics_collection_enabled and settings.prometheus_enabled):
+        return Part()
+    return Part(resources=[metrics_server(metrics, settings.host, settings.prometheus_port)])
 
 
 def _response_cache(settings: Settings, stores: Stores) -> ResponseCache | None:
@@ -143,7 +166,13 @@ def _response_cache(settings: Settings, stores: Stores) -> ResponseCache | None:
 
 
 def _add_middleware(
-    app: FastAPI, settings: Settings, security: Security, metrics: Metrics, lifecycle: Lifecycle
+    app: FastAPI,
+    settings: Settings,
+    security: Security,
+    metrics: Metrics,
+    lifecycle: Lifecycle,
+    *,
+    saturation: Saturation,
 ) -> None:
     """Wrap the routes, innermost first."""
     app.add_middleware(Spending, budgets=security.budgets, ledger=security.ledger)
@@ -153,6 +182,7 @@ def _add_middleware(
         authentication=security.authentication,
         limit=security.limit,
         metrics=metrics,
+        saturation=saturation,
         behind_proxy=settings.behind_proxy,
     )
     app.add_middleware(ErrorAnswers, debug=settings.debug)

@@ -6,6 +6,8 @@ makes a time series for each invention.
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
     generate_latest,
+    start_http_server,
 )
 
 from assistant_runtime.providers.base import Usage
@@ -199,14 +202,28 @@ class Metrics:
         if self._enabled:
             self._tools[tool, error_type].observe(seconds)
 
-    async def watch_event_loop(self) -> None:
-        """Measure the event loop's lag until cancelled."""
+    async def watch_event_loop(self, note: Callable[[float], None]) -> None:
+        """Measure the event loop's lag until cancelled, and tell `note` the seconds."""
         loop = asyncio.get_running_loop()
-        while self._enabled:
+        while True:
             due = loop.time() + LAG_INTERVAL_SECONDS
             await asyncio.sleep(LAG_INTERVAL_SECONDS)
-            self._lag.set(max(0.0, loop.time() - due))
+            lag = max(0.0, loop.time() - due)
+            note(lag)
+            self._lag.set(lag)
 
     def exposition(self) -> bytes:
         """Give every metric in Prometheus's text format."""
         return generate_latest(self.registry)
+
+
+@asynccontextmanager
+async def metrics_server(metrics: Metrics, host: str, port: int) -> AsyncIterator[None]:
+    """Serve the metrics on a port of their own, in a thread: scrapes keep off the loop."""
+    server, thread = start_http_server(port, host, metrics.registry)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(server.shutdown)
+        server.server_close()
+        thread.join()

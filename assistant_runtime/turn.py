@@ -121,7 +121,8 @@ class Turns:
             return await candidate.provider.complete(_body(question, candidate), question.request_id)
 
         candidate, completion = await first_answer(candidates, lambda it: self._timed(it, complete))
-        if candidate is candidates[0] and question.write_cache and completion.whole:
+        same = (candidate.pool, candidate.model) == (candidates[0].pool, candidates[0].model)
+        if same and question.write_cache and completion.whole:
             await self._write_cache(key, completion.body)
         return Answer(completion.body, candidate.provider.name, result)
 
@@ -200,9 +201,7 @@ class Turns:
     def _cache_key(self, question: Question, candidate: Candidate) -> str:
         if self._cache is None:
             return ""
-        # With the address, because a name may come to stand for another server.
-        provider = f"{candidate.provider.name} {candidate.provider.base_url}"
-        return self._cache.key(question.tenant, provider, candidate.model, question.payload)
+        return self._cache.key(question.tenant, candidate.pool, candidate.model, question.payload)
 
     async def _look_up(self, question: Question, key: str) -> tuple[str, bytes | None]:
         """Give `hit`, `miss` or `bypass`, and the answer for a hit."""

@@ -12,6 +12,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assistant_runtime.api.context import RequestContext, context_of, encoded, header, open_context
+from assistant_runtime.api.saturation import Saturation
 from assistant_runtime.errors import ApiError, ProviderError, StoreUnavailableError
 from assistant_runtime.lifecycle import Lifecycle
 from assistant_runtime.security.authentication import Authentication
@@ -165,6 +166,16 @@ def _shutting_down() -> ApiError:
     )
 
 
+def _saturated() -> ApiError:
+    return ApiError(
+        503,
+        "Too many requests are being answered at once. Ask again in a moment.",
+        error_type="server_error",
+        code="server_saturated",
+        headers={"retry-after": "1"},
+    )
+
+
 async def send_error(send: Send, error: ApiError, context: RequestContext) -> None:
     """Send an error as the whole answer."""
     context.facts["error"] = error.error["code"]
@@ -183,6 +194,8 @@ class Gate:
         Who may ask.
     limit
         How often; None: without limit.
+    saturation
+        Bounds the requests in flight.
     behind_proxy
         Whether the proxy's headers tell the client's address and scheme.
     """
@@ -193,6 +206,7 @@ class Gate:
         authentication: Authentication,
         limit: RateLimit | None,
         metrics: Metrics,
+        saturation: Saturation,
         *,
         behind_proxy: bool,
     ) -> None:
@@ -200,6 +214,7 @@ class Gate:
         self._authentication = authentication
         self._limit = limit
         self._metrics = metrics
+        self._saturation = saturation
         self._behind_proxy = behind_proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -208,7 +223,14 @@ class Gate:
             if self._behind_proxy:
                 scope["scheme"] = forwarded_scheme(scope)
             if scope["path"].startswith(API_PREFIX):
-                await self._admit(scope)
+                if not self._saturation.enter():
+                    raise _saturated()
+                try:
+                    await self._admit(scope)
+                    await self._app(scope, receive, send)
+                finally:
+                    self._saturation.leave()
+                return
         await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope) -> None:

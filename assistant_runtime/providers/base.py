@@ -71,6 +71,10 @@ class Provider(Protocol):
     name: str
     base_url: str
     default_model: str
+    weight: int
+    """Share of the requests among neighbours that have one; 0: none, strictly in order."""
+    retries: int
+    """How often a request is sent again before its first token."""
 
     async def __aenter__(self) -> Self:
         """Open what requests need."""

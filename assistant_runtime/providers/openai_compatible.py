@@ -63,6 +63,7 @@ class OpenAICompatibleProvider:
         self.name = settings.name
         self.base_url = settings.base_url
         self.default_model = settings.default_model
+        self.weight, self.retries = settings.weight, settings.retries
         self._key = settings.api_key.get_secret_value() if settings.api_key else ""
         self._chat = self._head("POST", "/chat/completions")
         self._embeddings = self._head("POST", "/embeddings")

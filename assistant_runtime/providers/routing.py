@@ -3,16 +3,36 @@
 Names: none or `default` is each provider's own default model; `<provider>/<model>` is that provider's model and
 nobody else's; any other name goes to the preferred provider as it is. A model that a client named is never swapped for
 another: fallback goes only to providers that have that very model.
+
+Neighbours in the order that have a weight are of equal preference: chance decides who of them is asked first. Falling
+back costs no wait; only when everyone failed are those asked again that may do better.
 """
 
+import asyncio
+import math
+import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol, TypeVar
 
 from assistant_runtime.errors import ApiError, ProviderError
 from assistant_runtime.providers.base import Provider
+from assistant_runtime.providers.breaker import Breaker
 
 DEFAULT_MODEL = "default"
+
+FIRST_PAUSE_SECONDS = 0.25
+"""Before the first retry, at most; doubled before each further one."""
+
+RETRY_BUDGET_SECONDS = 10.0
+"""All pauses of one request together: a client waits for its first token, and one that is told to come back can."""
+
+RETRIED = frozenset({"provider_unreachable", "provider_disconnected", "provider_error", "provider_rate_limited"})
+"""What may be over in a moment. A timeout has used up the client's patience, and nonsense stays nonsense."""
+
+NEVER_OPEN = Breaker(0, 0.0)
 
 T = TypeVar("T")
 
@@ -23,6 +43,9 @@ class Candidate:
 
     provider: Provider
     model: str
+    pool: str = ""
+    """The providers of equal preference, by name and address: their answers are each other's."""
+    breaker: Breaker = NEVER_OPEN
 
 
 class ModelLists(Protocol):
@@ -43,10 +66,25 @@ class Routing:
         Who has which model.
     fallback
         Whether any but the first candidate is asked.
+    breaker_failures
+        Failures in a row after which a provider is left alone; 0: never.
+    breaker_seconds
+        For how long, at first.
     """
 
-    def __init__(self, providers: Sequence[Provider], models: ModelLists, *, fallback: bool) -> None:
+    def __init__(
+        self,
+        providers: Sequence[Provider],
+        models: ModelLists,
+        *,
+        fallback: bool,
+        breaker_failures: int = 0,
+        breaker_seconds: float = 0.0,
+    ) -> None:
         self._providers = tuple(providers)
+        self._breakers = {each.name: Breaker(breaker_failures, breaker_seconds) for each in providers}
+        self._pools = _pools(providers)
+        self._weighted = any(provider.weight for provider in providers)
         self._by_name = {provider.name: provider for provider in providers}
         self._models = models
         self._fallback = fallback
@@ -66,8 +104,10 @@ class Routing:
                 error_type="upstream_error",
                 code="no_provider",
             )
-        everyone = tuple(self._all_candidates(model or DEFAULT_MODEL))
-        return everyone if self._fallback else everyone[:1]
+        everyone = self._all_candidates(model or DEFAULT_MODEL)
+        if self._weighted:
+            everyone = _spread(everyone)
+        return tuple(everyone if self._fallback else everyone[:1])
 
     def is_known(self, candidate: Candidate) -> bool:
         """Whether the model is the provider's default or in its list, and so safe as a metric's label."""
@@ -76,19 +116,45 @@ class Routing:
 
     def _all_candidates(self, model: str) -> list[Candidate]:
         if model == DEFAULT_MODEL:
-            return [Candidate(provider, provider.default_model) for provider in self._providers]
+            return [self._candidate(provider, provider.default_model) for provider in self._providers]
         prefix, _, name = model.partition("/")
         if name and prefix in self._by_name:
             provider = self._by_name[prefix]
-            return [Candidate(provider, provider.default_model if name == DEFAULT_MODEL else name)]
-        preferred, *others = (Candidate(provider, model) for provider in self._providers)
-        return [preferred, *(candidate for candidate in others if self.is_known(candidate))]
+            return [self._candidate(provider, provider.default_model if name == DEFAULT_MODEL else name)]
+        everyone = [self._candidate(provider, model) for provider in self._providers]
+        # Without a list that has it, the preferred provider decides whether the model exists.
+        return [candidate for candidate in everyone if self.is_known(candidate)] or everyone[:1]
+
+    def _candidate(self, provider: Provider, model: str) -> Candidate:
+        return Candidate(provider, model, self._pools[provider.name], self._breakers[provider.name])
+
+
+def _pools(providers: Sequence[Provider]) -> dict[str, str]:
+    """Name each provider's pool: neighbours with a weight share one, everyone else is alone."""
+    pools: dict[str, str] = {}
+    for shared, group in groupby(providers, key=lambda provider: provider.weight > 0):
+        members = list(group)
+        together = "|".join(f"{each.name} {each.base_url}" for each in members)
+        pools |= {each.name: together if shared else f"{each.name} {each.base_url}" for each in members}
+    return pools
+
+
+def _spread(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Order each pool by chance, so that everyone comes first as often as its weight says."""
+    ordered: list[Candidate] = []
+    for _, group in groupby(candidates, key=lambda candidate: candidate.pool):
+        members = list(group)
+        if len(members) > 1:
+            # Efraimidis and Spirakis: sampling without replacement by weighted keys.
+            members.sort(key=lambda it: math.log(1.0 - random.random()) / it.provider.weight, reverse=True)  # noqa: S311
+        ordered += members
+    return ordered
 
 
 async def first_answer(
     candidates: Sequence[Candidate], ask: Callable[[Candidate], Awaitable[T]]
 ) -> tuple[Candidate, T]:
-    """Ask one candidate after the other until one answers.
+    """Ask one candidate after the other until one answers, and those again that may do better after a pause.
 
     Raises
     ------
@@ -96,14 +162,61 @@ async def first_answer(
         Nobody answered: the first candidate's error, its text followed by the others'. A request that is at fault
         itself ends the search at once.
     """
-    failures: list[ProviderError] = []
-    for candidate in candidates:
-        try:
-            return candidate, await ask(candidate)
-        except ProviderError as error:
-            failures.append(error)
-            if not error.fallback:
-                raise
-    first = failures[0]
-    first.message = "; then ".join(failure.message for failure in failures)
-    raise first
+    deadline = time.monotonic() + RETRY_BUDGET_SECONDS
+    attempt = 0
+    while True:
+        failures: list[tuple[Candidate, ProviderError]] = []
+        for candidate in candidates:
+            try:
+                return candidate, await _guarded(candidate, ask)
+            except ProviderError as error:
+                failures.append((candidate, error))
+                if not error.fallback:
+                    raise
+        again = [each for each, error in failures if error.code in RETRIED and each.provider.retries > attempt]
+        pause = _pause(attempt, [error for _, error in failures])
+        if not again or time.monotonic() + pause > deadline:
+            first = failures[0][1]
+            first.message = "; then ".join(error.message for _, error in failures)
+            raise first
+        await asyncio.sleep(pause)
+        candidates, attempt = again, attempt + 1
+
+
+async def _guarded(candidate: Candidate, ask: Callable[[Candidate], Awaitable[T]]) -> T:
+    breaker = candidate.breaker
+    wait = breaker.enter()
+    if wait:
+        raise ProviderError(
+            503,
+            f"provider {candidate.provider.name} keeps failing and is left alone for a while",
+            code="provider_unavailable",
+            retry_after=str(math.ceil(wait)),
+        )
+    try:
+        answer = await ask(candidate)
+    except ProviderError as error:
+        # A refused request or a limit is an answer: the provider works.
+        if error.fallback and error.code != "provider_rate_limited":
+            breaker.failed()
+        else:
+            breaker.succeeded()
+        raise
+    except BaseException:
+        breaker.abandoned()
+        raise
+    breaker.succeeded()
+    return answer
+
+
+def _pause(attempt: int, failures: Sequence[ProviderError]) -> float:
+    """Give the seconds before the next attempt: by chance, so that clients do not come back together."""
+    longest = FIRST_PAUSE_SECONDS * 2**attempt
+    chance: float = longest * random.random()  # noqa: S311 - no secret
+    asked = [_seconds(error.retry_after) for error in failures if error.retry_after]
+    return chance + (min(asked) if asked else 0.0)
+
+
+def _seconds(retry_after: str | None) -> float:
+    """Read Retry-After; a date, which hardly any API sends, is beyond any budget."""
+    return float(retry_after) if retry_after and retry_after.isdigit() else math.inf

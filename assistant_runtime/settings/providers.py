@@ -51,6 +51,8 @@ def _readable(value: Any) -> Any:
 
 
 CertificatesFile = Annotated[str | None, BeforeValidator(_readable)]
+Weight = Annotated[int, Field(ge=0, le=1000)]
+Retries = Annotated[int, Field(ge=0, le=10)]
 ProviderURL = Annotated[str, BeforeValidator(_provider_url)]
 ProviderKey = Annotated[SecretStr | None, BeforeValidator(provider_key)]
 ProviderName = Annotated[str, Field(pattern=PROVIDER_NAME)]
@@ -65,6 +67,8 @@ class ProviderSettings(BaseModel):
     base_url: ProviderURL
     default_model: str = Field(min_length=1)
     timeout: TimeoutSeconds = 60.0
+    weight: Weight = 0
+    retries: Retries = 2
     ca_file: CertificatesFile = None
     api_key_env: str | None = None
     _api_key: SecretStr | None = PrivateAttr(default=None)
@@ -109,6 +113,22 @@ class ProvidersGroup(Group):
     openai_compatible_ca_file: CertificatesFile = Field(
         None, description="Certificates that the first provider's must come from. Empty: the system's."
     )
+    openai_compatible_weight: Weight = Field(
+        0,
+        description=(
+            "Share of the requests that the first provider gets, among neighbours in the order that have a weight. "
+            "0: providers are asked strictly in order."
+        ),
+    )
+    openai_compatible_retries: Retries = Field(
+        2, description="How often a request to the first provider is sent again, when nobody else answered either."
+    )
+    provider_breaker_failures: int = Field(
+        5, ge=0, le=1000, description="Failures in a row after which a provider is left alone. 0: never."
+    )
+    provider_breaker_seconds: float = Field(
+        10.0, gt=0, le=3600, description="Seconds for which it is left alone at first; one request then tries it."
+    )
     providers: ProviderList = Field(
         (),
         description=(
@@ -143,6 +163,8 @@ class ProvidersGroup(Group):
             base_url=self.openai_compatible_base_url,
             default_model=self.openai_compatible_default_model,
             timeout=self.openai_compatible_timeout,
+            weight=self.openai_compatible_weight,
+            retries=self.openai_compatible_retries,
             ca_file=self.openai_compatible_ca_file,
         )
         first._api_key = self.openai_compatible_api_key  # noqa: SLF001 - a key is no field: fields are printed

@@ -56,6 +56,22 @@ class ServerGroup(Group):
     rate_limit_window: int = Field(60, ge=1, le=86_400, description="Length of the sliding window in seconds.")
 
     metrics_collection_enabled: bool = Field(default=True, description="Collect metrics and serve them at /metrics.")
+    prometheus_enabled: bool = Field(default=True, description="Serve the metrics to Prometheus.")
+    prometheus_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="TCP port for /metrics alone, such as 9090. Empty: /metrics is served with the API.",
+    )
+    max_concurrent_requests: int = Field(
+        1000,
+        ge=1,
+        le=100_000,
+        description="Requests to the API that are answered at once; more get 503. /ready drops at 90 % of it.",
+    )
+    max_event_loop_lag_seconds: float = Field(
+        2.0, gt=0, le=60, description="How late the event loop may run, twice in a row, before /ready drops."
+    )
     max_request_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, description="Largest request body in bytes; a bigger one is answered with 413."
     )
@@ -75,6 +91,8 @@ class ServerGroup(Group):
 
     def problems(self) -> Iterable[str]:
         """Say what is not safe."""
+        if self.prometheus_port == self.port:
+            yield "PROMETHEUS_PORT: give a port other than PORT, or leave it empty to serve /metrics on PORT"
         if self.secret_key and len(self.secret_key.get_secret_value()) < MIN_SECRET_CHARACTERS:
             yield f"SECRET_KEY: use at least {MIN_SECRET_CHARACTERS} characters, as from `openssl rand -hex 32`"
         if self.environment != "production":

@@ -20,6 +20,14 @@ from tests.operator.assistants import FACTS, PROVIDERS, assistant
 from tests.operator.strategies import ASSISTANTS
 
 NOT_RENDERED = {
+    "MAX_CONCURRENT_REQUESTS": "the default serves",
+    "MAX_EVENT_LOOP_LAG_SECONDS": "the default serves",
+    "OPENAI_COMPATIBLE_RETRIES": "comes with spec.providers.items.retries",
+    "OPENAI_COMPATIBLE_WEIGHT": "comes with spec.providers.items.weight",
+    "PROMETHEUS_ENABLED": "always on",
+    "PROMETHEUS_PORT": "/metrics is served on the API's port, which no Ingress publishes",
+    "PROVIDER_BREAKER_FAILURES": "the default serves",
+    "PROVIDER_BREAKER_SECONDS": "the default serves",
     "AGENTS": "AGENTS_FILE serves",
     "AGENTS_FILE": "comes with spec.agents",
     "OPENAI_COMPATIBLE_CA_FILE": "comes with spec.providers.items.caFrom",

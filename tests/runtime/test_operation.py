@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from assistant_runtime.api.saturation import Saturation
 from assistant_runtime.lifecycle import Lifecycle
 from assistant_runtime.providers.base import ModelList
 from assistant_runtime.providers.health import ProviderHealth, ProviderWatch
@@ -363,3 +364,26 @@ async def test_an_internal_error_tells_its_text_in_debug_alone(
     assert (reply.status, reply.error["code"]) == (500, "internal_error")
     assert reply.headers["x-request-id"] in reply.error["message"]
     assert ("a detail of the inside" in reply.error["message"]) is debug
+
+
+async def test_metrics_may_have_a_port_of_their_own(upstream: Upstream) -> None:
+    port = free_port()
+    async with run_runtime(upstream, prometheus_port=port) as runtime:
+        await runtime.chat()
+        async with runtime.client.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            assert 'http_requests_total{endpoint="/v1/chat/completions"' in await answer.text()
+        assert (await runtime.get("/metrics")).status == 404
+
+
+async def test_prometheus_can_be_turned_off(upstream: Upstream) -> None:
+    async with run_runtime(upstream, prometheus_enabled=False) as runtime:
+        assert (await runtime.get("/metrics")).status == 404
+
+
+def test_an_event_loop_that_runs_late_drops_readiness() -> None:
+    saturation = Saturation(10, max_lag=1.0)
+    seen = []
+    for lag in (5.0, 0.0, 1.1, 1.1, 0.9, 0.4):
+        saturation.note_lag(lag)
+        seen.append(saturation.check()["status"])
+    assert seen == ["up", "up", "up", "saturated", "saturated", "up"]

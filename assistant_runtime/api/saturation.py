@@ -1,0 +1,65 @@
+"""How much a process takes on: a bound on the requests in flight, and readiness that drops before latency breaks.
+
+Readiness drops near the bound and comes back well below it, so that it does not flap; requests above the bound are told
+to come back, because a queue would only hide that there are too many.
+"""
+
+from typing import Any
+
+UNREADY_SHARE, READY_SHARE = 0.9, 0.7
+"""Of the bound: where readiness drops, and where it comes back."""
+
+LAGGING_TIMES = 2
+"""Measurements in a row: one pause, as of a garbage collection, is no saturation."""
+
+
+class Saturation:
+    """Counts requests in flight, and hears of the event loop's lag.
+
+    Parameters
+    ----------
+    limit
+        Requests in flight that are admitted.
+    max_lag
+        Seconds that the event loop may run late.
+    """
+
+    def __init__(self, limit: int, max_lag: float) -> None:
+        self._limit = limit
+        self._max_lag = max_lag
+        self._in_flight = 0
+        self._full = False
+        self._late = 0
+
+    def enter(self) -> bool:
+        """Count a request in; false if there are too many."""
+        if self._in_flight >= self._limit:
+            self._full = True
+            return False
+        self._in_flight += 1
+        if self._in_flight >= self._limit * UNREADY_SHARE:
+            self._full = True
+        return True
+
+    def leave(self) -> None:
+        """Count a request out."""
+        self._in_flight -= 1
+        if self._full and self._in_flight <= self._limit * READY_SHARE:
+            self._full = False
+
+    def note_lag(self, seconds: float) -> None:
+        """Take a measurement of the event loop's lag."""
+        if seconds > self._max_lag:
+            self._late += 1
+        elif self._late < LAGGING_TIMES or seconds < self._max_lag / 2:
+            self._late = 0
+
+    def check(self) -> dict[str, Any]:
+        """Give the readiness check `capacity`."""
+        if self._full:
+            detail = f"{self._in_flight} requests in flight of MAX_CONCURRENT_REQUESTS={self._limit}"
+            return {"status": "saturated", "required": True, "detail": detail}
+        if self._late >= LAGGING_TIMES:
+            detail = f"the event loop is more than {self._max_lag} s late: the process has too little CPU"
+            return {"status": "saturated", "required": True, "detail": detail}
+        return {"status": "up", "required": True}

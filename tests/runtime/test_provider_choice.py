@@ -1,0 +1,186 @@
+"""Who is asked how often: weights, retries, and the breaker that lets a failing provider rest."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from assistant_runtime.providers import routing
+from assistant_runtime.providers.breaker import MAX_REST_FACTOR, Breaker
+from assistant_runtime.settings import Settings
+from tests.support.runtime import eventually, run_runtime
+from tests.support.upstream import MODEL, Upstream, hang, refuses
+
+
+def described(*upstreams: Upstream, **fields: Any) -> dict[str, Any]:
+    """Give settings with these providers, all with the same further fields."""
+    entries = [{"name": each.name, "base_url": each.url, "default_model": MODEL, **fields} for each in upstreams]
+    return {"providers": entries, "redis_cache_enabled": False, "rate_limit_enabled": False}
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "FIRST_PAUSE_SECONDS", 0.001)
+
+
+async def test_load_is_spread_by_weight(upstream: Upstream, second: Upstream) -> None:
+    settings = described(upstream, second)
+    settings["providers"][0]["weight"], settings["providers"][1]["weight"] = 3, 1
+    async with run_runtime(**settings) as runtime:
+        replies = [await runtime.chat() for _ in range(200)]
+    counts = Counter(reply.headers["x-provider"] for reply in replies)
+    # 150 expected; the chance to be outside is less than one in a billion.
+    assert 110 < counts["first"] < 190
+    assert counts["first"] + counts["second"] == 200
+
+
+async def test_without_weights_the_first_gets_all(upstream: Upstream, second: Upstream) -> None:
+    async with run_runtime(**described(upstream, second)) as runtime:
+        for _ in range(20):
+            assert (await runtime.chat()).headers["x-provider"] == "first"
+
+
+async def test_providers_that_share_load_share_the_cache(upstream: Upstream, second: Upstream) -> None:
+    settings = described(upstream, second, weight=1) | {"redis_cache_enabled": True}
+    async with run_runtime(**settings) as runtime:
+        results = [(await runtime.chat()).headers["x-cache"] for _ in range(20)]
+    assert results == ["miss"] + ["hit"] * 19
+
+
+async def test_a_model_that_only_another_lists_is_asked_of_that_one(upstream: Upstream, second: Upstream) -> None:
+    second.models = (MODEL, "rare")
+    async with run_runtime(**described(upstream, second)) as runtime:
+        await eventually(lambda: listed(runtime, "second/rare"))
+        assert (await runtime.chat(model="rare")).headers["x-provider"] == "second"
+
+
+async def listed(runtime: Any, model: str) -> bool:
+    return model in str((await runtime.get("/v1/models")).json)
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_failure_that_passes_is_not_seen(upstream: Upstream, stream: bool) -> None:
+    upstream.script = [refuses(503), refuses(429)]
+    async with run_runtime(**described(upstream, retries=2)) as runtime:
+        assert (await runtime.chat(stream=stream)).status == 200
+    assert len(upstream.requests) == 3
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_retries_end(upstream: Upstream) -> None:
+    upstream.default = refuses(500)
+    async with run_runtime(**described(upstream, retries=2)) as runtime:
+        assert (await runtime.chat()).status == 502
+    assert len(upstream.requests) == 3
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_another_provider_comes_before_a_retry(upstream: Upstream, second: Upstream) -> None:
+    upstream.default = refuses(500)
+    async with run_runtime(**described(upstream, second, retries=2)) as runtime:
+        assert (await runtime.chat()).headers["x-provider"] == "second"
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("retry_after", ["3600", "Wed, 21 Oct 2026 07:28:00 GMT"])
+async def test_a_retry_after_beyond_the_budget_is_the_clients(upstream: Upstream, retry_after: str) -> None:
+    upstream.default = refuses(429, headers={"retry-after": retry_after})
+    async with run_runtime(**described(upstream, retries=5)) as runtime:
+        reply = await runtime.chat()
+    assert (reply.status, reply.headers["retry-after"]) == (429, retry_after)
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("behaviour", [refuses(400), refuses(401)])
+async def test_what_would_fail_again_is_not_retried(upstream: Upstream, behaviour: Any) -> None:
+    upstream.default = behaviour
+    async with run_runtime(**described(upstream, retries=5)) as runtime:
+        await runtime.chat()
+    assert len(upstream.requests) == 1
+
+
+async def test_a_provider_that_keeps_failing_is_left_alone(upstream: Upstream, second: Upstream) -> None:
+    upstream.default = refuses(500)
+    settings = described(upstream, second, retries=0) | {"provider_breaker_failures": 3}
+    async with run_runtime(**settings, provider_breaker_seconds=3600) as runtime:
+        for _ in range(6):
+            assert (await runtime.chat()).headers["x-provider"] == "second"
+    assert len(upstream.requests) == 3
+
+
+async def test_with_nobody_left_the_client_is_told_when_to_come_back(upstream: Upstream) -> None:
+    upstream.default = refuses(500)
+    settings = described(upstream, retries=0) | {"provider_breaker_failures": 1, "provider_breaker_seconds": 3600}
+    async with run_runtime(**settings) as runtime:
+        await runtime.chat()
+        reply = await runtime.chat()
+    assert (reply.status, reply.error["code"]) == (503, "provider_unavailable")
+    assert 3590 < int(reply.headers["retry-after"]) <= 3600
+
+
+async def test_one_request_tries_a_provider_that_rested(upstream: Upstream) -> None:
+    upstream.script = [refuses(500)]
+    settings = described(upstream, retries=0) | {"provider_breaker_failures": 1, "provider_breaker_seconds": 0.001}
+    async with run_runtime(**settings) as runtime:
+        assert (await runtime.chat()).status == 502
+        await asyncio.sleep(0.002)
+        assert (await runtime.chat()).status == 200
+        assert (await runtime.chat()).status == 200
+
+
+async def test_refused_requests_do_not_open_the_breaker(upstream: Upstream) -> None:
+    upstream.script = [refuses(400), refuses(429), refuses(404)]
+    async with run_runtime(**described(upstream, retries=0), provider_breaker_failures=1) as runtime:
+        assert [(await runtime.chat()).status for _ in range(4)] == [400, 429, 404, 200]
+
+
+def test_a_breaker_rests_longer_with_each_probe_that_fails() -> None:
+    now = 0.0
+    breaker = Breaker(2, 10.0, clock=lambda: now)
+    breaker.failed()
+    assert breaker.closed
+    breaker.failed()
+    rests = []
+    for _ in range(6):
+        rest = breaker.enter()
+        assert rest > 0
+        rests.append(rest)
+        now += rest
+        assert breaker.enter() == 0, "one may try"
+        assert breaker.enter() > 0, "and only one"
+        breaker.failed()
+    assert rests == [10.0, 20.0, 40.0, 80.0, 80.0, 80.0]
+    assert max(rests) == 10.0 * MAX_REST_FACTOR
+    now += 80.0
+    assert breaker.enter() == 0
+    breaker.abandoned()
+    assert breaker.enter() == 0, "the probe's client left, so another may try"
+    breaker.succeeded()
+    assert (breaker.closed, breaker.enter()) == (True, 0)
+
+
+def test_a_file_of_certificates_must_be_there() -> None:
+    with pytest.raises(Exception, match="OPENAI_COMPATIBLE_CA_FILE: there is no such file"):
+        Settings.load(openai_compatible_ca_file="/nowhere/ca.crt")
+
+
+async def test_requests_above_the_bound_are_told_to_come_back(upstream: Upstream) -> None:
+    upstream.default = hang
+    async with run_runtime(upstream, max_concurrent_requests=10) as runtime:
+        asking = [asyncio.create_task(runtime.chat()) for _ in range(10)]
+        await eventually(lambda: len(upstream.requests) == 10)
+        reply = await runtime.chat()
+        assert (reply.status, reply.error["code"], reply.headers["retry-after"]) == (503, "server_saturated", "1")
+        ready = await runtime.get("/ready")
+        assert (ready.status, ready.json["checks"]["capacity"]["status"]) == (503, "saturated")
+        for each in asking[:3]:
+            each.cancel()
+        await eventually(lambda: is_ready(runtime))
+        for each in asking:
+            each.cancel()
+
+
+async def is_ready(runtime: Any) -> bool:
+    return bool((await runtime.get("/ready")).status == 200)
