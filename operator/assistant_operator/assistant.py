@@ -14,6 +14,7 @@ from assistant_operator.names import MAX_LENGTH
 from assistant_operator.rules import Rule
 from assistant_operator.spec.base import Image, Mode, Model, Overlay, Resources, SecretKeyRef, map_list
 from assistant_operator.spec.milvus import Milvus
+from assistant_operator.spec.mongodb import MongoDB
 from assistant_operator.spec.multi_writer import MultiWriter
 from assistant_operator.spec.postgresql import PostgreSQL
 from assistant_operator.spec.redis import Redis
@@ -195,6 +196,7 @@ IMAGES = (
     "image",
     "ui.image",
     "redis.managed.image",
+    "mongodb.managed.image",
     "postgresql.managed.image",
     "milvus.managed.image",
     "searxng.managed.image",
@@ -287,6 +289,8 @@ class AIAssistantSpec(Model):
     """SearXNG."""
     ui: UI = UI()
     """Chat page."""
+    mongodb: MongoDB = MongoDB()
+    """MongoDB."""
     postgresql: PostgreSQL = PostgreSQL()
     """PostgreSQL."""
     ingress: Ingress = Ingress()

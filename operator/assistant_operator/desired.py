@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from assistant_operator import manifests
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Binding, Bindings
-from assistant_operator.components import milvus, postgresql, redis, runtime, searxng, ui
+from assistant_operator.components import milvus, mongodb, postgresql, redis, runtime, searxng, ui
 from assistant_operator.components.base import Component, Reference, ReferencedObject
 from assistant_operator.credentials import Credential
 from assistant_operator.facts import Facts
@@ -19,6 +19,7 @@ from assistant_operator.spec.base import OperatorRef
 
 COMPONENTS: tuple[Component, ...] = (
     redis.COMPONENT,
+    mongodb.COMPONENT,
     postgresql.COMPONENT,
     milvus.COMPONENT,
     searxng.COMPONENT,

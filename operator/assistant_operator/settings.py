@@ -11,6 +11,7 @@ DEFAULT_IMAGES = {
     "runtime": f"localhost/assistant-runtime:{__version__}",
     "ui": f"localhost/assistant-ui:{__version__}",
     "redis": "docker.io/library/redis:7.4.7-alpine",
+    "mongodb": "docker.io/library/mongo:7.0.37",
     "postgresql": "docker.io/library/postgres:15.17-bookworm",
     "milvus": "docker.io/milvusdb/milvus:v2.5.16",
     "searxng": "docker.io/searxng/searxng:2026.9.25-12f8b6515",

@@ -143,6 +143,9 @@ URL = Annotated[
     ),
 ]
 RedisURL = Annotated[str, *_server_url("redis", "rediss", example="redis://redis.example.com:6379/0")]
+MongoDBURL = Annotated[
+    str, *_server_url("mongodb", "mongodb[+]srv", example="mongodb://mongodb.example.com:27017/ai_assistant")
+]
 PostgreSQLURL = Annotated[
     str, *_server_url("postgresql", "postgres", example="postgresql://postgresql.example.com:5432/ai_assistant")
 ]

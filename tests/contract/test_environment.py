@@ -73,10 +73,8 @@ NOT_RENDERED = {
     "REDIS_PASSWORD": "comes with spec.redis",
     "REDIS_TOPOLOGY": "comes with spec.redis",
     "REDIS_SENTINEL_MASTER": "comes with spec.redis",
-    "MONGODB_URL": "comes with spec.mongodb",
     "MONGODB_USERNAME": "comes with spec.mongodb",
     "MONGODB_PASSWORD": "comes with spec.mongodb",
-    "MONGODB_CA_FILE": "comes with spec.mongodb",
     "DATABASE_USERNAME": "comes with spec.postgresql",
     "DATABASE_PASSWORD": "comes with spec.postgresql",
 }
@@ -91,18 +89,21 @@ FULL: dict[str, Any] = {
     },
     "security": {"corsOrigins": ["https://a.example.com"]},
     "multiWriter": {"enabled": True},
+    "mongodb": {"enabled": True},
     "postgresql": {"enabled": True},
     "searxng": {"enabled": True, "external": {"url": "https://searxng.example.com", "caFrom": {"name": "authority"}}},
 }
 ELSEWHERE: dict[str, Any] = {
     **FULL,
     "redis": {"external": {"urlFrom": {"name": "redis"}, "caFrom": {"name": "redis"}}},
+    "mongodb": {"enabled": True, "external": {"urlFrom": {"name": "m"}, "caFrom": {"name": "m"}}},
     "postgresql": {"enabled": True, "external": {"urlFrom": {"name": "sql"}, "caFrom": {"name": "sql"}}},
 }
 """The same with servers that need more to be said of them."""
 SECRETS = {
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
     "REDIS_URL": "redis://:pw@demo-redis:6379/0",
+    "MONGODB_URL": "mongodb://assistant:pw@demo-mongodb:27017/ai_assistant?authSource=admin",
     "DATABASE_URL": "postgresql://assistant:pw@demo-postgresql:5432/ai_assistant",
     "SEARXNG_URL": "http://searxng:8080",
 }

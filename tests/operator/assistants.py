@@ -1,9 +1,10 @@
 """AIAssistants for tests, as small as the test allows."""
 
+from dataclasses import replace
 from typing import Any
 
 from assistant_operator.assistant import AIAssistant
-from assistant_operator.facts import Facts
+from assistant_operator.facts import Facts, PodFacts
 from assistant_operator.settings import DEFAULT_IMAGES
 
 IMAGES = {name: f"registry.example.com/{name}:1.0.0" for name in DEFAULT_IMAGES} | {
@@ -11,6 +12,15 @@ IMAGES = {name: f"registry.example.com/{name}:1.0.0" for name in DEFAULT_IMAGES}
 }
 FACTS = Facts(IMAGES)
 PROVIDERS = {"items": [{"name": "local", "baseURL": "http://model-server:8080/v1", "model": "smollm2"}]}
+
+
+def facts(found: AIAssistant) -> Facts:
+    """FACTS with every pod that runs where all that is asked for runs."""
+    pods = {
+        part: tuple(PodFacts(f"{found.name}-{part}-{n}", f"uid-of-{part}-{n}", f"10.0.0.{n + 1}") for n in range(count))
+        for part, count in (("redis-cluster", 6), ("mongodb", 3))
+    }
+    return replace(FACTS, pods=pods)
 
 
 def resource(name: str = "demo", namespace: str = "default", **spec: Any) -> dict[str, Any]:

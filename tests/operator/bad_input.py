@@ -69,6 +69,14 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
         "without a user or password: for one with them, use urlFrom",
     ),
     "external url of another server": ({"redis": {"external": {"url": "http://a"}}}, "must be a URL such as redis://"),
+    "latest mongodb in production": (
+        {"mongodb": {"managed": {"image": LATEST}}},
+        "pin a version or a digest instead of `latest`",
+    ),
+    "mongodb url with a password": (
+        {"mongodb": {"external": {"url": "mongodb://u:pw@a/b"}}},
+        "without a user or password: for one with them, use urlFrom",
+    ),
     "latest postgresql in production": (
         {"postgresql": {"managed": {"image": LATEST}}},
         "pin a version or a digest instead of `latest`",

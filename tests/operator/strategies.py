@@ -75,6 +75,15 @@ SPECS = st.fixed_dictionaries(
         "ui": st.fixed_dictionaries(
             {"enabled": st.booleans()}, optional={"image": IMAGES, "resources": RESOURCES, "podTemplate": OVERLAYS}
         ),
+        "mongodb": st.fixed_dictionaries(
+            {"enabled": st.booleans()},
+            optional={
+                "managed": st.fixed_dictionaries(
+                    {}, optional={**SERVER, "topology": st.sampled_from(["standalone", "replicaSet"])}
+                )
+            },
+        )
+        | st.fixed_dictionaries({"external": _external("mongodb://mongodb.example.com:27017/ai_assistant")}),
         "postgresql": st.fixed_dictionaries(
             {"enabled": st.booleans()},
             optional={"managed": st.fixed_dictionaries({}, optional={**SERVER, "maxConnections": st.just(50)})},

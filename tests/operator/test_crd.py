@@ -77,6 +77,8 @@ BLOCKS: dict[str, Object] = {
     "ui": {"enabled": True},
     "redis.managed": {},
     "redis.external": {"url": "rediss://redis.example.com:6379/0"},
+    "mongodb.managed": {},
+    "mongodb.external": {"url": "mongodb://mongodb.example.com:27017/ai_assistant"},
     "postgresql.managed": {},
     "postgresql.external": {"url": "postgresql://postgresql.example.com:5432/ai_assistant"},
     "milvus.managed": {},
@@ -169,6 +171,15 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     "logging.level": ({}, {"logging": {"level": "DEBUG"}}),
     "logging.format": ({}, {"logging": {"format": "console"}}),
     "redis.enabled": ({}, {"redis": {"enabled": False}}),
+    "mongodb.enabled": ({}, {"mongodb": {"enabled": True}}),
+    "mongodb.managed.topology": (
+        {"mongodb": {"enabled": True}},
+        {"mongodb": {"enabled": True, "managed": {"topology": "replicaSet"}}},
+    ),
+    "mongodb.external.url": (
+        {"mongodb": {"enabled": True, "external": {"url": "mongodb://one.example.com/db"}}},
+        {"mongodb": {"enabled": True, "external": {"url": "mongodb://other.example.com/db"}}},
+    ),
     "postgresql.enabled": ({}, {"postgresql": {"enabled": True}}),
     "postgresql.managed.maxConnections": (
         {"postgresql": DATABASE},

@@ -13,11 +13,11 @@ from assistant_operator import desired
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Bindings
 from assistant_operator.cli import dump
-from assistant_operator.components import milvus, postgresql, redis, runtime, searxng, ui
+from assistant_operator.components import milvus, mongodb, postgresql, redis, runtime, searxng, ui
 from assistant_operator.manifests import Object
 from assistant_operator.policies import disruption, ingress
 from assistant_operator.reconcile import parse
-from tests.operator.assistants import FACTS
+from tests.operator.assistants import FACTS, facts
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(GOLDEN.glob("*/*.input.yaml"))
@@ -29,7 +29,8 @@ def _bindings(assistant: AIAssistant) -> Bindings:
 
 
 ROOMS: dict[str, Callable[[AIAssistant], list[Object]]] = {
-    "redis": lambda a: redis.COMPONENT.objects(a, FACTS, {}),
+    "redis": lambda a: redis.COMPONENT.objects(a, facts(a), {}),
+    "mongodb": lambda a: mongodb.COMPONENT.objects(a, facts(a), {}),
     "postgresql": lambda a: postgresql.COMPONENT.objects(a, FACTS, {}),
     "milvus": lambda a: milvus.COMPONENT.objects(a, FACTS, {}),
     "searxng": lambda a: searxng.COMPONENT.objects(a, FACTS, {}),
@@ -37,7 +38,7 @@ ROOMS: dict[str, Callable[[AIAssistant], list[Object]]] = {
     "ui": lambda a: ui.COMPONENT.objects(a, FACTS, {}),
     "ingress": ingress.objects,
     "disruption": disruption.objects,
-    "assistant": lambda a: desired.desired(a, FACTS).objects,
+    "assistant": lambda a: desired.desired(a, facts(a)).objects,
 }
 
 

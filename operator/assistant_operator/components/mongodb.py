@@ -1,0 +1,238 @@
+"""MongoDB: conversations, the audit log, and the jobs of several writers; one server, or a replica set of three.
+
+The official image's start makes the root user; what the runtime gets is a user with rights on its own database only.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from assistant_operator import manifests
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.binding import Binding, Bindings
+from assistant_operator.components.base import Component, Workload
+from assistant_operator.credentials import Credential
+from assistant_operator.facts import Facts, PodFacts
+from assistant_operator.manifests import Object, env
+from assistant_operator.servers import scripts, setup
+from assistant_operator.servers.base import (
+    Server,
+    budget,
+    container,
+    headless_service,
+    mounted_keys,
+    pod_template,
+    spread,
+    stateful_set,
+)
+from assistant_operator.spec.base import SecretKeyRef
+from assistant_operator.spec.mongodb import ManagedMongoDB
+
+NAME = "mongodb"
+PORT = 27017
+
+_USER_ID = 999
+"""User `mongodb` of the official image."""
+_GRACE_SECONDS = 60
+"""A primary hands over before it ends, and writes a checkpoint."""
+_DATABASE = "ai_assistant"
+_USER = "assistant"
+_REPLICA_SET = "rs0"
+_MEMBERS = 3
+_SET_SCRIPTS = ("mongodb-start.sh", "mongodb-setup.js")
+_AUTH = "/etc/mongodb/auth"
+_SCRIPTS = "/etc/mongodb/scripts"
+_KEY_TOKENS = 8
+"""Random tokens that make a key file; it may hold 1024 characters of Base64, which dash and underscore are not."""
+
+
+def _settings(assistant: AIAssistant) -> ManagedMongoDB:
+    return assistant.spec.mongodb.managed or ManagedMongoDB()
+
+
+def _server(assistant: AIAssistant) -> Server:
+    return Server(assistant, NAME, _settings(assistant), image=NAME)
+
+
+def _is_set(server: Server) -> bool:
+    return _settings(server.assistant).topology == "replicaSet"
+
+
+def _hosts(server: Server) -> str:
+    members = (f"{server.name}-{ordinal}.{server.name}" for ordinal in range(_MEMBERS))
+    return ",".join(f"{member}.{server.assistant.namespace}.svc:{PORT}" for member in members)
+
+
+def _credential(assistant: AIAssistant) -> Credential:
+    server = _server(assistant)
+
+    def fill(existing: Mapping[str, str], fresh: Callable[[], str]) -> dict[str, str]:
+        password = existing.get("password") or fresh()
+        user = f"mongodb://{_USER}:{password}@"
+        key = "".join(fresh() for _ in range(_KEY_TOKENS)).replace("-", "").replace("_", "")
+        return {
+            "root-password": existing.get("root-password") or fresh(),
+            "password": password,
+            "keyfile": existing.get("keyfile") or key,
+            "url": f"{user}{server.name}:{PORT}/{_DATABASE}?authSource=admin",
+            "replica-set-url": f"{user}{_hosts(server)}/{_DATABASE}?replicaSet={_REPLICA_SET}&authSource=admin",
+        }
+
+    return Credential(server.name, NAME, fill)
+
+
+def _binding(assistant: AIAssistant) -> Binding:
+    server = _server(assistant)
+    key = "replica-set-url" if _is_set(server) else "url"
+    return Binding(url=SecretKeyRef(name=server.name, key=key), port=PORT, pod_labels=server.selector)
+
+
+def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
+    server = _server(assistant)
+    texts = {name: scripts.read(name) for name in ("mongodb-user.js", *(_SET_SCRIPTS if _is_set(server) else ()))}
+    rendered = [
+        manifests.config_map(server.name, assistant, NAME, texts),
+        headless_service(server.name, server, PORT, "mongodb"),
+        _stateful_set(server, facts, texts),
+    ]
+    if _is_set(server):
+        rendered.append(budget(server))
+        if pods := setup.pods_of(server, facts, _MEMBERS):
+            rendered.append(_setup(server, facts, pods, texts))
+    return rendered
+
+
+def _stateful_set(server: Server, facts: Facts, texts: Mapping[str, str]) -> Object:
+    is_set = _is_set(server)
+    keys = ("root-password", "password", *(("keyfile",) if is_set else ()))
+    volumes: list[Object] = [
+        {"name": "scripts", "configMap": {"name": server.name}},
+        mounted_keys("auth", server.name, *keys),
+        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+    ]
+    if is_set:
+        volumes.append({"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}})
+    template = pod_template(
+        server,
+        user_id=_USER_ID,
+        containers=[_container(server, facts)],
+        volumes=volumes,
+        config_hash=facts.config_hash([SecretKeyRef(name=server.name, key=key) for key in keys], *texts.values()),
+        terminationGracePeriodSeconds=_GRACE_SECONDS,
+        topologySpreadConstraints=spread(server) if is_set else None,
+    )
+    # All members start at once: none is ready before the set is formed. It also makes the two topologies differ in what
+    # Kubernetes never changes, so that a change is refused instead of being made with the data of one member.
+    policy = "Parallel" if is_set else "OrderedReady"
+    return stateful_set(server, template, replicas=_MEMBERS if is_set else 1, podManagementPolicy=policy)
+
+
+def _container(server: Server, facts: Facts) -> Object:
+    hello = "const h = db.hello(); quit(h.isWritablePrimary || h.secondary ? 0 : 1)"
+    return container(
+        server,
+        facts,
+        "mongodb",
+        **(_member() if _is_set(server) else _standalone()),
+        ports=[{"name": "mongodb", "containerPort": PORT, "protocol": "TCP"}],
+        # The shell takes a second of processor time each time, so it is asked seldom.
+        startupProbe=_probe("db.adminCommand('ping')", periodSeconds=5, failureThreshold=60),
+        livenessProbe=_probe("db.adminCommand('ping')", periodSeconds=30),
+        readinessProbe=_probe(hello, periodSeconds=10),
+    )
+
+
+def _standalone() -> Object:
+    """Build what is particular to a server that runs alone: the image's own start, with a script for its first."""
+    return {
+        "args": ["mongod", "--auth", "--bind_ip_all"],
+        "env": _root_user() + _runtime_user(),
+        "volumeMounts": [_mount("data", "/data/db"), *_mounts("/docker-entrypoint-initdb.d")],
+    }
+
+
+def _member() -> Object:
+    """Build what is particular to a member of a set: a start of our own, and a place for its key."""
+    name = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    return {
+        "command": ["sh", f"{_SCRIPTS}/mongodb-start.sh"],
+        "env": [name, env("REPLICA_SET", _REPLICA_SET), *_root_user(), *_runtime_user()],
+        "volumeMounts": [_mount("data", "/data/db"), _mount("run", "/run/mongodb"), *_mounts(_SCRIPTS)],
+    }
+
+
+def _mount(volume: str, path: str) -> Object:
+    return {"name": volume, "mountPath": path}
+
+
+def _mounts(scripts_folder: str) -> list[Object]:
+    return [
+        {**_mount("scripts", scripts_folder), "readOnly": True},
+        {**_mount("auth", _AUTH), "readOnly": True},
+        _mount("tmp", "/tmp"),  # noqa: S108 - a mount path in the pod
+    ]
+
+
+def _root_user() -> list[Object]:
+    return [
+        env("MONGO_INITDB_ROOT_USERNAME", "root"),
+        env("MONGO_INITDB_ROOT_PASSWORD_FILE", f"{_AUTH}/root-password"),
+        env("MONGO_INITDB_DATABASE", _DATABASE),
+    ]
+
+
+def _runtime_user() -> list[Object]:
+    return [
+        env("RUNTIME_USER", _USER),
+        env("RUNTIME_DATABASE", _DATABASE),
+        env("AUTH_FOLDER", _AUTH),
+        # The shell keeps its log and its history at home, which shall not be the volume with the data.
+        env("HOME", "/tmp"),  # noqa: S108 - a mount path in the pod
+    ]
+
+
+def _probe(script: str, **timing: int) -> Object:
+    return manifests.exec_probe("mongosh", "--quiet", "--eval", script, timeoutSeconds=10, **timing)
+
+
+def _setup(server: Server, facts: Facts, pods: Sequence[PodFacts], texts: Mapping[str, str]) -> Object:
+    keys = ("root-password", "password")
+    return setup.job(
+        server,
+        facts,
+        pods,
+        user_id=_USER_ID,
+        command=["mongosh", "--quiet", "--nodb", f"{_SCRIPTS}/mongodb-setup.js"],
+        env=[
+            env("MEMBERS", _hosts(server)),
+            env("REPLICA_SET", _REPLICA_SET),
+            env("SCRIPTS_FOLDER", _SCRIPTS),
+            *_runtime_user(),
+        ],
+        volumes=[
+            {"name": "scripts", "configMap": {"name": server.name}},
+            mounted_keys("auth", server.name, *keys),
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+        ],
+        mounts=_mounts(_SCRIPTS),
+        reads=facts.config_hash([SecretKeyRef(name=server.name, key=key) for key in keys], *texts.values()),
+    )
+
+
+def _workload(assistant: AIAssistant) -> Workload:
+    immutable = {
+        "volumeClaimTemplates": "spec.mongodb.managed.storage",
+        "podManagementPolicy": "spec.mongodb.managed.topology",
+    }
+    return Workload("StatefulSet", _server(assistant).name, NAME, immutable)
+
+
+COMPONENT = Component(
+    name=NAME,
+    condition="MongoDBReady",
+    workloads=lambda assistant: [_workload(assistant)],
+    enabled=lambda spec: spec.mongodb.enabled,
+    block="spec.mongodb",
+    backend=lambda spec: spec.mongodb,
+    binding=_binding,
+    objects=_objects,
+    credentials=lambda assistant: [_credential(assistant)],
+)

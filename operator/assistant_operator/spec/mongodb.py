@@ -1,0 +1,39 @@
+"""MongoDB in the spec: conversations, the audit log, and the jobs of several writers."""
+
+from typing import Literal
+
+from assistant_operator.spec.base import Backend, External, ManagedServer, Resources, Storage, one_mode
+from assistant_operator.values import MongoDBURL
+
+
+class ManagedMongoDB(ManagedServer):
+    """A MongoDB that the operator runs."""
+
+    topology: Literal["standalone", "replicaSet"] = "standalone"
+    """One server, or a replica set of three that goes on without one of them. It can't be changed once it runs."""
+    resources: Resources = Resources(
+        requests={"cpu": "250m", "memory": "512Mi"}, limits={"cpu": "1000m", "memory": "1Gi"}
+    )
+    """Compute resources of each server."""
+    storage: Storage = Storage(size="8Gi")
+    """Volume of each server. It stays when the AIAssistant is deleted, unless `deletionPolicy` is Delete."""
+
+
+class ExternalMongoDB(External):
+    """A MongoDB that runs elsewhere."""
+
+    url: MongoDBURL | None = None
+    """URL of the database, such as mongodb://mongodb.example.com:27017/ai_assistant."""
+
+
+class MongoDB(Backend):
+    """MongoDB: conversations, the audit log, and the jobs of several writers."""
+
+    rules = (one_mode("managed", "external"),)
+
+    enabled: bool = False
+    """Whether the assistant uses MongoDB."""
+    managed: ManagedMongoDB | None = None
+    """Settings of the MongoDB that the operator runs."""
+    external: ExternalMongoDB | None = None
+    """A MongoDB that runs elsewhere."""
