@@ -5,6 +5,7 @@ from typing import Any
 from tests.operator.assistants import PROVIDERS
 
 ITEM = PROVIDERS["items"][0]
+CLUSTER = {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "name": "main"}
 MILVUS = {"apiVersion": "milvus.io/v1beta1", "kind": "Milvus", "name": "vectors"}
 LATEST = {"repository": "registry.example.com/runtime", "tag": "latest"}
 
@@ -84,6 +85,22 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "postgresql url of another server": (
         {"postgresql": {"external": {"url": "mysql://a/b"}}},
         "must be a URL such as postgresql://",
+    ),
+    "operatorRef beside another mode": (
+        {"postgresql": {"managed": {}, "operatorRef": CLUSTER}},
+        "give at most one of managed, operatorRef, external; none means managed",
+    ),
+    "operatorRef of an unknown kind": (
+        {"postgresql": {"operatorRef": {**CLUSTER, "kind": "Postgres"}}},
+        "operatorRef: must name one of Cluster (postgresql.cnpg.io)",
+    ),
+    "operatorRef of another operator's group": (
+        {"postgresql": {"operatorRef": {**CLUSTER, "apiVersion": "postgresql.cnpg.io.example.com/v1"}}},
+        "operatorRef: must name one of Cluster (postgresql.cnpg.io)",
+    ),
+    "operatorRef without a version": (
+        {"postgresql": {"operatorRef": {**CLUSTER, "apiVersion": "postgresql.cnpg.io"}}},
+        "must be an API group and a version, such as postgresql.cnpg.io/v1",
     ),
     "postgresql volume size": (
         {"postgresql": {"managed": {"storage": {"size": "10 GB"}}}},

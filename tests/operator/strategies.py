@@ -32,6 +32,11 @@ PROVIDERS = st.lists(
 ).map(lambda items: {"items": items})
 
 
+def _operator_ref(api_version: str, kind: str) -> st.SearchStrategy[dict[str, Any]]:
+    """The `operatorRef` block of a backend."""
+    return st.just({"apiVersion": api_version, "kind": kind, "name": "main"})
+
+
 def _external(url: str) -> st.SearchStrategy[dict[str, Any]]:
     """The `external` block of a backend."""
     authority = {"caFrom": REFERENCES}
@@ -87,6 +92,9 @@ SPECS = st.fixed_dictionaries(
         "postgresql": st.fixed_dictionaries(
             {"enabled": st.booleans()},
             optional={"managed": st.fixed_dictionaries({}, optional={**SERVER, "maxConnections": st.just(50)})},
+        )
+        | st.fixed_dictionaries(
+            {"enabled": st.booleans(), "operatorRef": _operator_ref("postgresql.cnpg.io/v1", "Cluster")}
         )
         | st.fixed_dictionaries({"external": _external("postgresql://postgresql.example.com:5432/ai_assistant")}),
         "milvus": st.fixed_dictionaries(

@@ -65,6 +65,7 @@ def test_every_rule_has_a_message() -> None:
 
 
 DATABASE: Object = {"enabled": True}
+CLUSTER: Object = {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "name": "main"}
 ON: Object = {"enabled": True, "host": "a.example.com"}
 WRITERS: Object = {"enabled": True}
 ITEM: Object = PROVIDERS["items"][0]
@@ -189,6 +190,18 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
         {"postgresql": {**DATABASE, "external": {"url": "postgresql://one.example.com/db"}}},
         {"postgresql": {**DATABASE, "external": {"url": "postgresql://other.example.com/db"}}},
     ),
+    "postgresql.operatorRef.apiVersion": (
+        {"postgresql": {**DATABASE, "operatorRef": CLUSTER}},
+        {"postgresql": {**DATABASE, "operatorRef": {**CLUSTER, "apiVersion": "postgresql.cnpg.io/v2"}}},
+    ),
+    "postgresql.operatorRef.kind": (
+        {"postgresql": DATABASE},
+        {"postgresql": {**DATABASE, "operatorRef": CLUSTER}},
+    ),
+    "postgresql.operatorRef.name": (
+        {"postgresql": {**DATABASE, "operatorRef": CLUSTER}},
+        {"postgresql": {**DATABASE, "operatorRef": {**CLUSTER, "name": "other"}}},
+    ),
     "postgresql.pool.size": ({"postgresql": DATABASE}, {"postgresql": {**DATABASE, "pool": {"size": 5}}}),
     "postgresql.pool.maxOverflow": ({"postgresql": DATABASE}, {"postgresql": {**DATABASE, "pool": {"maxOverflow": 0}}}),
     "redis.managed.maxMemory": ({}, {"redis": {"managed": {"maxMemory": "256Mi"}}}),
@@ -249,7 +262,8 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
 
 
 @pytest.mark.parametrize("path", sorted(LEAVES))
-def test_every_field_changes_what_is_rendered(path: str) -> None:
-    before, after = EFFECTS[path]
-    rendered = [desired.desired(assistant(**spec), FACTS).objects for spec in (before, after)]
-    assert rendered[0] != rendered[1]
+def test_every_field_changes_what_is_rendered_or_read(path: str) -> None:
+    before, after = (assistant(**spec) for spec in EFFECTS[path])
+    rendered = [desired.desired(found, FACTS).objects for found in (before, after)]
+    read = [desired.referenced_objects(found) for found in (before, after)]
+    assert (rendered[0], read[0]) != (rendered[1], read[1])

@@ -2,10 +2,10 @@
 
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Bindings
-from assistant_operator.components.base import Component, Workload
+from assistant_operator.components.base import Component, ReferencedKind, Workload
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object
-from assistant_operator.servers import postgresql
+from assistant_operator.servers import cloudnative_pg, postgresql
 from assistant_operator.servers.postgresql import Database
 from assistant_operator.spec.postgresql import ManagedPostgreSQL
 
@@ -38,6 +38,16 @@ COMPONENT = Component(
     block="spec.postgresql",
     backend=lambda spec: spec.postgresql,
     binding=lambda assistant: postgresql.binding(_server(assistant)),
+    referenced=(
+        ReferencedKind(
+            cloudnative_pg.GROUP,
+            cloudnative_pg.KIND,
+            cloudnative_pg.PLURAL,
+            cloudnative_pg.OPERATOR,
+            cloudnative_pg.binding,
+            cloudnative_pg.health,
+        ),
+    ),
     objects=_objects,
     credentials=lambda assistant: [postgresql.credential(_server(assistant))],
 )

@@ -4,7 +4,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from assistant_operator.spec.base import Backend, External, ManagedServer, Model, Resources, Storage, one_mode
+from assistant_operator.spec.base import (
+    Backend,
+    External,
+    ManagedServer,
+    Model,
+    OperatorRef,
+    Resources,
+    Storage,
+    accepted_kinds,
+    one_mode,
+)
 from assistant_operator.values import PostgreSQLURL
 
 
@@ -40,7 +50,10 @@ class Pool(Model):
 class PostgreSQL(Backend):
     """PostgreSQL: users, API keys and usage."""
 
-    rules = (one_mode("managed", "external"),)
+    rules = (
+        one_mode("managed", "operatorRef", "external"),
+        accepted_kinds(("postgresql.cnpg.io", "Cluster")),
+    )
 
     enabled: bool = False
     """Whether the assistant uses PostgreSQL."""
@@ -48,5 +61,7 @@ class PostgreSQL(Backend):
     """The connections that each runtime pod keeps."""
     managed: ManagedPostgreSQL | None = None
     """Settings of the PostgreSQL that the operator runs."""
+    operator_ref: OperatorRef | None = None
+    """A Cluster of CloudNativePG (postgresql.cnpg.io), for more than one server."""
     external: ExternalPostgreSQL | None = None
     """A PostgreSQL that runs elsewhere."""

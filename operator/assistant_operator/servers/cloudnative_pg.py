@@ -1,0 +1,57 @@
+"""What a `Cluster` of CloudNativePG says: where its database is, what opens it, and whether it serves.
+
+Names follow its version 1.27: https://cloudnative-pg.io/documentation/1.27/applications/
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from assistant_operator import conditions
+from assistant_operator.binding import Binding
+from assistant_operator.health import Health
+from assistant_operator.spec.base import SecretKeyRef
+
+GROUP = "postgresql.cnpg.io"
+KIND = "Cluster"
+PLURAL = "clusters"
+OPERATOR = "CloudNativePG"
+
+_PORT = 5432
+_DATABASE = "app"
+"""Database that it makes where the Cluster names none."""
+
+
+def binding(cluster: Mapping[str, Any]) -> Binding:
+    """Return how the primary is reached, as the owner of the application's database."""
+    metadata = cluster["metadata"]
+    name, namespace = metadata["name"], metadata["namespace"]
+    databases = (method.get("database") for method in _bootstrap(cluster))
+    secrets = ((method.get("secret") or {}).get("name") for method in _bootstrap(cluster))
+    secret = next(filter(None, secrets), f"{name}-app")
+    certificates = (cluster.get("status") or {}).get("certificates") or {}
+    return Binding(
+        url=f"postgresql://{name}-rw.{namespace}:{_PORT}/{next(filter(None, databases), _DATABASE)}",
+        username=SecretKeyRef(name=secret, key="username"),
+        password=SecretKeyRef(name=secret, key="password"),
+        ca=SecretKeyRef(name=certificates.get("serverCASecret") or f"{name}-ca", key="ca.crt"),
+    )
+
+
+def health(cluster: Mapping[str, Any]) -> Health:
+    """Return what the Cluster's own Ready condition says."""
+    status = cluster.get("status") or {}
+    told: list[Mapping[str, Any]] = status.get("conditions") or []
+    ready = next((entry for entry in told if entry.get("type") == "Ready"), {})
+    exist, serving = status.get("instances") or 0, status.get("readyInstances") or 0
+    what = f"Cluster {cluster['metadata']['name']}: {serving}/{exist} instances are ready"
+    if ready.get("status") == "True":
+        return Health(True, conditions.READY, f"{what}.", exist, serving)
+    said = ": ".join(filter(None, (status.get("phase"), status.get("phaseReason")))) or ready.get("message")
+    reason = ready.get("reason") or conditions.PROGRESSING
+    return Health(False, reason, f"{what}: {said}" if said else f"{what}.", exist, serving)
+
+
+def _bootstrap(cluster: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the ways in which the Cluster gets its first data, in the order in which they count."""
+    bootstrap = (cluster.get("spec") or {}).get("bootstrap") or {}
+    return (bootstrap.get(method) or {} for method in ("recovery", "pg_basebackup", "initdb"))
