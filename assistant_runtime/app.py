@@ -186,6 +186,10 @@ def _add_middleware(
         behind_proxy=settings.behind_proxy,
     )
     app.add_middleware(ErrorAnswers, debug=settings.debug)
+    if security.audit is not None:
+        from assistant_runtime.api.audit import AuditTrail  # noqa: PLC0415 - imported only where it is used
+
+        app.add_middleware(AuditTrail, log=security.audit, behind_proxy=settings.behind_proxy)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -227,12 +231,13 @@ def _stores_part(stores: Stores) -> Part:
 
 
 def _security_part(security: Security) -> Part:
-    """Give what administrators ask for, and the ledger that is written meanwhile."""
+    """Give what administrators ask for, and what is written meanwhile: the ledger and the audit log."""
+    background: list[Work] = [security.audit.run] if security.audit is not None else []
     if security.managed is None or security.ledger is None:
-        return Part()
+        return Part(background=background)
     from assistant_runtime.api.keys import keys_router  # noqa: PLC0415 - imported only where it is used
 
-    return Part(routers=[keys_router(security.managed)], background=[security.ledger.run])
+    return Part(routers=[keys_router(security.managed)], background=[*background, security.ledger.run])
 
 
 @asynccontextmanager

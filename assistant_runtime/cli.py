@@ -1,4 +1,4 @@
-"""`assistant-runtime serve | page | chat | settings | healthcheck`.
+"""`assistant-runtime serve | page | chat | settings | audit | healthcheck`.
 
 Each command imports what it needs when it runs: a health check starts in milliseconds, every half minute.
 """
@@ -61,6 +61,15 @@ def _parser() -> argparse.ArgumentParser:
         "settings", help="list every setting", description="Print every environment variable, as Markdown."
     )
     settings.set_defaults(run=_settings)
+    audit = commands.add_parser("audit", help="check the audit log", description="Check the audit log.")
+    actions = audit.add_subparsers(required=True, metavar="action")
+    verify = actions.add_parser(
+        "verify",
+        help="find what was changed, left out or cut off",
+        description="Read the audit log of the environment's stores, or of log lines; exit 1 if it was tampered with.",
+    )
+    verify.add_argument("file", nargs="?", help="log lines as JSON, where the audit log is among them")
+    verify.set_defaults(run=_verify)
     check = commands.add_parser(
         "healthcheck", help="exit 0 if the server on this machine is alive", description="Ask GET /health."
     )
@@ -111,6 +120,15 @@ def _serve(options: argparse.Namespace) -> int:
     server = build_server(settings)
     server.run()
     return 1 if server.force_exit or not server.started else 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    settings = _load_settings()
+    if settings is None:
+        return EXIT_BAD_SETTINGS
+    from assistant_runtime.audit_check import verify  # noqa: PLC0415 - see the module's docstring
+
+    return verify(settings, options.file)
 
 
 def _settings(_: argparse.Namespace) -> int:

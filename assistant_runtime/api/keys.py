@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from assistant_runtime.errors import ApiError
+from assistant_runtime.security.audit import note
 from assistant_runtime.security.managed_keys import ManagedKeys
 from assistant_runtime.security.principal import USER_SCOPES, Scope
 from assistant_runtime.settings.security import MAX_TOKENS
@@ -105,6 +106,7 @@ def keys_router(keys: ManagedKeys) -> APIRouter:
     @router.post("/v1/keys", summary="Make a key", status_code=201)
     async def create(body: NewKey) -> CreatedKey:
         secret, key = await keys.create(_wanted(body))
+        note("key_created", id=key.id, user=key.user, scopes=key.scopes)
         return CreatedKey(**_answer(key).model_dump(), key=secret)
 
     @router.get("/v1/keys", summary="List keys")

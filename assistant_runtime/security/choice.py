@@ -13,9 +13,11 @@ from assistant_runtime.stores.choice import Stores
 from assistant_runtime.stores.memory import MemoryRateLimits
 
 if TYPE_CHECKING:
+    from assistant_runtime.security.audit import AuditLog
     from assistant_runtime.security.ledger import UsageLedger
     from assistant_runtime.security.managed_keys import ManagedKeys
     from assistant_runtime.security.oidc import OidcTokens
+    from assistant_runtime.stores.audit import AuditSink
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Security:
     budgets: Budgets
     managed: "ManagedKeys | None"
     ledger: "UsageLedger | None"
+    audit: "AuditLog | None"
 
 
 def choose_security(settings: Settings, stores: Stores) -> Security:
@@ -48,6 +51,7 @@ def choose_security(settings: Settings, stores: Stores) -> Security:
         ),
         managed,
         ledger,
+        _audit(settings, stores),
     )
 
 
@@ -60,6 +64,23 @@ def _in_database(stores: Stores, digests: Digests) -> "tuple[ManagedKeys | None,
 
     store = SqlKeys(stores.database)
     return ManagedKeys(store, digests), UsageLedger(store)
+
+
+def _audit(settings: Settings, stores: Stores) -> "AuditLog | None":
+    if not settings.audit_enabled:
+        return None
+    from assistant_runtime.security.audit import AuditLog, Chain, audit_key  # noqa: PLC0415 - as above
+
+    return AuditLog(audit_sink(stores), Chain(audit_key(settings.hmac_key)))
+
+
+def audit_sink(stores: Stores) -> "AuditSink":
+    """Pick where audit records are kept: MongoDB, else the SQL database, else the process's log."""
+    from assistant_runtime.stores.audit import LogAudit, MongoAudit, SqlAudit  # noqa: PLC0415 - as above
+
+    if stores.mongodb is not None:
+        return MongoAudit(stores.mongodb)
+    return SqlAudit(stores.database) if stores.database is not None else LogAudit()
 
 
 def _tokens(settings: Settings, digests: Digests) -> "OidcTokens | None":

@@ -49,7 +49,8 @@ class SecurityGroup(Group):
     audit_enabled: bool = Field(
         default=False,
         description=(
-            "Record access, tool calls and changes in a log that shows tampering, in MongoDB, else the SQL database."
+            "Record access, tool calls and changes in a log that shows tampering: in MongoDB, else the SQL database, "
+            "else among the log's lines. Needs SECRET_KEY."
         ),
     )
 
@@ -57,3 +58,5 @@ class SecurityGroup(Group):
         """Say what does not fit together."""
         if self.oidc_issuer and not self.oidc_audience:
             yield "OIDC_AUDIENCE: set it with OIDC_ISSUER, or tokens for other applications would be taken"
+        if self.audit_enabled and not getattr(self, "secret_key", None):
+            yield "SECRET_KEY: set it with AUDIT_ENABLED, or nobody could verify the audit log"

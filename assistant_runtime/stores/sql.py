@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from sqlalchemy import Column, Connection, Integer, MetaData, RowMapping, Table, event, func, insert, select, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -104,6 +105,12 @@ class SqlConnection(StoreConnection):
     async def aclose(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+
+def insert_or_ignore(connection: SqlConnection, table: Table) -> Any:
+    """Give an insert that leaves rows alone which are there; each dialect has one of its own."""
+    dialect = postgresql if connection.engine.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).on_conflict_do_nothing()
 
 
 def migrate(connection: Connection, steps: tuple[Step, ...]) -> None:

@@ -14,6 +14,7 @@ import orjson
 import structlog
 
 from assistant_runtime.errors import ToolError
+from assistant_runtime.security.audit import note
 from assistant_runtime.telemetry import Metrics
 from assistant_runtime.tool_loop.fence import cut, fenced
 from assistant_runtime.tool_loop.record import Record, Step
@@ -157,6 +158,7 @@ class Runner:
             structlog.get_logger(__name__).exception("tool_failed", tool=call.name, request_id=self._request_id)
             kind, result = "internal_error", self._failed(step, "an internal error of the tool")
         self._metrics.tool_executed(call.name, step.seconds, kind)
+        note("tool_call", tool=call.name, seconds=round(step.seconds, 3), error=kind)
         return step, result
 
     def _failed(self, step: Step, reason: str) -> ToolResult:

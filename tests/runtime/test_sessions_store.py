@@ -29,8 +29,7 @@ from assistant_runtime.stores.tool_pairing import UNANSWERED, calls, paired
 from tests.support.mongodb import MongoServer, run_mongodb
 from tests.support.postgresql import PostgresServer, run_postgresql
 
-TENANT = f"alice-{uuid.uuid4().hex}"
-"""Of this run alone, because a server outlives a test."""
+TENANT = "alice"
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql", "mongodb"])
@@ -41,6 +40,8 @@ async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[C
     connection, found = _connected(request, tmp_path)
     await connection.probe()
     assert connection.available, connection.check()
+    if request.param == "postgresql":
+        request.getfixturevalue("postgresql").psql("TRUNCATE assistant_sessions, assistant_session_units")
     yield found
     await connection.aclose()
 

@@ -1,0 +1,203 @@
+"""The audit log: who did what, in chains that show tampering.
+
+Each process writes a chain of its own, so that replicas never wait for one another. A record holds the MAC of the one
+before it, and its own is made with a key that who can write to the store need not have: a record that was changed, left
+out or put in breaks its chain. A chain begins with the ends of the other chains, so that one which was cut off or
+deleted is missed; only the last records before everything was lost could be cut off unseen, and those of a process that
+ended well are followed by a record that says so.
+
+No record holds a prompt, an answer or a key.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import orjson
+import structlog
+
+from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.stores.audit import AuditRecord, AuditSink
+
+FLUSH_SECONDS = 1.0
+"""What a killed process loses at most."""
+
+MAX_WAITING = 10_000
+"""Records that wait for a store which is down: about 10 MB."""
+
+BATCH = 500
+
+MICROSECONDS = 1_000_000
+
+ANCHORS = 100
+"""Chains whose ends a new chain holds: more than there are replicas."""
+
+_NOTES: ContextVar[list[dict[str, Any]] | None] = ContextVar("audit_notes", default=None)
+
+
+def note(event: str, **facts: Any) -> None:
+    """Add to the record of the request that is being answered, where there is an audit log."""
+    notes = _NOTES.get()
+    if notes is not None:
+        notes.append({"event": event, **facts})
+
+
+def begin_notes() -> list[dict[str, Any]]:
+    """Begin to collect notes of this task's request."""
+    notes: list[dict[str, Any]] = []
+    _NOTES.set(notes)
+    return notes
+
+
+def audit_key(hmac_key: bytes) -> bytes:
+    """Give the key of the MACs."""
+    return hmac.digest(hmac_key, b"audit", hashlib.sha256)
+
+
+class Chain:
+    """Makes records, each bound to the one before.
+
+    Parameters
+    ----------
+    key
+        Key of the MACs.
+    clock
+        Seconds since 1970.
+    """
+
+    def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
+        self._key = key
+        self._clock = clock
+        # Chains sort by their beginning.
+        self.name = f"{int(clock() * MICROSECONDS):016x}-{secrets.token_hex(8)}"
+        self._sequence = 0
+        self._previous = ""
+
+    def record(self, event: str, facts: dict[str, Any]) -> AuditRecord:
+        """Make the next record."""
+        self._sequence += 1
+        bound = {"chain": self.name, "sequence": self._sequence, "previous": self._previous}
+        happened = {**facts, **bound, "time": round(self._clock(), 3), "event": event}
+        body = orjson.dumps(happened, option=orjson.OPT_SORT_KEYS)
+        self._previous = _mac(self._key, body)
+        return AuditRecord(self.name, self._sequence, body.decode(), self._previous)
+
+
+class AuditLog:
+    """Takes what happened, and writes it in the background.
+
+    Parameters
+    ----------
+    sink
+        Where records are kept.
+    chain
+        This process's chain.
+    """
+
+    def __init__(self, sink: AuditSink, chain: Chain) -> None:
+        self.sink = sink
+        self._chain = chain
+        self._begun = False
+        self._lost = 0
+        self._happened: deque[tuple[str, dict[str, Any]]] = deque()
+        self._records: list[AuditRecord] = []
+        self._writing = asyncio.Lock()
+        self._log = structlog.get_logger(__name__)
+
+    def add(self, event: str, facts: dict[str, Any]) -> None:
+        """Take what happened; what does not fit any more is counted, and the count is recorded."""
+        if len(self._happened) >= MAX_WAITING:
+            if not self._lost:
+                self._log.error("audit_records_lost", remedy="bring the store of the audit log back")
+            self._lost += 1
+            return
+        self._happened.append((event, facts))
+
+    async def run(self) -> None:
+        """Write until cancelled, and once more then."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_SECONDS)
+                await self.flush()
+        finally:
+            self.add("chain_ended", {})
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what has happened; what can't be written waits for the next time, as the records that it became."""
+        async with self._writing:
+            try:
+                await self._write()
+            except StoreUnavailableError:
+                return
+
+    async def _write(self) -> None:
+        if not self._begun and self._happened:
+            heads = await self.sink.heads(ANCHORS)
+            anchors = {head.chain: [head.sequence, head.mac] for head in heads}
+            self._records.append(self._chain.record("chain_started", {"anchors": anchors}))
+            self._begun = True
+        while self._happened or self._records or self._lost:
+            if self._lost and not self._happened:
+                self._happened.append(("records_lost", {"count": self._lost}))
+                self._lost = 0
+            while self._happened and len(self._records) < BATCH:
+                self._records.append(self._chain.record(*self._happened.popleft()))
+            await self.sink.append(self._records)
+            self._records = []
+
+
+async def problems(key: bytes, read: Callable[[], AsyncIterable[AuditRecord]]) -> AsyncIterator[str]:
+    """Yield what is wrong with an audit log.
+
+    Parameters
+    ----------
+    key
+        Key of the MACs.
+    read
+        Gives every record, chain by chain and in order; called twice.
+    """
+    wanted: dict[tuple[str, int], str] = {}
+    async for record in read():
+        if record.sequence == 1 and _sound(key, record):
+            for chain, (sequence, mac) in orjson.loads(record.body).get("anchors", {}).items():
+                wanted[chain, sequence] = mac
+    chain, sequence, previous = "", 0, ""
+    async for record in read():
+        if record.chain != chain:
+            chain, sequence, previous = record.chain, 0, ""
+        for problem in _problems(key, record, sequence, previous):
+            yield f"chain {chain}, record {record.sequence}: {problem}"
+        if wanted.get((record.chain, record.sequence)) == record.mac:
+            del wanted[record.chain, record.sequence]
+        sequence, previous = record.sequence, record.mac
+    for missing, number in sorted(wanted):
+        yield f"chain {missing}, record {number}: a later chain saw it, and it is missing or another"
+
+
+def _problems(key: bytes, record: AuditRecord, sequence: int, previous: str) -> list[str]:
+    if not _sound(key, record):
+        return ["it was changed, or written with another SECRET_KEY"]
+    body = orjson.loads(record.body)
+    found = []
+    if record.sequence != sequence + 1:
+        found.append(f"records {sequence + 1} to {record.sequence - 1} are missing")
+    elif body["previous"] != previous:
+        found.append("it does not follow the record before it")
+    if (body["chain"], body["sequence"]) != (record.chain, record.sequence):
+        found.append("it was moved from another place")
+    return found
+
+
+def _sound(key: bytes, record: AuditRecord) -> bool:
+    return hmac.compare_digest(_mac(key, record.body.encode()), record.mac)
+
+
+def _mac(key: bytes, body: bytes) -> str:
+    return hmac.digest(key, body, hashlib.sha256).hex()
