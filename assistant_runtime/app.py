@@ -28,6 +28,8 @@ from assistant_runtime.api.middleware import BodyLimit, ErrorAnswers, Gate, Requ
 from assistant_runtime.api.models import models_router
 from assistant_runtime.api.openapi import install_openapi
 from assistant_runtime.api.request_body import invalid_parameters
+from assistant_runtime.api.responses.endpoint import Responses
+from assistant_runtime.api.responses.memory import ResponseMemory
 from assistant_runtime.api.saturation import Saturation
 from assistant_runtime.api.sessions import sessions_router
 from assistant_runtime.api.spending import Spending
@@ -113,7 +115,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         breaker_seconds=settings.provider_breaker_seconds,
     )
     turns = Turns(routing, _response_cache(settings, stores), metrics, watch)
-    loop, assistant = _assistant(settings, turns, metrics)
+    loop, assistant = _assistant(settings, turns, metrics, stores)
     parts = [
         _metrics_part(settings, metrics),
         _stores_part(stores),
@@ -139,6 +141,8 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     app.router.routes.insert(0, Route("/v1/chat/completions", ChatCompletions(turns, loop), methods=["POST"]))
     embeddings = Embeddings(routing, settings.embedding_model, record_embeddings(metrics, routing.is_known))
     app.router.routes.insert(1, Route("/v1/embeddings", EmbeddingsEndpoint(embeddings), methods=["POST"]))
+    responses = Responses(turns, loop, ResponseMemory(stores.conversations))
+    app.router.routes.insert(2, Route("/v1/responses", responses, methods=["POST"]))
     app.include_router(models_router(watch))
     for router in (router for part in parts for router in part.routers):
         app.include_router(router)
@@ -254,7 +258,7 @@ async def _connected(backends: Sequence[Backend]) -> AsyncIterator[None]:
             await backend.aclose()
 
 
-def _assistant(settings: Settings, turns: Turns, metrics: Metrics) -> tuple[ToolLoop, Part]:
+def _assistant(settings: Settings, turns: Turns, metrics: Metrics, stores: Stores) -> tuple[ToolLoop, Part]:
     """Give what answers with tools and agents, and what that needs."""
     reranker = reranker_of(settings)
     toolbox = Toolbox(list(toolsets(settings, reranker if settings.jina_reranker_tool_enabled else None)))
@@ -265,7 +269,7 @@ def _assistant(settings: Settings, turns: Turns, metrics: Metrics) -> tuple[Tool
         total_seconds=settings.tool_total_timeout,
         total_bytes=settings.tool_total_bytes,
     )
-    loop = ToolLoop(turns, toolbox, agents, Environment(limits, metrics, settings.hmac_key))
+    loop = ToolLoop(turns, toolbox, agents, Environment(limits, metrics, settings.hmac_key), stores.history)
     return loop, Part(resources=[*filter(None, [reranker]), toolbox])
 
 

@@ -43,6 +43,8 @@ class Question:
     request_id: str
     read_cache: bool = True
     write_cache: bool = True
+    idempotency_key: str = ""
+    """Names the turn in its session, so that asking again keeps it once."""
 
     @property
     def model(self) -> str | None:

@@ -1,6 +1,12 @@
 """Options shared by all tests."""
 
 import pytest
+from hypothesis import settings
+
+# Nothing is timed in a test: on a busy machine any example may take long.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
 
 pytest_plugins = ["tests.support.reporting"]
 

@@ -27,6 +27,10 @@ STREAM_HEADERS = {
 """Proxies that would collect a stream are asked not to."""
 
 
+MAX_KEY_CHARACTERS = 128
+"""Of an Idempotency-Key; longer ones are cut."""
+
+
 class ChatCompletions:
     """The endpoint, as an ASGI application.
 
@@ -50,7 +54,7 @@ class ChatCompletions:
             context.facts["client_gone"] = True
             return
         payload = parse(body, ChatRequest)
-        question = _question(payload, context, header(scope, b"cache-control") or b"")
+        question = _question(payload, context, scope)
         async with ClientWatch(receive) as client:
             if payload.get("stream"):
                 await self._stream(question, context, client, send)
@@ -116,7 +120,8 @@ def truncated(reason: str, code: str) -> bytes:
     return b"data: " + error_body(error) + b"\n\n"
 
 
-def _question(payload: dict[str, Any], context: RequestContext, cache_control: bytes) -> Question:
+def _question(payload: dict[str, Any], context: RequestContext, scope: Scope) -> Question:
+    cache_control = header(scope, b"cache-control") or b""
     directives = {directive.strip() for directive in cache_control.lower().split(b",")}
     no_store = b"no-store" in directives
     return Question(
@@ -125,4 +130,5 @@ def _question(payload: dict[str, Any], context: RequestContext, cache_control: b
         request_id=context.request_id,
         read_cache=not no_store and b"no-cache" not in directives,
         write_cache=not no_store,
+        idempotency_key=(header(scope, b"idempotency-key") or b"").decode("latin-1")[:MAX_KEY_CHARACTERS],
     )

@@ -7,11 +7,24 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from assistant_runtime.api.schemas import ChatCompletion, ChatRequest, EmbeddingsAnswer, EmbeddingsRequest, ErrorAnswer
+from assistant_runtime.api.responses.request import ResponsesRequest
+from assistant_runtime.api.schemas import (
+    ChatCompletion,
+    ChatRequest,
+    EmbeddingsAnswer,
+    EmbeddingsRequest,
+    ErrorAnswer,
+    ResponseAnswer,
+)
 
 REF = "#/components/schemas/{model}"
 
 STREAM_EXAMPLE = 'data: {"choices":[{"delta":{"content":"Paris"}}]}\n\ndata: [DONE]\n\n'
+
+RESPONSE_EXAMPLE = (
+    'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":4,"delta":"Paris"}'
+    "\n\n"
+)
 
 ERRORS = {
     "400": "The request is malformed; `param` names the field.",
@@ -43,6 +56,8 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
     models: list[tuple[type[BaseModel], Any]] = [
         (ChatRequest, "validation"),
         (ChatCompletion, "validation"),
+        (ResponsesRequest, "validation"),
+        (ResponseAnswer, "validation"),
         (EmbeddingsRequest, "validation"),
         (EmbeddingsAnswer, "validation"),
         (ErrorAnswer, "validation"),
@@ -57,6 +72,16 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
             ChatRequest,
             ChatCompletion,
             stream_example=STREAM_EXAMPLE,
+        )
+    }
+    document["paths"]["/v1/responses"] = {
+        "post": _operation(
+            "create_response",
+            "responses",
+            "Give a response",
+            ResponsesRequest,
+            ResponseAnswer,
+            stream_example=RESPONSE_EXAMPLE,
         )
     }
     document["paths"]["/v1/embeddings"] = {

@@ -153,6 +153,42 @@ class EmbeddingsAnswer(BaseModel):
     usage: dict[str, Any] | None = None
 
 
+class ResponseAnswer(BaseModel):
+    """A response, in OpenAI's form."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "resp_1",
+                    "object": "response",
+                    "created_at": 1767225600,
+                    "status": "completed",
+                    "model": "anthropic/claude-3.5-sonnet",
+                    "output": [
+                        {
+                            "id": "msg_1",
+                            "type": "message",
+                            "role": "assistant",
+                            "status": "completed",
+                            "content": [{"type": "output_text", "text": "Paris.", "annotations": []}],
+                        }
+                    ],
+                }
+            ]
+        },
+    )
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: Literal["completed", "incomplete", "failed", "in_progress"]
+    model: str
+    output: list[dict[str, Any]]
+    usage: dict[str, Any] | None = None
+
+
 class Model(BaseModel):
     """A model that can be asked for."""
 

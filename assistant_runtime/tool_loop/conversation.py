@@ -10,9 +10,11 @@ from typing import Any
 
 from assistant_runtime.agents.base import HANDOFF_PREFIX
 from assistant_runtime.settings.agents import Agent
+from assistant_runtime.stores.tool_pairing import paired
 from assistant_runtime.tool_loop.options import FIELD
 from assistant_runtime.tools.base import Tool
 
+SYSTEM_ROLES = ("system", "developer")
 TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls")
 
 
@@ -39,6 +41,7 @@ class Conversation:
         self._base = {name: value for name, value in payload.items() if name not in {FIELD, "messages", *TOOL_FIELDS}}
         self._choice = {name: payload[name] for name in TOOL_FIELDS[1:] if name in payload}
         self._messages: list[Any] = list(payload["messages"])
+        self._kept: list[Any] = [message for message in self._messages if message.get("role") not in SYSTEM_ROLES]
         self._client_tools: list[Any] = list(payload.get("tools") or ())
         self._client_names = {_name(tool) for tool in self._client_tools}
         self._tools: Mapping[str, Tool] = {}
@@ -56,6 +59,17 @@ class Conversation:
     def handoffs(self) -> Mapping[str, Agent]:
         """The agents that may be handed over to in this round, by the function's name."""
         return {} if self.final else self._handoffs
+
+    @property
+    def kept(self) -> list[Any]:
+        """What the turn adds to its session: all but system messages, which each request brings anew."""
+        return list(self._kept)
+
+    def remember(self, history: Sequence[Any]) -> None:
+        """Put a session's messages before the client's new ones; raises ApiError if the two don't fit together."""
+        system = [message for message in self._messages if message.get("role") in SYSTEM_ROLES]
+        whole, _ = paired((), [*history, *self._kept])
+        self._messages = [*system, *whole]
 
     def offer(self, tools: Mapping[str, Tool]) -> None:
         """Offer these tools from now on."""
@@ -83,11 +97,10 @@ class Conversation:
 
     def add(self, found: Round, answers: Mapping[str, str]) -> None:
         """Add the model's calls and their results; a tool that had to be called has been called now."""
-        self._messages.append(
-            {"role": "assistant", "content": found.content or None, "tool_calls": [dict(call) for call in found.calls]}
-        )
-        for call in found.calls:
-            self._messages.append({"role": "tool", "tool_call_id": call["id"], "content": answers[call["id"]]})
+        added: list[Any] = [said(found.content, found.calls)]
+        added += [{"role": "tool", "tool_call_id": call["id"], "content": answers[call["id"]]} for call in found.calls]
+        self._messages += added
+        self._kept += added
         if self._choice.get("tool_choice") != "auto":
             self._choice.pop("tool_choice", None)
 
@@ -106,6 +119,13 @@ class Conversation:
         if chosen and chosen not in {_name(tool) for tool in tools}:
             del fields["tool_choice"]
         return fields
+
+
+def said(content: str, calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Write what the model said as a message."""
+    asked = [dict(call) for call in calls]
+    message = {"role": "assistant", "content": content or (None if asked else "")}
+    return {**message, "tool_calls": asked} if asked else message
 
 
 def function(name: str, description: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

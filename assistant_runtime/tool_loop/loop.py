@@ -5,6 +5,7 @@ own tools ends the loop: it is handed over, and whatever the model asked of the 
 it to ask again, because its result would have no place in the client's conversation.
 """
 
+import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -14,12 +15,13 @@ from typing import Any, TypeVar
 from assistant_runtime.agents.base import MODEL_PREFIX, AgentDirectory
 from assistant_runtime.errors import ApiError, ProviderError
 from assistant_runtime.settings.agents import Agent
+from assistant_runtime.stores.history import History, Window
 from assistant_runtime.tool_loop.answer import Joined, read_answer
-from assistant_runtime.tool_loop.conversation import Conversation, Round
+from assistant_runtime.tool_loop.conversation import Conversation, Round, said
 from assistant_runtime.tool_loop.options import FIELD, AssistantOptions
 from assistant_runtime.tool_loop.record import Record, Step
 from assistant_runtime.tool_loop.runner import Asked, Environment, Runner
-from assistant_runtime.tool_loop.stream import Stitched
+from assistant_runtime.tool_loop.stream import RoundReader, Stitched
 from assistant_runtime.tools.base import Tool
 from assistant_runtime.tools.toolbox import Toolbox
 from assistant_runtime.turn import Answer, AnswerStream, Question, Turns
@@ -49,6 +51,8 @@ class Turn:
     handed_over: tuple[Any, ...] = ()
     """The calls that the client is to run."""
     caches: set[str] = field(default_factory=set)
+    window: Window | None = None
+    """The session's messages before this turn; None: no session."""
 
     def asked(self) -> Question:
         """Give the next round's question."""
@@ -72,19 +76,22 @@ class AssistedStream:
         self._loop = loop
         self._turn = turn
         self._current = first
+        self._reader: RoundReader | None = None
         self.events = self._stitch()
 
     async def aclose(self) -> None:
-        """Close the provider's connection, and end what runs."""
+        """Close the provider's connection, end what runs, and keep what is honest of an answer that broke off."""
         await self.events.aclose()
         await self._current.aclose()
+        if not self.complete and self._reader is not None:
+            await self._loop.keep(self._turn, self._reader.end(), incomplete=True)
 
     async def _stitch(self) -> AsyncGenerator[bytes, None]:
         turn = self._turn
         options = turn.question.payload.get("stream_options")
         stitched = Stitched(include_usage=isinstance(options, dict) and bool(options.get("include_usage")))
         while True:
-            reader = stitched.begin(turn.conversation.is_clients)
+            reader = self._reader = stitched.begin(turn.conversation.is_clients)
             async for events in self._current.events:
                 if passing := reader.feed(events):
                     yield passing
@@ -93,9 +100,11 @@ class AssistedStream:
             async with aclosing(self._loop.advance(turn, found)) as steps:
                 async for step in steps:
                     yield stitched.step(step)
+            self._reader = None
             if turn.ended:
                 break
             self._current = await self._loop.begin_round(turn)
+        await self._loop.keep(turn, found)
         ending = stitched.end(_finish_reason(turn, found), turn.record)
         self.complete = True
         for event in ending:
@@ -115,9 +124,14 @@ class ToolLoop:
         The agents there are.
     environment
         Limits and metrics.
+    history
+        The sessions.
     """
 
-    def __init__(self, turns: Turns, toolbox: Toolbox, agents: AgentDirectory, environment: Environment) -> None:
+    def __init__(
+        self, turns: Turns, toolbox: Toolbox, agents: AgentDirectory, environment: Environment, history: History
+    ) -> None:
+        self._history = history
         self._turns = turns
         self._toolbox = toolbox
         self._agents = agents
@@ -157,6 +171,7 @@ class ToolLoop:
                     pass
             if turn.ended:
                 break
+        await self.keep(turn, found)
         payload[FIELD] = turn.record.told()
         body = joined.end(payload, turn.handed_over, _finish_reason(turn, found))
         return Answer(body, answer.provider, turn.caches.pop() if len(turn.caches) == 1 else "miss")
@@ -200,6 +215,27 @@ class ToolLoop:
             yield await self._hand_over(turn, call, answers, first=call is handoffs[0])
         conversation.add(found, {**runner.answers, **answers})
 
+    async def keep(self, turn: Turn, found: Round, *, incomplete: bool = False) -> None:
+        """Keep the turn in its session; what can't be kept is told with the answer, which is not lost for it."""
+        if turn.window is None:
+            return
+        messages = turn.conversation.kept
+        calls = () if incomplete else turn.handed_over
+        if found.content or calls or not incomplete:
+            messages.append(said(found.content, calls))
+        elif messages[-1].get("role") not in {"assistant", "tool"}:
+            return
+        key = turn.question.idempotency_key or f"turn_{secrets.token_hex(16)}"
+        try:
+            session = await self._history.record(turn.window, messages, key, incomplete=incomplete)
+        except ApiError as error:
+            turn.record.notes.append(f"not kept in the session: {error}")
+            return
+        if session is None:
+            turn.record.notes.append("not kept in the session: the store does not answer")
+        else:
+            turn.record.session = {"id": session.id, "version": session.version}
+
     async def _ask(self, turn: Turn, ask: Callable[[Question], Awaitable[T]]) -> T:
         """Ask for one round; a model that takes no tools is asked again without them."""
         turn.steps += 1
@@ -227,6 +263,8 @@ class ToolLoop:
             max_steps=None,
             allowed=self._allowed(options),
         )
+        if options.session:
+            await self._remember(turn, options.session)
         if name := _agent_name(options, question.model):
             agent = await self._agents.find(question.tenant, name)
             if agent is None:
@@ -238,6 +276,12 @@ class ToolLoop:
         if self._refusing.get(str(turn.conversation.payload().get("model")), 0.0) > time.monotonic():
             _withdraw(turn, "the model took none a moment ago")
         return turn
+
+    async def _remember(self, turn: Turn, session_id: str) -> None:
+        turn.window = await self._history.load(turn.question.tenant, session_id)
+        turn.conversation.remember(turn.window.messages)
+        if turn.window.degraded:
+            turn.record.notes.append("the session's newest messages may be missing: its store does not answer")
 
     def _allowed(self, options: AssistantOptions) -> list[str] | None:
         known = self._toolbox.tools()

@@ -19,3 +19,6 @@ class AssistantOptions(BaseModel):
     tools: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = Field(
         None, max_length=64, description="Server tools to offer to the model; absent: all; empty: none."
     )
+    session: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")] | None = Field(
+        None, description="Session under /v1/sessions whose messages come before, and which keeps this turn."
+    )

@@ -54,6 +54,8 @@ class Record:
     """What was left out, and why."""
     agent: str = ""
     """The agent that gave the answer."""
+    session: dict[str, Any] | None = None
+    """The session that keeps the turn, and its version since."""
 
     def add_sources(self, text: str, sources: tuple[Source, ...]) -> str:
         """Add a tool's sources, and put the numbers that they have in the answer into its text."""
@@ -71,6 +73,8 @@ class Record:
         }
         if self.agent:
             told["agent"] = self.agent
+        if self.session:
+            told["session"] = self.session
         return told | {"notes": self.notes} if self.notes else told
 
 

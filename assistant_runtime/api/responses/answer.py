@@ -1,0 +1,130 @@
+"""A chat's answer as OpenAI's response object."""
+
+import re
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from assistant_runtime.tool_loop.options import FIELD
+
+CITED = re.compile(r"\[(\d{1,3})\]")
+"""How an answer refers to a numbered source."""
+
+INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+"""Why an answer ended early, in both APIs' words."""
+
+
+def new_id(prefix: str) -> str:
+    """Give an id for an item."""
+    return f"{prefix}_{uuid.uuid4().hex}"
+
+
+def envelope(asked: Mapping[str, Any], response_id: str, *, stored: bool) -> dict[str, Any]:
+    """Give a response that has just begun: what was asked, and no output."""
+    return {
+        "id": response_id,
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "in_progress",
+        "error": None,
+        "incomplete_details": None,
+        "instructions": asked.get("instructions"),
+        "max_output_tokens": asked.get("max_output_tokens"),
+        "metadata": asked.get("metadata") or {},
+        "model": asked.get("model") or "default",
+        "output": [],
+        "parallel_tool_calls": asked.get("parallel_tool_calls") is not False,
+        "previous_response_id": asked.get("previous_response_id"),
+        "reasoning": {"effort": (asked.get("reasoning") or {}).get("effort"), "summary": None},
+        "store": stored,
+        "temperature": asked.get("temperature"),
+        "text": asked.get("text") or {"format": {"type": "text"}},
+        "tool_choice": asked.get("tool_choice") or "auto",
+        "tools": asked.get("tools") or [],
+        "top_p": asked.get("top_p"),
+        "truncation": "disabled",
+        "usage": None,
+        "user": asked.get("user"),
+    }
+
+
+def text_item(item_id: str, text: str, status: str, record: Any = None) -> dict[str, Any]:
+    """Give a message as an output item."""
+    part = {"type": "output_text", "text": text, "annotations": list(annotations(text, record)), "logprobs": []}
+    return {"id": item_id, "type": "message", "role": "assistant", "status": status, "content": [part]}
+
+
+def call_item(item_id: str, call: Mapping[str, Any], status: str = "completed") -> dict[str, Any]:
+    """Give a call of a client's tool as an output item."""
+    function = call.get("function") or {}
+    return {
+        "id": item_id,
+        "type": "function_call",
+        "call_id": str(call.get("id") or item_id),
+        "name": str(function.get("name") or ""),
+        "arguments": str(function.get("arguments") or ""),
+        "status": status,
+    }
+
+
+def annotations(text: str, record: Any) -> Iterable[dict[str, Any]]:
+    """Give a citation for each reference to a source that has an address."""
+    sources = record.get("sources") if isinstance(record, dict) else None
+    by_number = {source["number"]: source for source in sources or () if source.get("url")}
+    for found in CITED.finditer(text):
+        if source := by_number.get(int(found[1])):
+            yield {
+                "type": "url_citation",
+                "start_index": found.start(),
+                "end_index": found.end(),
+                "title": source["title"],
+                "url": source["url"],
+            }
+
+
+def usage(counted: Any) -> dict[str, Any] | None:
+    """Give the tokens in this API's words; None where the provider did not count."""
+    if not isinstance(counted, dict) or not isinstance(counted.get("prompt_tokens"), int):
+        return None
+    given, made = counted["prompt_tokens"], counted.get("completion_tokens") or 0
+    prompt = counted.get("prompt_tokens_details") or {}
+    completion = counted.get("completion_tokens_details") or {}
+    return {
+        "input_tokens": given,
+        "input_tokens_details": {"cached_tokens": prompt.get("cached_tokens") or 0, "cache_write_tokens": 0},
+        "output_tokens": made,
+        "output_tokens_details": {"reasoning_tokens": completion.get("reasoning_tokens") or 0},
+        "total_tokens": counted.get("total_tokens") or given + made,
+    }
+
+
+def completed(
+    response: dict[str, Any], chat: Mapping[str, Any], output: Sequence[Any], finish_reason: str | None
+) -> dict[str, Any]:
+    """Give the response at its end; `chat` has model, usage and record."""
+    reason = INCOMPLETE.get(finish_reason or "")
+    done = {
+        **response,
+        "status": "incomplete" if reason else "completed",
+        "incomplete_details": {"reason": reason} if reason else None,
+        "model": chat.get("model") or response["model"],
+        "output": list(output),
+        "usage": usage(chat.get("usage")),
+    }
+    return {**done, FIELD: chat[FIELD]} if chat.get(FIELD) else done
+
+
+def from_chat(response: dict[str, Any], chat: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a response of a chat's answer that was not streamed."""
+    choices = chat.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    message = choice.get("message") or {}
+    finish_reason = choice.get("finish_reason")
+    status = "incomplete" if finish_reason in INCOMPLETE else "completed"
+    calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
+    output = [call_item(new_id("fc"), call) for call in calls]
+    text = message.get("content")
+    if isinstance(text, str) and (text or not calls):
+        output.insert(0, text_item(new_id("msg"), text, status, chat.get(FIELD)))
+    return completed(response, chat, output, finish_reason)

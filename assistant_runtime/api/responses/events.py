@@ -1,0 +1,161 @@
+"""A chat's stream as the Responses API's typed events."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from assistant_runtime.api.responses.answer import annotations, call_item, completed, new_id, text_item
+from assistant_runtime.providers.sse import event_data
+from assistant_runtime.tool_loop.options import FIELD
+from assistant_runtime.tool_loop.stream import split_events
+
+
+class EventStream:
+    """Translates one stream.
+
+    Parameters
+    ----------
+    response
+        The response as it begins.
+    """
+
+    def __init__(self, response: dict[str, Any]) -> None:
+        self._response = response
+        self._sequence = 0
+        self._output: list[dict[str, Any]] = []
+        self._message: OpenMessage | None = None
+        self._calls: dict[int, OpenCall] = {}
+        self._chat: dict[str, Any] = {}
+        self._finish_reason: str | None = None
+
+    def begin(self) -> bytes:
+        """Tell that the response has begun."""
+        return self._event("response.created", response=self._response) + self._event(
+            "response.in_progress", response=self._response
+        )
+
+    def feed(self, events: bytes) -> bytes:
+        """Translate whole events of the chat."""
+        return b"".join(event for found in split_events(events) for event in self._translate(found))
+
+    def end(self) -> bytes:
+        """Tell that the response is whole."""
+        closing = b"".join(self._close())
+        response = completed(self._response, self._chat, self._output, self._finish_reason)
+        return closing + self._event(f"response.{response['status']}", response=response)
+
+    def fail(self, reason: str, code: str) -> bytes:
+        """Tell that the response broke off."""
+        error = {"code": "server_error", "message": f"The answer is truncated: {reason}. ({code})"}
+        response = {**self._response, "status": "failed", "error": error, "output": self._output}
+        return self._event("response.failed", response=response)
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        event = {"type": kind, "sequence_number": self._sequence, **fields}
+        self._sequence += 1
+        return b"event: " + kind.encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
+
+    def _translate(self, event: bytes) -> Iterator[bytes]:
+        data = event_data(event)
+        if not data or data == b"[DONE]":
+            return
+        chunk: dict[str, Any] = orjson.loads(data)
+        self._chat |= {name: chunk[name] for name in ("model", "usage") if chunk.get(name)}
+        told = chunk.get(FIELD)
+        if isinstance(told, dict) and "step" in told:
+            yield self._event("response.in_progress", response=self._response, assistant=told)
+        elif told:
+            self._chat[FIELD] = told
+        choices = chunk.get("choices")
+        if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+            self._finish_reason = choices[0].get("finish_reason") or self._finish_reason
+            yield from self._delta(choices[0].get("delta") or {})
+
+    def _delta(self, delta: Mapping[str, Any]) -> Iterator[bytes]:
+        text = delta.get("content")
+        if isinstance(text, str) and text:
+            yield from self._say(text)
+        for piece in delta.get("tool_calls") or ():
+            if isinstance(piece, dict):
+                yield from self._call(piece)
+
+    def _say(self, text: str) -> Iterator[bytes]:
+        if self._message is None:
+            self._message = OpenMessage(new_id("msg"), len(self._output))
+            item = {**text_item(self._message.id, "", "in_progress"), "content": []}
+            self._output.append(item)
+            yield self._event("response.output_item.added", output_index=self._message.index, item=item)
+            part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+            yield self._event("response.content_part.added", **self._message.place, part=part)
+        self._message.text.append(text)
+        yield self._event("response.output_text.delta", **self._message.place, delta=text, logprobs=[])
+
+    def _call(self, piece: Mapping[str, Any]) -> Iterator[bytes]:
+        index = piece.get("index")
+        index = index if isinstance(index, int) else len(self._calls)
+        call = self._calls.get(index)
+        if call is None:
+            call = self._calls[index] = OpenCall(new_id("fc"), len(self._output), piece)
+            item = {**call.item("in_progress"), "arguments": ""}
+            self._output.append(item)
+            yield self._event("response.output_item.added", output_index=call.index, item=item)
+        arguments = str((piece.get("function") or {}).get("arguments") or "")
+        if arguments:
+            call.arguments.append(arguments)
+            yield self._event(
+                "response.function_call_arguments.delta", item_id=call.id, output_index=call.index, delta=arguments
+            )
+
+    def _close(self) -> Iterator[bytes]:
+        if self._message is None and not self._calls:
+            yield from self._say("")
+        if self._message is not None:
+            yield from self._close_message(self._message)
+        for call in self._calls.values():
+            item = self._output[call.index] = call.item("completed")
+            place = {"item_id": call.id, "output_index": call.index}
+            yield self._event(
+                "response.function_call_arguments.done", **place, name=item["name"], arguments=item["arguments"]
+            )
+            yield self._event("response.output_item.done", output_index=call.index, item=item)
+
+    def _close_message(self, message: "OpenMessage") -> Iterator[bytes]:
+        text = "".join(message.text)
+        status = "completed" if self._finish_reason != "length" else "incomplete"
+        item = self._output[message.index] = text_item(message.id, text, status, self._chat.get(FIELD))
+        for place, annotation in enumerate(annotations(text, self._chat.get(FIELD))):
+            yield self._event(
+                "response.output_text.annotation.added",
+                **message.place,
+                annotation_index=place,
+                annotation=annotation,
+            )
+        yield self._event("response.output_text.done", **message.place, text=text, logprobs=[])
+        yield self._event("response.content_part.done", **message.place, part=item["content"][0])
+        yield self._event("response.output_item.done", output_index=message.index, item=item)
+
+
+class OpenMessage:
+    """The message that is being said."""
+
+    def __init__(self, item_id: str, index: int) -> None:
+        self.id = item_id
+        self.index = index
+        self.text: list[str] = []
+        self.place = {"item_id": item_id, "output_index": index, "content_index": 0}
+
+
+class OpenCall:
+    """A call that arrives in pieces."""
+
+    def __init__(self, item_id: str, index: int, first: Mapping[str, Any]) -> None:
+        self.id = item_id
+        self.index = index
+        self.arguments: list[str] = []
+        self._first = first
+
+    def item(self, status: str) -> dict[str, Any]:
+        """Give the call as an output item, as far as it is known."""
+        function = {**(self._first.get("function") or {}), "arguments": "".join(self.arguments)}
+        return call_item(self.id, {**self._first, "function": function}, status)

@@ -1,0 +1,237 @@
+"""POST /v1/responses, judged by OpenAI's own client."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import openai
+import pytest
+
+from tests.runtime.test_tool_loop import RESULTS, SEARCH
+from tests.support.json_server import run_json_server
+from tests.support.runtime import Reply, Runtime, run_runtime
+from tests.support.tool_calls import calls, says
+from tests.support.upstream import MODEL, WORDS, Upstream, answers, completion, die_mid_stream, refuses
+
+CLOCK: Any = {
+    "type": "function",
+    "name": "clock",
+    "parameters": {"type": "object", "properties": {"zone": {"type": "string"}}},
+    "strict": False,
+}
+
+
+@asynccontextmanager
+async def serving(upstream: Upstream, **settings: Any) -> AsyncIterator[tuple[Runtime, openai.AsyncOpenAI]]:
+    async with (
+        run_runtime(upstream, **settings) as runtime,
+        openai.AsyncOpenAI(base_url=f"{runtime.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        yield runtime, client
+
+
+async def post(runtime: Runtime, **body: Any) -> Reply:
+    async with runtime.client.post(f"{runtime.url}/v1/responses", json=body) as answer:
+        return Reply(answer.status, dict(answer.headers), await answer.read())
+
+
+async def test_text_in_text_out(upstream: Upstream) -> None:
+    async with serving(upstream) as (_, client):
+        response = await client.responses.create(
+            model="default", input="What is the capital of France?", instructions="Be brief.", max_output_tokens=9
+        )
+    assert response.output_text == "".join(WORDS)
+    assert (response.status, response.model, response.object) == ("completed", MODEL, "response")
+    assert response.usage is not None
+    assert (response.usage.input_tokens, response.usage.output_tokens, response.usage.total_tokens) == (14, 6, 20)
+    (request,) = upstream.requests
+    assert request["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "What is the capital of France?"},
+    ]
+    assert request["max_tokens"] == 9
+
+
+async def test_the_streams_events(upstream: Upstream) -> None:
+    async with serving(upstream) as (_, client):
+        stream = await client.responses.create(model="default", input="hi", stream=True)
+        events = [event async for event in stream]
+    assert [event.type for event in events] == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+        *["response.output_text.delta"] * len(WORDS),
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert events[-1].type == "response.completed"
+    assert events[-1].response.output_text == "".join(WORDS)
+
+
+async def test_the_clients_streaming_helper(upstream: Upstream) -> None:
+    upstream.script = [calls(("call_7", "clock", {"zone": "UTC"}))]
+    async with (
+        serving(upstream) as (_, client),
+        client.responses.stream(model="default", input="What time is it?", tools=[CLOCK]) as stream,
+    ):
+        response = await stream.get_final_response()
+    (call,) = [item for item in response.output if item.type == "function_call"]
+    assert (call.call_id, call.name, json.loads(call.arguments)) == ("call_7", "clock", {"zone": "UTC"})
+
+
+async def test_a_functions_result_goes_back(upstream: Upstream) -> None:
+    upstream.script = [calls(("call_7", "clock", {"zone": "UTC"})), says("It is noon.")]
+    async with serving(upstream) as (_, client):
+        first = await client.responses.create(model="default", input="What time is it?", tools=[CLOCK])
+        second = await client.responses.create(
+            model="default",
+            previous_response_id=first.id,
+            input=[{"type": "function_call_output", "call_id": "call_7", "output": "12:00"}],
+            tools=[CLOCK],
+        )
+    assert second.output_text == "It is noon."
+    roles = [message["role"] for message in upstream.requests[1]["messages"]]
+    assert roles == ["user", "assistant", "tool"]
+    assert upstream.requests[1]["tools"][0]["function"]["name"] == "clock"
+
+
+async def test_a_response_follows_another_and_can_branch(upstream: Upstream) -> None:
+    upstream.script = [says("one"), says("two"), says("other two"), says("three")]
+    async with serving(upstream) as (_, client):
+        create = client.responses.create
+        first = await create(model="default", input="1")
+        second = await create(model="default", input="2", previous_response_id=first.id)
+        await create(model="default", input="2b", previous_response_id=first.id)
+        await create(model="default", input="3", previous_response_id=second.id)
+    said = [[message["content"] for message in request["messages"]] for request in upstream.requests]
+    assert said == [["1"], ["1", "one", "2"], ["1", "one", "2b"], ["1", "one", "2", "two", "3"]]
+
+
+async def test_a_streamed_response_can_be_followed(upstream: Upstream) -> None:
+    async with serving(upstream) as (_, client):
+        async with client.responses.stream(model="default", input="1", store=True) as stream:
+            first = await stream.get_final_response()
+        await client.responses.create(model="default", input="2", previous_response_id=first.id)
+    assert [message["content"] for message in upstream.requests[1]["messages"]] == ["1", "".join(WORDS), "2"]
+
+
+async def test_what_is_not_stored_can_not_be_followed(upstream: Upstream) -> None:
+    async with serving(upstream) as (runtime, client):
+        first = await client.responses.create(model="default", input="1", store=False)
+        with pytest.raises(openai.NotFoundError) as refused:
+            await client.responses.create(model="default", input="2", previous_response_id=first.id)
+        sessions = (await runtime.get("/v1/sessions")).json["data"]
+    assert refused.value.param == "previous_response_id"
+    assert sessions == []
+
+
+async def test_another_tenants_response_can_not_be_followed(upstream: Upstream) -> None:
+    async with run_runtime(upstream, api_keys="one-key,two-key") as runtime:
+        url = f"{runtime.url}/v1"
+        async with (
+            openai.AsyncOpenAI(base_url=url, api_key="one-key") as one,
+            openai.AsyncOpenAI(base_url=url, api_key="two-key") as two,
+        ):
+            first = await one.responses.create(model="default", input="1")
+            with pytest.raises(openai.NotFoundError):
+                await two.responses.create(model="default", input="2", previous_response_id=first.id)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_servers_search_is_cited(upstream: Upstream, stream: bool) -> None:
+    upstream.script = [calls(SEARCH), says("Paris [1].")]
+    async with run_json_server() as searxng:
+        searxng.answer("GET", "/search", RESULTS)
+        async with serving(upstream, searxng_url=searxng.url) as (_, client):
+            asked: Any = {"model": "default", "input": "capital?", "tools": [{"type": "web_search"}]}
+            if stream:
+                async with client.responses.stream(**asked) as events:
+                    response: Any = await events.get_final_response()
+            else:
+                response = await client.responses.create(**asked)
+    (citation,) = response.output[0].content[0].annotations
+    assert (citation.type, citation.url, citation.start_index) == ("url_citation", "https://example.org/paris", 6)
+    assert response.assistant["steps"][0]["status"] == "done"
+    assert response.usage is not None
+    assert response.usage.total_tokens == 40
+
+
+async def test_an_answer_cut_by_its_limit_is_incomplete(upstream: Upstream) -> None:
+    cut = completion(MODEL, "Par")
+    cut["choices"][0]["finish_reason"] = "length"
+    upstream.script = [answers(json.dumps(cut))]
+    async with serving(upstream) as (_, client):
+        response = await client.responses.create(model="default", input="hi")
+    assert response.status == "incomplete"
+    assert response.incomplete_details is not None
+    assert response.incomplete_details.reason == "max_output_tokens"
+
+
+async def test_a_stream_that_breaks_ends_with_failed(upstream: Upstream) -> None:
+    upstream.script = [die_mid_stream]
+    async with serving(upstream) as (_, client):
+        stream = await client.responses.create(model="default", input="hi", stream=True)
+        events = [event async for event in stream]
+    assert events[-1].type == "response.failed"
+    assert events[-1].response.error is not None
+    assert "truncated" in events[-1].response.error.message
+
+
+async def test_errors_have_the_classes_that_clients_catch(upstream: Upstream) -> None:
+    upstream.script = [refuses(429, headers={"retry-after": "7"})]
+    async with serving(upstream) as (_, client):
+        with pytest.raises(openai.RateLimitError):
+            await client.responses.create(model="default", input="hi")
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "input"),
+        ({"input": 5}, "input"),
+        ({"input": []}, "input"),
+        ({"input": [{"role": "king", "content": "hi"}]}, "input[0].role"),
+        ({"input": [{"role": "user", "content": 5}]}, "input[0].content"),
+        ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0].type"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
+        ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),
+        ({"input": "hi", "temperature": 3}, "temperature"),
+        ({"input": "hi", "tools": [{"type": "file_search"}]}, "tools[0].type"),
+        ({"input": "hi", "tools": [{"type": "web_search"}]}, "assistant.tools"),
+        ({"input": "hi", "tool_choice": "maybe"}, "tool_choice"),
+        ({"input": "hi", "background": True}, "background"),
+        ({"input": "hi", "metadata": {"a": 1}}, "metadata.a"),
+        ({"input": "hi", "previous_response_id": "resp_x"}, "previous_response_id"),
+    ],
+)
+async def test_a_bad_field_is_named_and_costs_nothing(upstream: Upstream, body: dict[str, Any], param: str) -> None:
+    async with run_runtime(upstream) as runtime:
+        reply = await post(runtime, **body)
+    assert reply.status in {400, 404}
+    assert reply.error["param"] == param
+    assert upstream.requests == []
+
+
+async def test_images_and_formats_are_translated(upstream: Upstream) -> None:
+    image = {"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "low"}
+    text_format = {"type": "json_schema", "name": "city", "schema": {"type": "object"}, "strict": True}
+    async with run_runtime(upstream) as runtime:
+        reply = await post(
+            runtime,
+            input=[{"role": "user", "content": [{"type": "input_text", "text": "what?"}, image]}],
+            text={"format": text_format},
+            reasoning={"effort": "low"},
+        )
+    assert reply.status == 200
+    (request,) = upstream.requests
+    assert request["messages"][0]["content"][1] == {
+        "type": "image_url",
+        "image_url": {"url": "data:image/png;base64,AA==", "detail": "low"},
+    }
+    assert request["response_format"]["json_schema"] == {"name": "city", "schema": {"type": "object"}, "strict": True}
+    assert request["reasoning_effort"] == "low"
