@@ -5,7 +5,7 @@ only when, what is in their image changed.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,17 +80,24 @@ MONGODB = _server("mongodb", "requirements.txt", "entrypoint.py")
 MILVUS = _server("milvus", "requirements.txt", "entrypoint.py")
 SEARXNG = _server("searxng", "requirements.txt", "serve.py")
 POSTGRESQL = _server("postgresql", "entrypoint.sh")
+RERANKER = _server("reranker", "requirements.txt", "serve.py")
 
-DEFAULT_SERVERS = (REDIS, MONGODB, MILVUS, SEARXNG)
-"""Those that an AIAssistant has unless it says otherwise."""
-
-SERVERS = (*DEFAULT_SERVERS, POSTGRESQL)
+SERVERS = (REDIS, MONGODB, MILVUS, SEARXNG, POSTGRESQL, RERANKER)
+"""By the names of their blocks in an AIAssistant and of their images in the chart."""
 
 
-def known_to_the_chart(servers: Iterable[Recipe]) -> list[Recipe]:
+def known_to_the_chart() -> list[Recipe]:
     """Return the servers for which the chart has a default image of that name."""
     known = yaml.safe_load((CHART / "values.yaml").read_text())["defaultImages"]
-    return [recipe for recipe in servers if recipe.name in known]
+    return [recipe for recipe in SERVERS if recipe.name in known]
+
+
+def on_by_default() -> list[Recipe]:
+    """Return the servers that an AIAssistant has unless it says otherwise."""
+    definition = yaml.safe_load((CHART / "files" / "crd.yaml").read_text())
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    blocks = {name: block.get("properties", {}) for name, block in schema["properties"].items()}
+    return [recipe for recipe in SERVERS if blocks.get(recipe.name, {}).get("enabled", {}).get("default")]
 
 
 @dataclass(frozen=True)

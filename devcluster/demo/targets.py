@@ -12,14 +12,13 @@ from devcluster.demo import publish
 from devcluster.demo.checklist import Checklist
 from devcluster.demo.kubernetes import Kubernetes
 from devcluster.demo.recipes import (
-    DEFAULT_SERVERS,
     LOCAL,
     MODEL_SERVER,
     OPERATOR,
     RUNTIME,
     Recipe,
     References,
-    known_to_the_chart,
+    on_by_default,
 )
 from devcluster.errors import DevclusterError
 from devcluster.paths import cache_dir
@@ -93,7 +92,7 @@ class LocalCluster:
     def deliver(self, checklist: Checklist) -> References:
         """Build the images from Debian and Python packages, and load them into the node."""
         operator, runtime, model_server = (self._image(each, checklist) for each in (OPERATOR, RUNTIME, MODEL_SERVER))
-        servers = {recipe.name: self._image(recipe, checklist) for recipe in known_to_the_chart(DEFAULT_SERVERS)}
+        servers = {recipe.name: self._image(recipe, checklist) for recipe in on_by_default()}
         return References(operator, runtime, model_server, servers)
 
     def _image(self, recipe: Recipe, checklist: Checklist) -> str:

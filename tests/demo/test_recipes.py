@@ -4,7 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from devcluster.demo.recipes import LOCAL, MODEL_SERVER, OPERATOR, ROOT, RUNTIME, SERVERS, UI, Recipe
+from devcluster.demo.recipes import (
+    LOCAL,
+    MODEL_SERVER,
+    OPERATOR,
+    REDIS,
+    ROOT,
+    RUNTIME,
+    SERVERS,
+    UI,
+    Recipe,
+    known_to_the_chart,
+    on_by_default,
+)
 
 
 @pytest.fixture
@@ -61,3 +73,8 @@ def test_what_the_dockerfile_of_a_server_copies_decides_its_tag(recipe: Recipe) 
     lines = [line.split() for line in recipe.dockerfile.read_text().splitlines()]
     copied = {words[-2] for words in lines if words[:1] == ["COPY"] and not words[1].startswith("--from")}
     assert copied == set(recipe.inputs)
+
+
+def test_the_servers_that_an_assistant_has_by_default_have_an_image() -> None:
+    assert REDIS in on_by_default()
+    assert set(on_by_default()) <= set(known_to_the_chart())

@@ -7,7 +7,7 @@ import pytest
 from devcluster import cluster as devcluster
 from devcluster import images
 from devcluster.demo.kubernetes import Kubernetes
-from devcluster.demo.recipes import CHART, MODEL_SERVER, OPERATOR, ROOT, RUNTIME, SERVERS, known_to_the_chart
+from devcluster.demo.recipes import CHART, MODEL_SERVER, OPERATOR, ROOT, RUNTIME, known_to_the_chart
 from devcluster.paths import lock
 from tests.support.kube import Kube
 
@@ -30,7 +30,7 @@ def nodes() -> Iterator[devcluster.Cluster]:
 def loaded(nodes: devcluster.Cluster) -> dict[str, str]:
     """Image references by recipe name, built and on the node."""
     references = {}
-    for recipe in (OPERATOR, RUNTIME, MODEL_SERVER, *SERVERS):
+    for recipe in (OPERATOR, RUNTIME, MODEL_SERVER, *known_to_the_chart()):
         references[recipe.name] = recipe.reference()
         nodes.load(images.build(recipe.reference(), recipe.dockerfile, recipe.context, target=recipe.target))
     return references
@@ -47,7 +47,7 @@ def operator(nodes: devcluster.Cluster, loaded: dict[str, str]) -> Kube:
         "image.repository": repository,
         "image.tag": tag,
         "defaultImages.runtime": loaded[RUNTIME.name],
-        **{f"defaultImages.{recipe.name}": loaded[recipe.name] for recipe in known_to_the_chart(SERVERS)},
+        **{f"defaultImages.{recipe.name}": loaded[recipe.name] for recipe in known_to_the_chart()},
     }
     settings = [f"--set-string={name}={value}" for name, value in values.items()]
     kubernetes.helm("install", "assistant-operator", str(CHART), "--namespace", SYSTEM_NAMESPACE, "--wait", *settings)

@@ -16,7 +16,8 @@ import yaml
 from devcluster.demo.recipes import ROOT
 from tests.support.kube import Kube, eventually
 
-pytestmark = pytest.mark.e2e
+# The first test waits for images, which are built when they are not there yet.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 NAME = "demo"
 MODEL = "smollm2-135m-instruct"

@@ -4,6 +4,8 @@ Its settings are where SEARXNG_SETTINGS_PATH says, /etc/searxng/settings.yml by 
 """
 
 import os
+import signal
+import sys
 
 SETTINGS = "/etc/searxng/settings.yml"
 THREADS = 8
@@ -17,6 +19,8 @@ def main() -> None:
     import waitress  # noqa: PLC0415
     from searx.webapp import app  # noqa: PLC0415
 
+    # The first process of a container ignores signals that it has no handler for; the server ends well on SystemExit.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     host = os.environ.get("GRANIAN_HOST", "0.0.0.0")  # noqa: S104 - a pod's port is reached from other pods
     waitress.serve(app, host=host, port=int(os.environ.get("GRANIAN_PORT", "8080")), threads=THREADS)
 
