@@ -22,12 +22,14 @@ from starlette.routing import Route
 from assistant_runtime.agents.directory import Directory
 from assistant_runtime.agents.memory import MemoryAgents
 from assistant_runtime.api.chat import ChatCompletions
+from assistant_runtime.api.documents import documents_router, search_router
 from assistant_runtime.api.embeddings import EmbeddingsEndpoint, record_embeddings
 from assistant_runtime.api.health import health_router, metrics_router
 from assistant_runtime.api.middleware import BodyLimit, ErrorAnswers, Gate, RequestRecord
 from assistant_runtime.api.models import models_router
 from assistant_runtime.api.openapi import install_openapi
 from assistant_runtime.api.request_body import invalid_parameters
+from assistant_runtime.api.rerank import rerank_router
 from assistant_runtime.api.responses.endpoint import Responses
 from assistant_runtime.api.responses.memory import ResponseMemory
 from assistant_runtime.api.saturation import Saturation
@@ -39,8 +41,9 @@ from assistant_runtime.lifecycle import Lifecycle
 from assistant_runtime.providers.embeddings import Embeddings
 from assistant_runtime.providers.health import ProviderWatch
 from assistant_runtime.providers.openai_compatible import OpenAICompatibleProvider
-from assistant_runtime.providers.reranker import reranker_of
+from assistant_runtime.providers.reranker import Reranker, reranker_of
 from assistant_runtime.providers.routing import Routing
+from assistant_runtime.rag.library import Library, library_of
 from assistant_runtime.security.choice import Security, choose_security
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores import Backend, Check
@@ -115,11 +118,16 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         breaker_seconds=settings.provider_breaker_seconds,
     )
     turns = Turns(routing, _response_cache(settings, stores), metrics, watch)
-    loop, assistant = _assistant(settings, turns, metrics, stores)
+    embeddings = Embeddings(routing, settings.embedding_model, record_embeddings(metrics, routing.is_known))
+    reranker = reranker_of(settings)
+    retrieval, library = _retrieval(settings, embeddings, reranker)
+    toolbox = _toolbox(settings, reranker, library)
+    loop, assistant = _assistant(settings, turns, metrics, stores, toolbox)
     parts = [
         _metrics_part(settings, metrics),
         _stores_part(stores),
         _security_part(security),
+        retrieval,
         assistant,
         _page(settings),
         _writers(settings, turns, stores),
@@ -139,7 +147,6 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     )
     # First, because routes are tried in order and this is the hot one.
     app.router.routes.insert(0, Route("/v1/chat/completions", ChatCompletions(turns, loop), methods=["POST"]))
-    embeddings = Embeddings(routing, settings.embedding_model, record_embeddings(metrics, routing.is_known))
     app.router.routes.insert(1, Route("/v1/embeddings", EmbeddingsEndpoint(embeddings), methods=["POST"]))
     responses = Responses(turns, loop, ResponseMemory(stores.conversations))
     app.router.routes.insert(2, Route("/v1/responses", responses, methods=["POST"]))
@@ -258,10 +265,15 @@ async def _connected(backends: Sequence[Backend]) -> AsyncIterator[None]:
             await backend.aclose()
 
 
-def _assistant(settings: Settings, turns: Turns, metrics: Metrics, stores: Stores) -> tuple[ToolLoop, Part]:
+def _toolbox(settings: Settings, reranker: Reranker | None, library: Library | None) -> Toolbox:
+    """Give every configured tool."""
+    return Toolbox(list(toolsets(settings, reranker if settings.jina_reranker_tool_enabled else None, library)))
+
+
+def _assistant(
+    settings: Settings, turns: Turns, metrics: Metrics, stores: Stores, toolbox: Toolbox
+) -> tuple[ToolLoop, Part]:
     """Give what answers with tools and agents, and what that needs."""
-    reranker = reranker_of(settings)
-    toolbox = Toolbox(list(toolsets(settings, reranker if settings.jina_reranker_tool_enabled else None)))
     agents = Directory(settings.configured_agents(), MemoryAgents())
     limits = Limits(
         calls=settings.max_tools_per_query,
@@ -270,7 +282,7 @@ def _assistant(settings: Settings, turns: Turns, metrics: Metrics, stores: Store
         total_bytes=settings.tool_total_bytes,
     )
     loop = ToolLoop(turns, toolbox, agents, Environment(limits, metrics, settings.hmac_key), stores.history)
-    return loop, Part(resources=[*filter(None, [reranker]), toolbox])
+    return loop, Part(resources=[toolbox])
 
 
 def _page(settings: Settings) -> Part:
@@ -279,6 +291,21 @@ def _page(settings: Settings) -> Part:
         return Part()
     command = [sys.executable, "-m", "assistant_runtime", "page"]
     return Part(background=[ChildProcess("chat_page", command, {"PORT": str(settings.port)}).run])
+
+
+def _retrieval(settings: Settings, embeddings: Embeddings, reranker: Reranker | None) -> tuple[Part, Library | None]:
+    """Give documents and their search, and reranking; their routes say so where something is missing for them."""
+    library, milvus = library_of(settings, embeddings, reranker)
+    routers = [
+        documents_router(library),
+        search_router(library, settings.retrieval_limit),
+        rerank_router(reranker, library),
+    ]
+    resources: list[AbstractAsyncContextManager[Any]] = [reranker] if reranker else []
+    if library is None or milvus is None:
+        return Part(routers=routers, resources=resources), None
+    checks = {"milvus": milvus}
+    return Part(routers=routers, resources=[*resources, library], background=[milvus.run], checks=checks), library
 
 
 def _writers(settings: Settings, turns: Turns, stores: Stores) -> Part:

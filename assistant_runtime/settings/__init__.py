@@ -14,6 +14,7 @@ from assistant_runtime.errors import SettingsError
 from assistant_runtime.settings.agents import AgentsGroup
 from assistant_runtime.settings.databases import DatabasesGroup
 from assistant_runtime.settings.providers import ProvidersGroup
+from assistant_runtime.settings.retrieval import RetrievalGroup
 from assistant_runtime.settings.security import SecurityGroup
 from assistant_runtime.settings.server import ServerGroup
 from assistant_runtime.settings.sessions import SessionsGroup
@@ -32,6 +33,7 @@ GROUPS: tuple[type[Group], ...] = (
     SecurityGroup,
     ToolsGroup,
     AgentsGroup,
+    RetrievalGroup,
     WritersGroup,
     PageGroup,
 )
@@ -41,6 +43,7 @@ class Settings(
     PageGroup,
     WritersGroup,
     AgentsGroup,
+    RetrievalGroup,
     ToolsGroup,
     SecurityGroup,
     SessionsGroup,

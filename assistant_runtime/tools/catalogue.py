@@ -4,23 +4,27 @@ from collections.abc import Iterator
 
 from assistant_runtime.providers.json_client import JsonClient
 from assistant_runtime.providers.reranker import Reranker
+from assistant_runtime.rag.library import Library
 from assistant_runtime.security.fetch_guard import FetchGuard
 from assistant_runtime.settings import Settings
 from assistant_runtime.tools.base import Toolset
 from assistant_runtime.tools.fetch import FetchPage
 from assistant_runtime.tools.firecrawl import Firecrawl
 from assistant_runtime.tools.mcp_server import McpServer
+from assistant_runtime.tools.retrieval import SearchDocuments
 from assistant_runtime.tools.searxng import SearXNG
 from assistant_runtime.tools.toolbox import SingleTools
 
 
-def toolsets(settings: Settings, reranker: Reranker | None) -> Iterator[Toolset]:
+def toolsets(settings: Settings, reranker: Reranker | None, library: Library | None = None) -> Iterator[Toolset]:
     """Give the configured tools; none where TOOL_CALLING_ENABLED is false.
 
     Parameters
     ----------
     reranker
         For search results; opened and closed by whoever gives it.
+    library
+        The clients' documents; None where none can be kept.
     """
     if not settings.tool_calling_enabled:
         return
@@ -49,5 +53,7 @@ def toolsets(settings: Settings, reranker: Reranker | None) -> Iterator[Toolset]
         )
     elif settings.fetch_tool_enabled:
         yield SingleTools(FetchPage(guard))
+    if library is not None and settings.retrieval_tool_enabled:
+        yield SingleTools(SearchDocuments(library, settings.retrieval_limit))
     for server in settings.mcp_servers:
         yield McpServer(server)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 
 from assistant_operator import desired, labels
 from assistant_operator.assistant import AIAssistant
@@ -77,6 +78,18 @@ NOT_RENDERED = {
     "MONGODB_PASSWORD": "comes with spec.mongodb",
     "DATABASE_USERNAME": "comes with spec.postgresql",
     "DATABASE_PASSWORD": "comes with spec.postgresql",
+    "MILVUS_API_KEY": "comes with spec.milvus",
+    "MILVUS_CA_FILE": "comes with spec.milvus",
+    "MILVUS_PASSWORD": "comes with spec.milvus",
+    "MILVUS_URL": "comes with spec.milvus",
+    "MILVUS_USERNAME": "comes with spec.milvus",
+    "EMBEDDING_PROVIDER": "comes with spec.retrieval",
+    "MILVUS_COLLECTION": "comes with spec.retrieval",
+    "RETRIEVAL_CHUNK_CHARACTERS": "comes with spec.retrieval",
+    "RETRIEVAL_CHUNK_OVERLAP": "comes with spec.retrieval",
+    "RETRIEVAL_LIMIT": "comes with spec.retrieval",
+    "RETRIEVAL_MAX_DOCUMENTS": "comes with spec.retrieval",
+    "RETRIEVAL_TOOL_ENABLED": "comes with spec.retrieval",
 }
 """Variables of the runtime that no field of an AIAssistant sets, and why."""
 
@@ -146,6 +159,7 @@ def test_every_rendered_variable_is_one_that_the_runtime_declares() -> None:
     assert keys <= set(rendered)
 
 
+@hypothesis_settings(deadline=None)
 @given(ASSISTANTS)
 def test_any_valid_assistant_starts_the_runtime(found: AIAssistant) -> None:
     with pytest.MonkeyPatch.context() as patch:

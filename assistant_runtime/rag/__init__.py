@@ -1,0 +1,5 @@
+"""Retrieval from the clients' own documents.
+
+`extract` (a process of its own, because files are hostile) makes text and passages of a file, `embedder` makes vectors,
+`milvus` keeps both, `library` is the main flow: read it first. Nothing here imports an SDK before a document is used.
+"""

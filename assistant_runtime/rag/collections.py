@@ -1,0 +1,399 @@
+"""The two collections in Milvus: passages with their vectors, and records that say which passages count.
+
+Both are only ever added to and deleted from: in Milvus 2.3 an upsert into a collection with a partition key loses rows.
+So a document's record is a row for each of its states, of which the newest counts, and each upload writes its passages
+under a generation of its own. What counts changes with one insert of one row; whatever an interrupted upload leaves
+behind belongs to a generation that no record names.
+
+Tenants are kept apart by `Scope`: no method here takes a filter, and every filter is made of a scope.
+"""
+
+import hashlib
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+
+from assistant_runtime.errors import ApiError, StoreUnavailableError
+from assistant_runtime.rag.milvus import CALL_SECONDS, MilvusConnection
+
+SCHEMA = 1
+"""Part of the collections' names: a later release with other fields makes collections of its own."""
+
+HYBRID_SINCE = (2, 5)
+"""Milvus has full-text search (BM25) since this release."""
+
+RRF_K = 60
+"""Reciprocal rank fusion's usual constant."""
+
+PARTITIONS = 16
+"""Milvus's default for partition keys, in every release."""
+
+DOCUMENT_ID = re.compile(r"doc_[0-9a-f]{32}\Z")
+DESCRIPTION = "about"
+"""Stands for a tenant in the row that says which model's vectors these are; no hash is spelled like it."""
+
+INSERT_ROWS = 64
+"""A batch of passages: well below gRPC's 64 MiB with texts and vectors of any size."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One tenant's part of the collections, and optionally some documents of it.
+
+    Names go into a filter only as hashes, or when they are spelled as our ids are, so that no text from outside is ever
+    part of an expression.
+    """
+
+    tenant: str
+    documents: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(DOCUMENT_ID.match(document) for document in self.documents):
+            raise ApiError(400, "documents: write ids as /v1/documents gives them.", param="documents")
+
+    @property
+    def key(self) -> str:
+        """The tenant as it stands in Milvus."""
+        return hashlib.sha256(self.tenant.encode()).hexdigest()[:32]
+
+    @property
+    def expression(self) -> str:
+        """The filter."""
+        parts = [f'tenant == "{self.key}"']
+        if self.documents:
+            parts.append("document in [" + ", ".join(f'"{document}"' for document in self.documents) + "]")
+        return " and ".join(parts)
+
+    def document_id(self, name: str) -> str:
+        """Give the id of the document of that name: the same for the same client and name, whenever it is sent."""
+        return f"doc_{hashlib.sha256(f'{self.key}/{name}'.encode(errors='replace')).hexdigest()[:32]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One passage as it is written."""
+
+    position: int
+    start: int
+    end: int
+    text: str
+    vector: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One passage as it is found."""
+
+    document: str
+    generation: str
+    position: int
+    start: int
+    end: int
+    text: str
+    score: float
+
+
+class Collections:
+    """The collections; made when they are first needed.
+
+    Parameters
+    ----------
+    connection
+        The Milvus.
+    prefix
+        Of the collections' names.
+    model
+        Name of the embedding model, which is recorded: vectors of two models do not compare.
+    """
+
+    def __init__(self, connection: MilvusConnection, prefix: str, model: str) -> None:
+        self._connection = connection
+        self._passages = f"{prefix}_passages_v{SCHEMA}"
+        self._records = f"{prefix}_documents_v{SCHEMA}"
+        self._model = model
+        self._dimension: int | None = None
+        self.hybrid = False
+        """Whether passages have keywords beside vectors; known once `open` has returned."""
+
+    async def open(self, measure: Callable[[], Awaitable[int]]) -> None:
+        """Make the collections unless they are there, and see that they are for this model.
+
+        Parameters
+        ----------
+        measure
+            Gives the length of the model's vectors; asked only to make the collections.
+
+        Raises
+        ------
+        ApiError
+            409: they hold vectors of another model.
+        StoreUnavailableError
+            Milvus does not answer.
+        """
+        if self._dimension is not None:
+            return
+        about = await self._ask(self._recorded)
+        if about is None:
+            wanted = {"model": self._model, "dimension": await measure()}
+            about = await self._ask(lambda client: self._make(client, wanted))
+        if about["model"] != self._model:
+            raise self._changed(about)
+        self.hybrid = await self._ask(self._load)
+        self._dimension = about["dimension"]
+
+    async def put_record(self, scope: Scope, document: str, record: dict[str, Any]) -> None:
+        """Let a new state of a document count."""
+        row = _record_row(f"{document}:{time.time_ns():020d}", scope.key, document, record)
+        await self._ask(lambda client: client.insert(self._records, [row], timeout=CALL_SECONDS))
+        stale = f'{Scope(scope.tenant, (document,)).expression} and id < "{row["id"]}"'
+        await self._ask(lambda client: client.delete(self._records, filter=stale, timeout=CALL_SECONDS))
+
+    async def records(self, scope: Scope, limit: int) -> dict[str, dict[str, Any]]:
+        """Give the newest record of each document."""
+        fields = ["id", "document", "record"]
+        # A document has one row, and one more for a moment whenever its state changes.
+        rows = await self._query(self._records, scope.expression, fields, 2 * limit)
+        newest: dict[str, dict[str, Any]] = {}
+        for row in sorted(rows, key=lambda row: str(row["id"])):
+            newest[row["document"]] = orjson.loads(row["record"])
+        return newest
+
+    async def add(self, scope: Scope, document: str, generation: str, rows: Sequence[Row]) -> None:
+        """Add passages; they count once a record names their generation.
+
+        Raises
+        ------
+        ApiError
+            409: the model's vectors are of another length than those that are kept.
+        """
+        self._check_length(*(row.vector for row in rows))
+        data = [
+            {
+                "id": f"{document}:{generation}:{row.position}",
+                "tenant": scope.key,
+                "document": document,
+                "generation": generation,
+                "position": row.position,
+                "start": row.start,
+                "end": row.end,
+                "text": row.text,
+                "dense": row.vector,
+            }
+            for row in rows
+        ]
+        await self._ask(lambda client: client.insert(self._passages, data, timeout=CALL_SECONDS))
+
+    async def count(self, scope: Scope, generation: str) -> int:
+        """Count the passages of a generation."""
+        expression = f'{scope.expression} and generation == "{generation}"'
+        rows = await self._query(self._passages, expression, ["count(*)"], None)
+        return int(rows[0]["count(*)"])
+
+    async def drop_passages(self, scope: Scope, *, but: Sequence[str] = ()) -> None:
+        """Delete the passages of the scope's documents, but for some generations."""
+        kept = "".join(f' and generation != "{generation}"' for generation in but)
+        await self._delete(self._passages, scope.expression + kept)
+
+    async def drop_records(self, scope: Scope) -> None:
+        """Delete the records of the scope's documents: from here on they are gone."""
+        await self._delete(self._records, scope.expression)
+
+    async def search(self, scope: Scope, query: str, vector: Sequence[float], limit: int) -> list[Hit]:
+        """Find passages, the best first: by vectors and keywords where there are keywords, else by vectors."""
+        self._check_length(vector)
+        found = await self._ask(
+            lambda client: _search(
+                client, self._passages, scope.expression, query, vector, limit=limit, hybrid=self.hybrid
+            )
+        )
+        return [Hit(score=float(hit["distance"]), **hit["entity"]) for hit in found]
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._connection.aclose()
+
+    async def _query(
+        self, collection: str, expression: str, fields: Sequence[str], limit: int | None
+    ) -> list[dict[str, Any]]:
+        bound = {} if limit is None else {"limit": limit}
+        found = await self._ask(
+            lambda client: client.query(
+                collection,
+                filter=expression,
+                output_fields=fields,
+                consistency_level="Strong",
+                timeout=CALL_SECONDS,
+                **bound,
+            )
+        )
+        return list(found)
+
+    async def _delete(self, collection: str, expression: str) -> None:
+        await self._ask(lambda client: client.delete(collection, filter=expression, timeout=CALL_SECONDS))
+
+    async def _ask(self, command: Callable[[Any], T]) -> T:
+        try:
+            return await self._connection.ask(command)
+        except StoreUnavailableError:
+            # It may come back without what was loaded, or empty.
+            self._dimension = None
+            raise
+
+    def _check_length(self, *vectors: Sequence[float]) -> None:
+        for vector in vectors:
+            if self._dimension is not None and len(vector) != self._dimension:
+                raise self._changed({"model": self._model, "dimension": self._dimension})
+
+    def _changed(self, about: Mapping[str, Any]) -> ApiError:
+        return ApiError(
+            409,
+            f"The documents were embedded by {about['model']} ({about['dimension']} dimensions), and the model "
+            f"is now {self._model}, or answers with other vectors. Set EMBEDDING_MODEL and EMBEDDING_PROVIDER back, or "
+            "set MILVUS_COLLECTION to a new name and send the documents again.",
+            error_type="server_error",
+            code="embedding_model_changed",
+        )
+
+    def _make(self, client: Any, about: dict[str, Any]) -> dict[str, Any]:
+        """Make what is missing; the row that names the model comes last, so that a half-made state is made whole."""
+        if not client.has_collection(self._passages, timeout=CALL_SECONDS):
+            schema = _passage_schema(client, about["dimension"], hybrid=_has_keywords(client))
+            _create(client, self._passages, schema)
+        if not client.has_collection(self._records, timeout=CALL_SECONDS):
+            _create(client, self._records, _record_schema(client))
+        self._load(client)
+        row = _record_row(DESCRIPTION, DESCRIPTION, DESCRIPTION, about)
+        client.insert(self._records, [row], timeout=CALL_SECONDS)
+        return about
+
+    def _load(self, client: Any) -> bool:
+        """Make the collections searchable; whether passages have keywords."""
+        for collection in (self._records, self._passages):
+            client.load_collection(collection, timeout=CALL_SECONDS)
+        fields = client.describe_collection(self._passages, timeout=CALL_SECONDS)["fields"]
+        return any(field["name"] == "sparse" for field in fields)
+
+    def _recorded(self, client: Any) -> dict[str, Any] | None:
+        """Read which model the vectors are of; None where nothing is kept yet."""
+        if not client.has_collection(self._records, timeout=CALL_SECONDS):
+            return None
+        client.load_collection(self._records, timeout=CALL_SECONDS)
+        found = client.query(
+            self._records,
+            filter=f'tenant == "{DESCRIPTION}"',
+            output_fields=["record"],
+            limit=1,
+            consistency_level="Strong",
+            timeout=CALL_SECONDS,
+        )
+        return next((orjson.loads(row["record"]) for row in found), None)
+
+
+def _record_row(key: str, tenant: str, document: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": key,
+        "tenant": tenant,
+        "document": document,
+        "record": orjson.dumps(record).decode(),
+        # Every collection must have a vector.
+        "unused": [0.0, 1.0],
+    }
+
+
+def _create(client: Any, name: str, schema: tuple[Any, Any]) -> None:
+    """Make a collection; another replica may do so at the same moment."""
+    from pymilvus.exceptions import MilvusException  # noqa: PLC0415 - 70 MB, only where documents are used
+
+    fields, indexes = schema
+    try:
+        client.create_collection(
+            name,
+            schema=fields,
+            index_params=indexes,
+            consistency_level="Strong",
+            num_partitions=PARTITIONS,
+            timeout=CALL_SECONDS,
+        )
+    except MilvusException:
+        if not client.has_collection(name, timeout=CALL_SECONDS):
+            raise
+
+
+def _record_schema(client: Any) -> tuple[Any, Any]:
+    from pymilvus import DataType  # noqa: PLC0415
+
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=128)
+    schema.add_field("tenant", DataType.VARCHAR, is_partition_key=True, max_length=64)
+    schema.add_field("document", DataType.VARCHAR, max_length=64)
+    schema.add_field("record", DataType.VARCHAR, max_length=65535)
+    schema.add_field("unused", DataType.FLOAT_VECTOR, dim=2)
+    indexes = client.prepare_index_params()
+    indexes.add_index("unused", index_type="FLAT", metric_type="L2")
+    return schema, indexes
+
+
+def _passage_schema(client: Any, dimension: int, *, hybrid: bool) -> tuple[Any, Any]:
+    from pymilvus import DataType, Function, FunctionType  # noqa: PLC0415
+
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=128)
+    schema.add_field("tenant", DataType.VARCHAR, is_partition_key=True, max_length=64)
+    for name in ("document", "generation"):
+        schema.add_field(name, DataType.VARCHAR, max_length=64)
+    for name in ("position", "start", "end"):
+        schema.add_field(name, DataType.INT64)
+    schema.add_field("text", DataType.VARCHAR, max_length=65535, **({"enable_analyzer": True} if hybrid else {}))
+    schema.add_field("dense", DataType.FLOAT_VECTOR, dim=dimension)
+    indexes = client.prepare_index_params()
+    indexes.add_index("dense", index_type="AUTOINDEX", metric_type="COSINE")
+    if hybrid:
+        schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
+        keywords = Function(
+            name="keywords",
+            function_type=FunctionType.BM25,
+            input_field_names=["text"],
+            output_field_names=["sparse"],
+        )
+        schema.add_function(keywords)
+        indexes.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
+    return schema, indexes
+
+
+def _has_keywords(client: Any) -> bool:
+    """Whether the server has full-text search."""
+    version = str(client.get_server_version(timeout=CALL_SECONDS))
+    if version.startswith("milvus_lite"):
+        return True
+    numbers = re.match(r"v?(\d+)\.(\d+)", version)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= HYBRID_SINCE
+
+
+def _search(
+    client: Any, collection: str, expression: str, query: str, vector: Sequence[float], *, limit: int, hybrid: bool
+) -> list[Any]:
+    from pymilvus import AnnSearchRequest, RRFRanker  # noqa: PLC0415
+
+    common = {
+        "limit": limit,
+        "output_fields": ["document", "generation", "position", "start", "end", "text"],
+        "consistency_level": "Strong",
+        "timeout": CALL_SECONDS,
+    }
+    if not hybrid:
+        dense = {"metric_type": "COSINE"}
+        found = client.search(
+            collection, data=[vector], anns_field="dense", filter=expression, search_params=dense, **common
+        )
+        return list(found[0])
+    requests = [
+        AnnSearchRequest([vector], "dense", {"metric_type": "COSINE"}, limit, expr=expression),
+        AnnSearchRequest([query], "sparse", {"metric_type": "BM25"}, limit, expr=expression),
+    ]
+    return list(client.hybrid_search(collection, requests, RRFRanker(RRF_K), **common)[0])

@@ -1,0 +1,132 @@
+"""Run `extract` for one file, within bounds of time, and of how many run at once."""
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from assistant_runtime.errors import ApiError
+
+MAX_SECONDS = 60.0
+"""The process bounds its own CPU time; this bounds one that waits for a CPU."""
+
+MAX_PROCESSES = 2
+"""Reading is the smaller part of ingestion, and each process may take much memory."""
+
+KINDS = {
+    "text/plain": "text",
+    "text/markdown": "markdown",
+    "text/html": "html",
+    "application/xhtml+xml": "html",
+    "application/pdf": "pdf",
+}
+"""The kind of each media type."""
+
+SUFFIXES = {
+    ".txt": "text/plain",
+    ".md": "text/markdown",
+    ".markdown": "text/markdown",
+    ".html": "text/html",
+    ".htm": "text/html",
+    ".pdf": "application/pdf",
+}
+"""Media types by a file's name, for clients that send none."""
+
+ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL")
+"""All that the process gets of ours: no key is within a hostile file's reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """A file's text, and where its passages are."""
+
+    title: str
+    text: str
+    spans: tuple[tuple[int, int], ...]
+
+
+def media_type_of(name: str, declared: str) -> str:
+    """Give the media type of a file that can be read.
+
+    Raises
+    ------
+    ApiError
+        415: it can't.
+    """
+    given = declared.partition(";")[0].strip().lower()
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a client's name is no path of ours
+    for media_type in (given, SUFFIXES.get(suffix, "")):
+        if media_type in KINDS and not (media_type == "text/plain" and suffix in SUFFIXES):
+            return media_type
+    if suffix in SUFFIXES:
+        return SUFFIXES[suffix]
+    raise ApiError(
+        415,
+        f"Documents are {', '.join(sorted(KINDS))}; this is {given or 'of no known type'}.",
+        code="unsupported_document",
+        param="media_type",
+    )
+
+
+class Extraction:
+    """Reads files.
+
+    Parameters
+    ----------
+    characters
+        Longest passage.
+    overlap
+        Characters that a passage may share with the one before.
+    """
+
+    def __init__(self, characters: int, overlap: int) -> None:
+        self._arguments = (str(characters), str(overlap))
+        self._slots = asyncio.Semaphore(MAX_PROCESSES)
+
+    async def read(self, content: bytes, media_type: str) -> Extracted:
+        """Make text and passages of a file.
+
+        Raises
+        ------
+        ApiError
+            422: it can't be read; the text says why.
+        """
+        async with self._slots:
+            output = await self._run(content, KINDS[media_type])
+        if "unreadable" in output:
+            raise unreadable(output["unreadable"])
+        return Extracted(output["title"], output["text"], tuple((start, end) for start, end in output["spans"]))
+
+    async def _run(self, content: bytes, kind: str) -> dict[str, Any]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "assistant_runtime.rag.extract",
+            kind,
+            *self._arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        )
+        try:
+            async with asyncio.timeout(MAX_SECONDS):
+                output, _ = await process.communicate(content)
+        except TimeoutError:
+            raise unreadable("it takes too long to read") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            raise unreadable("it takes too much memory or time to read")
+        answer: dict[str, Any] = orjson.loads(output)
+        return answer
+
+
+def unreadable(reason: str) -> ApiError:
+    """Give the error for a file that can't be read."""
+    return ApiError(422, f"The document can't be read: {reason}.", code="unreadable_document")

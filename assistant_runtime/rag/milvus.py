@@ -1,0 +1,137 @@
+"""A Milvus, or Milvus Lite in a file: the connection, and whether it answers.
+
+pymilvus calls block and its asynchronous client is declared experimental, so calls run in threads. The SDK takes 70 MB
+and seconds to import, and so comes with the first document or search; until then the probe only opens a connection.
+"""
+
+import asyncio
+import importlib.util
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from assistant_runtime.settings import Settings
+from assistant_runtime.stores.connection import StoreConnection
+
+CALL_SECONDS = 20.0
+"""Most calls take milliseconds; making and loading a collection takes seconds."""
+
+THREADS = 8
+"""Calls at once; more would only queue in a Milvus of this size."""
+
+KEEPALIVE_MILLISECONDS = 360_000
+"""Servers by gRPC's defaults end a connection that pings more often than every five minutes; pymilvus would every ten
+seconds. Our own probe notices a server that is gone."""
+
+LITE_FILE = "milvus.db"
+DEFAULT_PORT = 19530
+
+T = TypeVar("T")
+
+
+class MilvusFailure(Exception):  # noqa: N818 - a failure of the server, in whatever class pymilvus tells it
+    """Milvus did not do what it was asked."""
+
+
+class MilvusConnection(StoreConnection):
+    """One Milvus.
+
+    Parameters
+    ----------
+    settings
+        MILVUS_*; without MILVUS_URL the file is below DATA_DIR.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("Milvus", CALL_SECONDS, (MilvusFailure,), "documents can't be kept or searched")
+        self._url = settings.milvus_url
+        self._folder = settings.data_dir
+        self._options = _options(settings)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="milvus")
+        self._client: Any = None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it is Milvus Lite in this process."""
+        return self._url is None
+
+    async def ask(self, command: Callable[[Any], T]) -> T:
+        """Run a command with pymilvus's client, in a thread.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Milvus is known to be down, or just failed.
+        """
+        return await self.call(lambda: self._in_thread(command))
+
+    async def ping(self) -> None:
+        """Ask for the version, or only open a connection where no client is needed yet."""
+        if self._client is not None:
+            await self._in_thread(lambda client: client.list_collections(timeout=CALL_SECONDS))
+        elif self._url is not None:
+            parts = urlsplit(self._url)
+            port = parts.port or (443 if parts.scheme == "https" else DEFAULT_PORT)
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+            writer.close()
+
+    def check(self) -> dict[str, Any]:
+        """Give the readiness check `milvus`."""
+        told = super().check()
+        return told | {"status": "embedded"} if self.embedded and told["status"] == "up" else told
+
+    def reason(self, error: Exception) -> str:
+        """Say what is wrong; pymilvus's own texts name the address at most."""
+        if isinstance(error, MilvusFailure) and "auth" in str(error).lower():
+            return "Milvus refuses MILVUS_USERNAME, MILVUS_PASSWORD or MILVUS_API_KEY"
+        return super().reason(error)
+
+    async def aclose(self) -> None:
+        """Close every connection, without waiting for calls that hang."""
+        client, self._client = self._client, None
+        if client is not None:
+            self._threads.submit(client.close)
+        self._threads.shutdown(wait=self.embedded, cancel_futures=not self.embedded)
+
+    async def _in_thread(self, command: Callable[[Any], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, command)
+
+    def _run(self, command: Callable[[Any], T]) -> T:
+        from pymilvus.exceptions import MilvusException  # noqa: PLC0415 - 70 MB, only where documents are used
+
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            return command(self._client)
+        except (MilvusException, ConnectionError, ValueError) as error:
+            raise MilvusFailure(str(error)) from error
+
+    def _connect(self) -> Any:
+        from pymilvus import MilvusClient  # noqa: PLC0415
+
+        uri = self._url
+        if uri is None:
+            folder = Path(self._folder or "")
+            folder.mkdir(parents=True, exist_ok=True)
+            uri = str(folder / LITE_FILE)
+        return MilvusClient(uri, timeout=CALL_SECONDS, **self._options)
+
+
+def milvus_of(settings: Settings) -> MilvusConnection | None:
+    """Give the Milvus of the settings; None where there is neither a server nor Milvus Lite and a folder for it."""
+    if settings.milvus_url is None and (settings.data_dir is None or not importlib.util.find_spec("milvus_lite")):
+        return None
+    return MilvusConnection(settings)
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    options: dict[str, Any] = {"grpc_options": {"grpc.keepalive_time_ms": KEEPALIVE_MILLISECONDS}}
+    if settings.milvus_api_key:
+        options["token"] = settings.milvus_api_key.get_secret_value()
+    elif settings.milvus_username and settings.milvus_password:
+        options["token"] = f"{settings.milvus_username}:{settings.milvus_password.get_secret_value()}"
+    if settings.milvus_ca_file:
+        options |= {"secure": True, "server_pem_path": settings.milvus_ca_file}
+    return options
