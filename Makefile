@@ -88,6 +88,10 @@ golden: install ## Accept what is rendered now as the golden output; review the 
 bench-operator: install ## Measure the operator with 200 assistants against a bare client
 	@$(BIN)/python -m tests.bench.operator $(ARGS)
 
+.PHONY: bench-runtime
+bench-runtime: install ## Measure the runtime beside LiteLLM's proxy, a bare pass-through, and no gateway
+	@$(BIN)/python -m tests.bench.runtime $(ARGS)
+
 ##@ Generated files, locks and images
 
 .PHONY: generate

@@ -54,6 +54,7 @@ from assistant_runtime.tool_loop.loop import ToolLoop
 from assistant_runtime.tool_loop.runner import Environment, Limits
 from assistant_runtime.tools.catalogue import toolsets
 from assistant_runtime.tools.toolbox import Toolbox
+from assistant_runtime.tracing import OpenTelemetryTracing
 from assistant_runtime.turn import Turns
 
 FIRST_PROBE_SECONDS = 1.5
@@ -104,7 +105,8 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         Shared with the server that takes the signals.
     """
     lifecycle = lifecycle or Lifecycle()
-    metrics = Metrics(enabled=settings.metrics_collection_enabled)
+    tracing = choose_tracing(settings)
+    metrics = Metrics(enabled=settings.metrics_collection_enabled, tracing=tracing)
     providers = [OpenAICompatibleProvider(provider) for provider in settings.providers_in_order]
     watch = ProviderWatch(providers)
     saturation = Saturation(settings.max_concurrent_requests, settings.max_event_loop_lag_seconds)
@@ -124,6 +126,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     toolbox = _toolbox(settings, reranker, library)
     loop, assistant = _assistant(settings, turns, metrics, stores, toolbox)
     parts = [
+        Part(resources=[tracing.running()] if tracing else ()),
         _metrics_part(settings, metrics),
         _stores_part(stores),
         _security_part(security),
@@ -161,6 +164,13 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     _add_error_handlers(app)
     install_openapi(app, authenticated=security.authentication.required)
     return app
+
+
+def choose_tracing(settings: Settings) -> OpenTelemetryTracing | None:
+    """Give the tracing, where an endpoint is set."""
+    if settings.otel_exporter_otlp_endpoint is None:
+        return None
+    return OpenTelemetryTracing(settings.otel_exporter_otlp_endpoint, settings.otel_service_name)
 
 
 def _metrics_part(settings: Settings, metrics: Metrics) -> Part:

@@ -23,6 +23,7 @@ from prometheus_client import (
 )
 
 from assistant_runtime.providers.base import Usage
+from assistant_runtime.tracing import NoTracing, Tracing
 
 HTTP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 """From a cache hit to a long stream."""
@@ -73,10 +74,13 @@ class Metrics:
     ----------
     enabled
         Whether anything is collected.
+    tracing
+        Told of the same calls, for traces.
     """
 
-    def __init__(self, *, enabled: bool) -> None:
+    def __init__(self, *, enabled: bool, tracing: Tracing | None = None) -> None:
         self._enabled = enabled
+        self.tracing = tracing or NoTracing()
         self.registry = CollectorRegistry()
         if enabled:
             ProcessCollector(registry=self.registry)
@@ -189,6 +193,9 @@ class Metrics:
 
     def operation(self, call: ModelCall, seconds: float, usage: Usage | None) -> None:
         """Record a provider's answer, or its failure."""
+        self.tracing.call_finished(
+            f"{call.operation} {call.request_model}", seconds, _span_attributes(call, usage), call.error_type
+        )
         if not self._enabled:
             return
         labels = (call.operation, call.provider, call.request_model, call.response_model)
@@ -199,6 +206,8 @@ class Metrics:
 
     def tool_executed(self, tool: str, seconds: float, error_type: str) -> None:
         """Record a tool's call; `error_type` is empty where it worked."""
+        attributes = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": tool}
+        self.tracing.call_finished(f"execute_tool {tool}", seconds, attributes, error_type)
         if self._enabled:
             self._tools[tool, error_type].observe(seconds)
 
@@ -215,6 +224,17 @@ class Metrics:
     def exposition(self) -> bytes:
         """Give every metric in Prometheus's text format."""
         return generate_latest(self.registry)
+
+
+def _span_attributes(call: ModelCall, usage: Usage | None) -> dict[str, Any]:
+    counted = {} if usage is None else {"input": usage.input_tokens, "output": usage.output_tokens}
+    return {
+        "gen_ai.operation.name": call.operation,
+        "gen_ai.provider.name": call.provider,
+        "gen_ai.request.model": call.request_model,
+        "gen_ai.response.model": call.response_model,
+        **{f"gen_ai.usage.{kind}_tokens": count for kind, count in counted.items()},
+    }
 
 
 @asynccontextmanager

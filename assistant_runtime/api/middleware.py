@@ -6,6 +6,7 @@ clean end, and hides a client that left.
 
 import asyncio
 import time
+from typing import Any
 
 import structlog
 from starlette.routing import Match
@@ -54,10 +55,11 @@ class RequestRecord:
             await send(message)
 
         self._metrics.request_started()
+        span = self._metrics.tracing.request_started(scope["method"], scope["headers"])
         try:
             await self._app(scope, receive, send_recorded)
         finally:
-            self._finish(scope, context, time.perf_counter() - started)
+            self._finish(scope, context, time.perf_counter() - started, span)
 
     def _added_headers(self, context: RequestContext) -> list[tuple[bytes, bytes]]:
         added = [(b"x-request-id", context.request_id.encode()), *context.headers]
@@ -66,10 +68,14 @@ class RequestRecord:
             added.append((b"connection", b"close"))
         return added
 
-    def _finish(self, scope: Scope, context: RequestContext, seconds: float) -> None:
+    def _finish(self, scope: Scope, context: RequestContext, seconds: float, span: Any) -> None:
         status = context.status or CLIENT_CLOSED_REQUEST
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        self._metrics.request_finished(method, _template(scope), status, seconds)
+        endpoint = _template(scope)
+        self._metrics.request_finished(method, endpoint, status, seconds)
+        self._metrics.tracing.request_finished(
+            span, endpoint, status, {"request_id": context.request_id} | context.facts
+        )
         self._log.info(
             "request_processed",
             method=scope["method"],

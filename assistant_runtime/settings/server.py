@@ -2,17 +2,24 @@
 
 import secrets
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr
 
-from assistant_runtime.settings.values import Group, SecretList, StringList, lower, upper
+from assistant_runtime.settings.values import Group, SecretList, StringList, http_url, lower, upper
 
 MIN_SECRET_CHARACTERS = 16
 """Below this a key for HMAC can be guessed offline from one cache key."""
 
 RANDOM_SECRET_BYTES = 32
 """The output size of SHA-256: more adds nothing to an HMAC key."""
+
+
+def _otlp_url(value: Any) -> Any:
+    return http_url(value, "http://collector:4318")
+
+
+OtlpURL = Annotated[str, BeforeValidator(_otlp_url)]
 
 
 class ServerGroup(Group):
@@ -63,6 +70,14 @@ class ServerGroup(Group):
         le=65535,
         description="TCP port for /metrics alone, such as 9090. Empty: /metrics is served with the API.",
     )
+    otel_exporter_otlp_endpoint: OtlpURL | None = Field(
+        None,
+        description=(
+            "Root of the OpenTelemetry collector that gets traces over HTTP, such as http://collector:4318. "
+            "Empty: no traces. OTEL_EXPORTER_OTLP_HEADERS is read too."
+        ),
+    )
+    otel_service_name: str = Field("assistant-runtime", min_length=1, description="Name of this service in traces.")
     max_concurrent_requests: int = Field(
         1000,
         ge=1,

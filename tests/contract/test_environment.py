@@ -21,6 +21,8 @@ from tests.operator.assistants import FACTS, PROVIDERS, assistant
 from tests.operator.strategies import ASSISTANTS
 
 NOT_RENDERED = {
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "podTemplate's env sets it, as for any program",
+    "OTEL_SERVICE_NAME": "podTemplate's env sets it, as for any program",
     "MAX_CONCURRENT_REQUESTS": "the default serves",
     "MAX_EVENT_LOOP_LAG_SECONDS": "the default serves",
     "OPENAI_COMPATIBLE_RETRIES": "comes with spec.providers.items.retries",
