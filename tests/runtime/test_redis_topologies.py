@@ -1,0 +1,92 @@
+"""Redis as a Cluster, and as a master that Sentinels name: limits and cache work, and a lost master is got over."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.redis import RedisServer
+from tests.support.redis_topologies import RedisCluster, RedisSentinels, run_redis_cluster, run_redis_sentinels
+from tests.support.runtime import Runtime, eventually, run_runtime
+from tests.support.upstream import Upstream
+
+
+@pytest.fixture
+def cluster() -> Iterator[RedisCluster]:
+    with run_redis_cluster() as found:
+        yield found
+
+
+@pytest.fixture
+def sentinels() -> Iterator[RedisSentinels]:
+    with run_redis_sentinels() as found:
+        yield found
+
+
+def by_cluster(found: RedisCluster) -> dict[str, Any]:
+    hosts = ",".join(f"127.0.0.1:{node.port}" for node in found.nodes[:3])
+    return {"redis_url": f"redis://{hosts}/0", "redis_topology": "cluster"}
+
+
+def by_sentinels(found: RedisSentinels) -> dict[str, Any]:
+    hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in found.sentinels)
+    return {
+        "redis_url": f"redis://{hosts}/0",
+        "redis_topology": "sentinel",
+        "redis_sentinel_master": found.master_name,
+    }
+
+
+async def redis_is(runtime: Runtime, status: str) -> bool:
+    return bool((await runtime.ready())["checks"]["redis"]["status"] == status)
+
+
+async def works(upstream: Upstream, settings: dict[str, Any]) -> None:
+    """Limits, cache, budgets and sessions are common to two replicas."""
+    common = {**settings, "secret_key": "s" * 32, "rate_limit_requests": 6, "token_budget_daily": 10_000_000}
+    async with run_runtime(upstream, **common) as one, run_runtime(upstream, **common) as other:
+        for runtime in (one, other):
+            await eventually(lambda runtime=runtime: redis_is(runtime, "up"))
+        replies = [await runtime.chat() for runtime in (one, other, one, other, one, other, one)]
+    assert [reply.status for reply in replies] == [200] * 6 + [429]
+    assert [reply.headers["x-cache"] for reply in replies[:6]] == ["miss"] + ["hit"] * 5
+
+
+async def survives(upstream: Upstream, settings: dict[str, Any], master: RedisServer) -> None:
+    """A master that is killed under load costs no chat, and Redis is in use again when another has taken over."""
+    async with run_runtime(upstream, **settings, rate_limit_requests=100_000) as runtime:
+        await eventually(lambda: redis_is(runtime, "up"))
+        replies = []
+        stop = asyncio.Event()
+
+        async def ask_on() -> None:
+            while not stop.is_set():
+                replies.append(await runtime.chat(user=str(len(replies) % 50)))
+
+        asking = [asyncio.create_task(ask_on()) for _ in range(2)]
+        await eventually(lambda: any(reply.headers["x-cache"] == "hit" for reply in replies))
+        await asyncio.to_thread(master.kill)
+        await eventually(lambda: redis_is(runtime, "down"))
+        await eventually(lambda: redis_is(runtime, "up"))
+        before = len(replies)
+        await eventually(lambda: any(reply.headers["x-cache"] == "hit" for reply in replies[before:]))
+        stop.set()
+        await asyncio.gather(*asking)
+    assert {reply.status for reply in replies} == {200}
+
+
+async def test_a_cluster_is_shared(upstream: Upstream, cluster: RedisCluster) -> None:
+    await works(upstream, by_cluster(cluster))
+
+
+async def test_a_cluster_that_loses_a_master(upstream: Upstream, cluster: RedisCluster) -> None:
+    await survives(upstream, by_cluster(cluster), cluster.masters()[0])
+
+
+async def test_the_master_of_sentinels_is_shared(upstream: Upstream, sentinels: RedisSentinels) -> None:
+    await works(upstream, by_sentinels(sentinels))
+
+
+async def test_sentinels_name_another_master(upstream: Upstream, sentinels: RedisSentinels) -> None:
+    await survives(upstream, by_sentinels(sentinels), sentinels.master())
