@@ -19,6 +19,7 @@ from assistant_operator.spec.multi_writer import MultiWriter
 from assistant_operator.spec.postgresql import PostgreSQL
 from assistant_operator.spec.redis import Redis
 from assistant_operator.spec.searxng import SearXNG
+from assistant_operator.spec.security import Security, TokenBudget
 from assistant_operator.spec.ui import UI
 from assistant_operator.values import (
     URL,
@@ -104,17 +105,6 @@ class RateLimit(Model):
     """Requests that one client may send within the window."""
     window: Window = "60s"
     """Length of the window."""
-
-
-class Security(Model):
-    """Who may call the assistant, and from where."""
-
-    api_keys_from: SecretKeyRef | None = None
-    """Secret key with the clients' API keys, one a line. Default: a generated one in Secret <name>-api-keys."""
-    cors_origins: Annotated[list[Annotated[str, Field(max_length=253, min_length=1)]], Field(max_length=64)] = []
-    """Web origins whose pages may call the API, such as https://chat.example.com."""
-    behind_proxy: bool | None = None
-    """Whether X-Forwarded-For and X-Forwarded-Proto are believed. Default: true when `ingress.enabled`."""
 
 
 class IssuerRef(Model):
@@ -275,6 +265,8 @@ class AIAssistantSpec(Model):
     """Response cache."""
     rate_limit: RateLimit = RateLimit()
     """Limit on each client's requests."""
+    token_budget: TokenBudget = TokenBudget()
+    """Limit on each client's tokens."""
     security: Security = Security()
     """Who may call the assistant."""
     logging: Logging = Logging()

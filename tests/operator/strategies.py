@@ -63,7 +63,19 @@ SPECS = st.fixed_dictionaries(
         "deletionPolicy": st.sampled_from(["Retain", "Delete"]),
         "cache": st.fixed_dictionaries({}, optional={"enabled": st.booleans(), "ttl": DURATIONS}),
         "rateLimit": st.fixed_dictionaries({}, optional={"requests": st.integers(1, 1000), "window": DURATIONS}),
-        "security": st.fixed_dictionaries({}, optional={"apiKeysFrom": REFERENCES, "behindProxy": st.booleans()}),
+        "tokenBudget": st.fixed_dictionaries({}, optional={"daily": st.integers(1, 10**15), "monthly": st.just(1)}),
+        "security": st.fixed_dictionaries(
+            {},
+            optional={
+                "apiKeysFrom": REFERENCES,
+                "behindProxy": st.booleans(),
+                "audit": st.fixed_dictionaries({"enabled": st.booleans()}),
+                "oidc": st.fixed_dictionaries(
+                    {"issuer": st.sampled_from(["https://a.example.com", "http://b/"]), "audience": st.just("a")},
+                    optional={"scopesClaim": st.just("scope"), "tenantClaim": st.just("org"), "caFrom": REFERENCES},
+                ),
+            },
+        ),
         "redis": st.fixed_dictionaries(
             {"enabled": st.booleans()},
             optional={

@@ -16,6 +16,7 @@ from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object, env, secret_env
 from assistant_operator.spec.base import SecretKeyRef
 from assistant_operator.spec.multi_writer import MultiWriter
+from assistant_operator.spec.security import Security
 from assistant_operator.values import seconds
 
 NAME = "runtime"
@@ -71,6 +72,9 @@ def _references(assistant: AIAssistant) -> list[Reference]:
     ]
     if assistant.spec.security.api_keys_from:
         references.append(Reference("spec.security.apiKeysFrom", assistant.spec.security.api_keys_from))
+    oidc = assistant.spec.security.oidc
+    if oidc and oidc.ca_from:
+        references.append(Reference("spec.security.oidc.caFrom", oidc.ca_from))
     return references
 
 
@@ -89,7 +93,7 @@ def _deployment(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> Obj
     secrets = [
         SecretKeyRef(**variable["valueFrom"]["secretKeyRef"]) for variable in environment if "valueFrom" in variable
     ]
-    authorities = {name: binding.ca for name, binding in bindings.items() if name in _VARIABLES and binding.ca}
+    authorities = _authorities(assistant, bindings)
     selector = labels.selector(assistant.name, NAME)
     template = manifests.pod_template(
         assistant,
@@ -112,6 +116,13 @@ def _deployment(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> Obj
         "template": template,
     }
     return manifests.new_object("apps/v1", "Deployment", _name(assistant), assistant, NAME, spec=spec)
+
+
+def _authorities(assistant: AIAssistant, bindings: Bindings) -> dict[str, SecretKeyRef]:
+    """Return the certificates of each server that needs its own."""
+    found = {name: binding.ca for name, binding in bindings.items() if name in _VARIABLES and binding.ca}
+    oidc = assistant.spec.security.oidc
+    return found | ({"oidc": oidc.ca_from} if oidc and oidc.ca_from else {})
 
 
 def _certificates(authorities: Mapping[str, SecretKeyRef]) -> list[Object]:
@@ -168,6 +179,12 @@ def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
         env("SHUTDOWN_GRACE_SECONDS", _SHUTDOWN_GRACE_SECONDS),
     ]
     variables += _writers(spec.multi_writer)
+    variables += _identity(spec.security)
+    variables += [
+        env(f"TOKEN_BUDGET_{period.upper()}", tokens)
+        for period, tokens in (("daily", spec.token_budget.daily), ("monthly", spec.token_budget.monthly))
+        if tokens is not None
+    ]
     if spec.security.cors_origins:
         variables.append(env("CORS_ORIGINS", ",".join(spec.security.cors_origins)))
     if spec.postgresql.enabled:
@@ -178,6 +195,21 @@ def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
         if name in bindings:
             variables += _connection(name, prefix, bindings[name])
     return variables
+
+
+def _identity(security: Security) -> list[Object]:
+    """Render who is believed beside API keys, and whether it is recorded."""
+    variables = [env("AUDIT_ENABLED", security.audit.enabled)]
+    if security.oidc is None:
+        return variables
+    given = {
+        "ISSUER": security.oidc.issuer,
+        "AUDIENCE": security.oidc.audience,
+        "TENANT_CLAIM": security.oidc.tenant_claim,
+        "SCOPES_CLAIM": security.oidc.scopes_claim,
+        "CA_FILE": f"{_CERTIFICATES}/oidc.crt" if security.oidc.ca_from else None,
+    }
+    return variables + [env(f"OIDC_{name}", value) for name, value in given.items() if value is not None]
 
 
 def _writers(multi_writer: MultiWriter) -> list[Object]:
