@@ -136,6 +136,12 @@ def _shared() -> dict[str, tuple[Object, Object]]:
 
 
 # For each field of the spec: a spec with a value, and the same with another one.
+def _oidc(**more: Any) -> Object:
+    return {"security": {"oidc": {"issuer": "https://login.example.com", "audience": "a", **more}}}
+
+
+OIDC = _oidc()
+
 EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     "redis.external.url": ({}, {"redis": {"external": {"url": "redis://redis.example.com:6379/0"}}}),
     "environment": ({}, {"environment": "staging"}),
@@ -167,6 +173,18 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
         {"security": {"apiKeysFrom": {"name": "clients"}}},
         {"security": {"apiKeysFrom": {"name": "clients", "key": "other"}}},
     ),
+    "security.audit.enabled": ({}, {"security": {"audit": {"enabled": True}}}),
+    "security.oidc.issuer": (OIDC, _oidc(issuer="https://other.example.com")),
+    "security.oidc.audience": (OIDC, _oidc(audience="other")),
+    "security.oidc.tenantClaim": (OIDC, _oidc(tenantClaim="org")),
+    "security.oidc.scopesClaim": (OIDC, _oidc(scopesClaim="scope")),
+    "security.oidc.caFrom.name": (OIDC, _oidc(caFrom={"name": "authority"})),
+    "security.oidc.caFrom.key": (
+        _oidc(caFrom={"name": "authority"}),
+        _oidc(caFrom={"name": "authority", "key": "other"}),
+    ),
+    "tokenBudget.daily": ({}, {"tokenBudget": {"daily": 1}}),
+    "tokenBudget.monthly": ({}, {"tokenBudget": {"monthly": 1}}),
     "security.corsOrigins": ({}, {"security": {"corsOrigins": ["https://a.example.com"]}}),
     "security.behindProxy": ({}, {"security": {"behindProxy": True}}),
     "logging.level": ({}, {"logging": {"level": "DEBUG"}}),
