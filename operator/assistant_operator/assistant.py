@@ -13,11 +13,13 @@ from pydantic.alias_generators import to_camel, to_snake
 from assistant_operator.names import MAX_LENGTH
 from assistant_operator.rules import Rule
 from assistant_operator.spec.base import Image, Mode, Model, Overlay, Resources, SecretKeyRef, map_list
+from assistant_operator.spec.firecrawl import Firecrawl
 from assistant_operator.spec.milvus import Milvus
 from assistant_operator.spec.mongodb import MongoDB
 from assistant_operator.spec.multi_writer import MultiWriter
 from assistant_operator.spec.postgresql import PostgreSQL
 from assistant_operator.spec.redis import Redis
+from assistant_operator.spec.reranker import Reranker
 from assistant_operator.spec.searxng import SearXNG
 from assistant_operator.spec.security import Security, TokenBudget
 from assistant_operator.spec.ui import UI
@@ -190,6 +192,11 @@ IMAGES = (
     "postgresql.managed.image",
     "milvus.managed.image",
     "searxng.managed.image",
+    "firecrawl.managed.image",
+    "firecrawl.managed.browser.image",
+    "firecrawl.managed.redis.image",
+    "firecrawl.managed.postgresql.image",
+    "reranker.managed.image",
 )
 """Where the spec may name an image, as the path of its fields."""
 
@@ -279,6 +286,10 @@ class AIAssistantSpec(Model):
     """Milvus."""
     searxng: SearXNG = SearXNG()
     """SearXNG."""
+    firecrawl: Firecrawl = Firecrawl()
+    """Firecrawl."""
+    reranker: Reranker = Reranker()
+    """Reranker."""
     ui: UI = UI()
     """Chat page."""
     mongodb: MongoDB = MongoDB()

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from assistant_operator import manifests
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Binding, Bindings
-from assistant_operator.components import milvus, mongodb, postgresql, redis, runtime, searxng, ui
+from assistant_operator.components import (
+    firecrawl,
+    milvus,
+    mongodb,
+    postgresql,
+    redis,
+    reranker,
+    runtime,
+    searxng,
+    ui,
+)
 from assistant_operator.components.base import Component, Reference, ReferencedObject
 from assistant_operator.credentials import Credential
 from assistant_operator.facts import Facts
@@ -23,6 +33,8 @@ COMPONENTS: tuple[Component, ...] = (
     postgresql.COMPONENT,
     milvus.COMPONENT,
     searxng.COMPONENT,
+    firecrawl.COMPONENT,
+    reranker.COMPONENT,
     runtime.COMPONENT,
     ui.COMPONENT,
 )

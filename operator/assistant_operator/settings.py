@@ -15,6 +15,14 @@ DEFAULT_IMAGES = {
     "postgresql": "docker.io/library/postgres:15.17-bookworm",
     "milvus": "docker.io/milvusdb/milvus:v2.5.16",
     "searxng": "docker.io/searxng/searxng:2026.9.25-12f8b6515",
+    # Firecrawl gives its images no versions; these are of one day, 25 July 2026.
+    "firecrawl": "ghcr.io/firecrawl/firecrawl@sha256:9a7d66ba9471188f148494aaefef52c6271e07b95b75f28e60c375cc63d1b350",
+    "firecrawl-browser": (
+        "ghcr.io/firecrawl/playwright-service@sha256:8c50add7293201e575110e6c7489fa383a9dfc46f168936526a458e06ffc5c28"
+    ),
+    "firecrawl-postgresql": (
+        "ghcr.io/firecrawl/nuq-postgres@sha256:aed86f62858f29bd971abddcdeb301c12888098d2cf5d33c1ba42b053bc460f6"
+    ),
 }
 """Images by name, pinned; the chart's `defaultImages` has the same."""
 

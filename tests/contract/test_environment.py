@@ -40,15 +40,6 @@ NOT_RENDERED = {
     "METRICS_COLLECTION_ENABLED": "always on",
     "FETCH_ALLOWED_HOSTS": "comes with spec.tools",
     "FETCH_TOOL_ENABLED": "comes with spec.tools",
-    "FIRECRAWL_API_KEY": "comes with spec.firecrawl",
-    "FIRECRAWL_CA_FILE": "comes with spec.firecrawl",
-    "FIRECRAWL_CLOUD_URL": "comes with spec.firecrawl",
-    "FIRECRAWL_DEPLOYMENT_MODE": "comes with spec.firecrawl",
-    "FIRECRAWL_DOCKER_URL": "comes with spec.firecrawl",
-    "JINA_RERANKER_API_KEY": "comes with spec.reranker",
-    "JINA_RERANKER_CA_FILE": "comes with spec.reranker",
-    "JINA_RERANKER_MODEL": "comes with spec.reranker",
-    "JINA_RERANKER_URL": "comes with spec.reranker",
     "MAX_TOOLS_PER_QUERY": "comes with spec.tools",
     "MCP_SERVERS": "comes with spec.tools",
     "TOOL_CALLING_ENABLED": "comes with spec.tools",
@@ -72,11 +63,6 @@ NOT_RENDERED = {
     "MONGODB_PASSWORD": "comes with spec.mongodb",
     "DATABASE_USERNAME": "comes with spec.postgresql",
     "DATABASE_PASSWORD": "comes with spec.postgresql",
-    "MILVUS_API_KEY": "comes with spec.milvus",
-    "MILVUS_CA_FILE": "comes with spec.milvus",
-    "MILVUS_PASSWORD": "comes with spec.milvus",
-    "MILVUS_URL": "comes with spec.milvus",
-    "MILVUS_USERNAME": "comes with spec.milvus",
     "EMBEDDING_PROVIDER": "comes with spec.retrieval",
     "MILVUS_COLLECTION": "comes with spec.retrieval",
     "RETRIEVAL_CHUNK_CHARACTERS": "comes with spec.retrieval",
@@ -107,6 +93,9 @@ FULL: dict[str, Any] = {
     "multiWriter": {"enabled": True},
     "mongodb": {"enabled": True},
     "postgresql": {"enabled": True},
+    "milvus": {"enabled": True},
+    "firecrawl": {"enabled": True},
+    "reranker": {"enabled": True, "managed": {"image": {"repository": "reranker", "tag": "1"}}},
     "searxng": {"enabled": True, "external": {"url": "https://searxng.example.com", "caFrom": {"name": "authority"}}},
 }
 ELSEWHERE: dict[str, Any] = {
@@ -114,6 +103,26 @@ ELSEWHERE: dict[str, Any] = {
     "redis": {"external": {"urlFrom": {"name": "redis"}, "caFrom": {"name": "redis"}}},
     "mongodb": {"enabled": True, "external": {"urlFrom": {"name": "m"}, "caFrom": {"name": "m"}}},
     "postgresql": {"enabled": True, "external": {"urlFrom": {"name": "sql"}, "caFrom": {"name": "sql"}}},
+    "milvus": {
+        "enabled": True,
+        "external": {
+            "url": "https://milvus.example.com:19530",
+            "apiKeyFrom": {"name": "milvus"},
+            "caFrom": {"name": "authority"},
+        },
+    },
+    "firecrawl": {
+        "enabled": True,
+        "external": {"mode": "cloud", "apiKeyFrom": {"name": "firecrawl"}, "caFrom": {"name": "authority"}},
+    },
+    "reranker": {
+        "enabled": True,
+        "external": {
+            "url": "https://api.jina.ai",
+            "apiKeyFrom": {"name": "jina"},
+            "caFrom": {"name": "authority"},
+        },
+    },
 }
 """The same with servers that need more to be said of them."""
 SECRETS = {
@@ -122,6 +131,10 @@ SECRETS = {
     "MONGODB_URL": "mongodb://assistant:pw@demo-mongodb:27017/ai_assistant?authSource=admin",
     "DATABASE_URL": "postgresql://assistant:pw@demo-postgresql:5432/ai_assistant",
     "SEARXNG_URL": "http://searxng:8080",
+    "MILVUS_URL": "https://milvus:19530",
+    "FIRECRAWL_DOCKER_URL": "http://firecrawl:3002",
+    "FIRECRAWL_CLOUD_URL": "https://api.firecrawl.dev",
+    "JINA_RERANKER_URL": "http://reranker:8000",
 }
 """Values of Secrets that must have a form; any other will do."""
 

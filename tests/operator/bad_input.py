@@ -126,6 +126,10 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
         {"milvus": {"external": {"url": "http://a:19530", "passwordFrom": {"name": "a"}}}},
         "external: give usernameFrom and passwordFrom together, or apiKeyFrom",
     ),
+    "milvus certificates without tls": (
+        {"milvus": {"external": {"url": "http://a:19530", "caFrom": {"name": "a"}}}},
+        "external.url: write https://, or leave caFrom out",
+    ),
     "milvus token beside a password": (
         {
             "milvus": {
@@ -143,6 +147,27 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
         {"searxng": {"managed": {}, "external": {"url": "http://a"}}},
         "give at most one of managed, external; none means managed",
     ),
+    "latest firecrawl browser in production": (
+        {"firecrawl": {"enabled": True, "managed": {"browser": {"image": LATEST}}}},
+        "pin a version or a digest instead of `latest`",
+    ),
+    "latest reranker in production": (
+        {"reranker": {"enabled": True, "managed": {"image": LATEST}}},
+        "pin a version or a digest instead of `latest`",
+    ),
+    "firecrawl's cloud without a key": (
+        {"firecrawl": {"enabled": True, "external": {"mode": "cloud"}}},
+        "external.apiKeyFrom: mode cloud needs the Secret key",
+    ),
+    "firecrawl elsewhere without a url": (
+        {"firecrawl": {"enabled": True, "external": {"mode": "docker"}}},
+        "external: give url or urlFrom",
+    ),
+    "firecrawl with two urls": (
+        {"firecrawl": {"external": {"url": "http://a", "urlFrom": {"name": "a"}}}},
+        "external: give url or urlFrom",
+    ),
+    "reranker without an image": ({"reranker": {"enabled": True}}, "give managed.image (a server that answers"),
     "searxng without pods": ({"searxng": {"managed": {"replicas": 0}}}, "greater than or equal to 1"),
     "cache ttl": ({"cache": {"ttl": "1 hour"}}, "must be a duration"),
     "window": ({"rateLimit": {"window": "60"}}, "must be a duration"),

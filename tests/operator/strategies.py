@@ -51,6 +51,18 @@ SERVER = {**POD, "storage": st.fixed_dictionaries({"size": st.sampled_from(["1Gi
 """What that of every backend with a volume may have."""
 MILVUS = {"apiVersion": "milvus.io/v1beta1", "kind": "Milvus", "name": "vectors"}
 
+RERANKER = {"repository": "registry.example.com/reranker", "tag": "1.2.3"}
+_RERANKERS = st.fixed_dictionaries(
+    {
+        "enabled": st.booleans(),
+        "managed": st.fixed_dictionaries(
+            {"image": st.just(RERANKER)},
+            optional={"resources": RESOURCES, "replicas": st.integers(1, 3), "args": st.just(["serve"])},
+        ),
+    },
+    optional={"model": st.just("m")},
+) | st.fixed_dictionaries({"enabled": st.booleans(), "external": _external("https://reranker.example.com")})
+
 SPECS = st.fixed_dictionaries(
     {"providers": PROVIDERS},
     optional={
@@ -117,6 +129,26 @@ SPECS = st.fixed_dictionaries(
         )
         | st.fixed_dictionaries({"enabled": st.booleans(), "operatorRef": st.just(MILVUS)})
         | st.fixed_dictionaries({"enabled": st.booleans(), "external": _external("https://milvus.example.com:19530")}),
+        "firecrawl": st.fixed_dictionaries(
+            {"enabled": st.booleans()},
+            optional={
+                "managed": st.fixed_dictionaries(
+                    {},
+                    optional={
+                        **POD,
+                        "replicas": st.integers(1, 3),
+                        "worker": st.fixed_dictionaries({}, optional={"resources": RESOURCES, "podTemplate": OVERLAYS}),
+                        "nuqWorker": st.fixed_dictionaries({}, optional={"replicas": st.integers(1, 3)}),
+                        "browser": st.fixed_dictionaries({}, optional={**POD, "replicas": st.integers(1, 3)}),
+                        "redis": st.fixed_dictionaries({}, optional=SERVER),
+                        "postgresql": st.fixed_dictionaries({}, optional=SERVER),
+                    },
+                )
+            },
+        )
+        | st.fixed_dictionaries({"enabled": st.booleans(), "external": _external("https://firecrawl.example.com")})
+        | st.just({"enabled": True, "external": {"mode": "cloud", "apiKeyFrom": {"name": "one"}}}),
+        "reranker": _RERANKERS,
         "searxng": st.fixed_dictionaries(
             {"enabled": st.booleans()},
             optional={

@@ -9,7 +9,7 @@ from assistant_operator import desired
 from assistant_operator.crd import definition
 from assistant_operator.manifests import Object
 from tests.operator.assistants import FACTS, PROVIDERS, assistant
-from tests.operator.strategies import MILVUS
+from tests.operator.strategies import MILVUS, RERANKER
 
 SCHEMA = definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 
@@ -70,6 +70,8 @@ ON: Object = {"enabled": True, "host": "a.example.com"}
 WRITERS: Object = {"enabled": True}
 ITEM: Object = PROVIDERS["items"][0]
 KEYED: Object = {**ITEM, "apiKeyFrom": {"name": "provider"}}
+FIRECRAWL_URL = "https://firecrawl.example.com"
+RERANKER_URL = "https://reranker.example.com"
 MILVUS_URL = "https://milvus.example.com:19530"
 SEARXNG_URL = "https://searxng.example.com"
 
@@ -85,11 +87,21 @@ BLOCKS: dict[str, Object] = {
     "milvus.managed": {},
     "milvus.external": {"url": MILVUS_URL},
     "searxng.managed": {},
+    "firecrawl.managed": {},
+    "firecrawl.managed.worker": {},
+    "firecrawl.managed.nuqWorker": {},
+    "firecrawl.managed.browser": {},
+    "firecrawl.managed.redis": {},
+    "firecrawl.managed.postgresql": {},
+    "firecrawl.external": {"url": FIRECRAWL_URL},
+    "reranker.managed": {"image": RERANKER},
+    "reranker.external": {"url": RERANKER_URL},
     "searxng.external": {"url": SEARXNG_URL},
 }
 """The blocks that have the fields below, each with what must be given for them to count."""
 
 NAMED: Object = {"name": "given"}
+KEYED_URL: Object = {"url": FIRECRAWL_URL, "apiKeyFrom": NAMED}
 SHARED: dict[str, tuple[Object, Object]] = {
     "image.repository": ({}, {"image": {"repository": "b.example.com/image", "tag": "1.0.0"}}),
     "image.tag": ({}, {"image": {"tag": "2"}}),
@@ -113,9 +125,12 @@ SHARED: dict[str, tuple[Object, Object]] = {
 
 
 def _nested(block: str, fields: Object) -> Object:
-    backend, _, mode = block.partition(".")
-    if mode:
-        fields = {"enabled": True, mode: fields}
+    """Put fields at the path of a block; a backend is on, whatever its default."""
+    backend, _, rest = block.partition(".")
+    for name in reversed(rest.split(".") if rest else []):
+        fields = {name: fields}
+    if rest:
+        fields = {"enabled": True, **fields}
     return {backend: fields} if block else fields
 
 
@@ -127,9 +142,15 @@ def _milvus_account(username: Object, password: Object) -> Object:
     return {"url": MILVUS_URL, "usernameFrom": username, "passwordFrom": password}
 
 
+def _over(given: Object, after: Object) -> Object:
+    """Lay fields over a block; what a block must have of its image stays."""
+    image = {**given["image"], **after["image"]} if "image" in given and "image" in after else None
+    return given | after | ({"image": image} if image else {})
+
+
 def _shared() -> dict[str, tuple[Object, Object]]:
     return {
-        f"{block}.{field}".lstrip("."): (_nested(block, given | before), _nested(block, given | after))
+        f"{block}.{field}".lstrip("."): (_nested(block, given | before), _nested(block, _over(given, after)))
         for block, given in BLOCKS.items()
         for field, (before, after) in SHARED.items()
     }
@@ -254,6 +275,43 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     ),
     "milvus.external.apiKeyFrom.key": _external(
         "milvus", {"url": MILVUS_URL, "apiKeyFrom": NAMED}, {"url": MILVUS_URL, "apiKeyFrom": {**NAMED, "key": "other"}}
+    ),
+    "firecrawl.enabled": ({}, {"firecrawl": {"enabled": True}}),
+    "firecrawl.managed.replicas": ({}, _nested("firecrawl.managed", {"replicas": 2})),
+    "firecrawl.managed.worker.replicas": ({}, _nested("firecrawl.managed.worker", {"replicas": 2})),
+    "firecrawl.managed.nuqWorker.replicas": ({}, _nested("firecrawl.managed.nuqWorker", {"replicas": 2})),
+    "firecrawl.managed.browser.replicas": ({}, _nested("firecrawl.managed.browser", {"replicas": 2})),
+    "firecrawl.external.url": _external("firecrawl", {"url": FIRECRAWL_URL}, {"url": "https://pages.example.com"}),
+    "firecrawl.external.mode": _external("firecrawl", KEYED_URL, {**KEYED_URL, "mode": "cloud"}),
+    "firecrawl.external.apiKeyFrom.name": _external("firecrawl", {"url": FIRECRAWL_URL}, KEYED_URL),
+    "firecrawl.external.apiKeyFrom.key": _external(
+        "firecrawl", KEYED_URL, {**KEYED_URL, "apiKeyFrom": {**NAMED, "key": "other"}}
+    ),
+    "reranker.enabled": ({}, _nested("reranker.managed", {"image": RERANKER})),
+    "reranker.model": (
+        _nested("reranker.managed", {"image": RERANKER}),
+        {"reranker": {"enabled": True, "model": "other", "managed": {"image": RERANKER}}},
+    ),
+    "reranker.managed.replicas": (
+        _nested("reranker.managed", {"image": RERANKER}),
+        _nested("reranker.managed", {"image": RERANKER, "replicas": 2}),
+    ),
+    "reranker.managed.args": (
+        _nested("reranker.managed", {"image": RERANKER}),
+        _nested("reranker.managed", {"image": RERANKER, "args": ["serve"]}),
+    ),
+    "reranker.managed.healthPath": (
+        _nested("reranker.managed", {"image": RERANKER}),
+        _nested("reranker.managed", {"image": RERANKER, "healthPath": "/ready"}),
+    ),
+    "reranker.external.url": _external("reranker", {"url": RERANKER_URL}, {"url": "https://api.jina.ai"}),
+    "reranker.external.apiKeyFrom.name": _external(
+        "reranker", {"url": RERANKER_URL}, {"url": RERANKER_URL, "apiKeyFrom": NAMED}
+    ),
+    "reranker.external.apiKeyFrom.key": _external(
+        "reranker",
+        {"url": RERANKER_URL, "apiKeyFrom": NAMED},
+        {"url": RERANKER_URL, "apiKeyFrom": {**NAMED, "key": "other"}},
     ),
     "searxng.enabled": ({}, {"searxng": {"enabled": True}}),
     "searxng.managed.replicas": ({}, _nested("searxng.managed", {"replicas": 2})),

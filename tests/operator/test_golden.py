@@ -13,7 +13,17 @@ from assistant_operator import desired
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Bindings
 from assistant_operator.cli import dump
-from assistant_operator.components import milvus, mongodb, postgresql, redis, runtime, searxng, ui
+from assistant_operator.components import (
+    firecrawl,
+    milvus,
+    mongodb,
+    postgresql,
+    redis,
+    reranker,
+    runtime,
+    searxng,
+    ui,
+)
 from assistant_operator.manifests import Object
 from assistant_operator.policies import disruption, ingress
 from assistant_operator.reconcile import parse
@@ -34,6 +44,8 @@ ROOMS: dict[str, Callable[[AIAssistant], list[Object]]] = {
     "postgresql": lambda a: postgresql.COMPONENT.objects(a, FACTS, {}),
     "milvus": lambda a: milvus.COMPONENT.objects(a, FACTS, {}),
     "searxng": lambda a: searxng.COMPONENT.objects(a, FACTS, {}),
+    "firecrawl": lambda a: firecrawl.COMPONENT.objects(a, FACTS, _bindings(a)),
+    "reranker": lambda a: reranker.COMPONENT.objects(a, FACTS, {}),
     "runtime": lambda a: runtime.COMPONENT.objects(a, FACTS, _bindings(a)),
     "ui": lambda a: ui.COMPONENT.objects(a, FACTS, {}),
     "ingress": ingress.objects,

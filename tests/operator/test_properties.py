@@ -90,6 +90,7 @@ def test_no_object_holds_a_secret_inline(assistant: AIAssistant) -> None:
         "API_KEYS",
         "REDISCLI_AUTH",
         "SEARXNG_SECRET",
+        "BULL_AUTH_KEY",
         "ROOTPASSWORD",
         "_API_KEY",
         "_PASSWORD",

@@ -191,6 +191,8 @@ def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
         variables.append(env("DATABASE_POOL_SIZE", spec.postgresql.pool.size))
         variables.append(env("DATABASE_MAX_OVERFLOW", spec.postgresql.pool.max_overflow))
     variables += [env(f"{_VARIABLES[name]}_TOOL_ENABLED", name in bindings) for name in _TOOLS]
+    if spec.reranker.enabled:
+        variables.append(env("JINA_RERANKER_MODEL", spec.reranker.model))
     for name, prefix in _VARIABLES.items():
         if name in bindings:
             variables += _connection(name, prefix, bindings[name])
@@ -224,10 +226,16 @@ def _writers(multi_writer: MultiWriter) -> list[Object]:
     ]
 
 
+def _url_end(binding: Binding) -> str:
+    """Return how the name of the variable with the URL ends: Firecrawl has one for each of its modes."""
+    mode = binding.settings.get("DEPLOYMENT_MODE")
+    return f"{mode.upper()}_URL" if mode else "URL"
+
+
 def _connection(name: str, prefix: str, binding: Binding) -> list[Object]:
     """Render how one server is reached, the same for all ways in which it may be run."""
     values: dict[str, str | SecretKeyRef | None] = {
-        "URL": binding.url,
+        _url_end(binding): binding.url,
         "USERNAME": binding.username,
         "PASSWORD": binding.password,
         "API_KEY": binding.api_key,

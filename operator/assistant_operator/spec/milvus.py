@@ -71,6 +71,11 @@ class ExternalMilvus(External):
                 and not (server.api_key_from and server.password_from)
             ),
         ),
+        Rule(
+            cel="!has(self.caFrom) || !has(self.url) || self.url.startsWith('https://')",
+            message="external.url: write https://, or leave caFrom out: certificates are for TLS",
+            holds=lambda server: not (server.ca_from and server.url) or server.url.startswith("https://"),
+        ),
     )
 
     url: URL | None = None

@@ -1,0 +1,276 @@
+"""Firecrawl: its API, its workers and its browser, with a Redis and a PostgreSQL of their own.
+
+API and workers run one image, each kind in pods of its own, as Firecrawl's example for Kubernetes has it:
+https://github.com/firecrawl/firecrawl/tree/main/examples/kubernetes. Without RabbitMQ, which is left out, its queue
+works by PostgreSQL alone; only its /extract needs it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from assistant_operator import labels, manifests, names
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.binding import Binding, Bindings
+from assistant_operator.components.base import Component, Workload
+from assistant_operator.credentials import Credential, single
+from assistant_operator.facts import Facts
+from assistant_operator.manifests import Object, env, secret_env
+from assistant_operator.servers import postgresql, redis
+from assistant_operator.servers.base import Server
+from assistant_operator.servers.postgresql import Database
+from assistant_operator.spec.base import SecretKeyRef
+from assistant_operator.spec.firecrawl import ExternalFirecrawl, FirecrawlWorker, ManagedFirecrawl
+
+NAME = "firecrawl"
+PORT = 3002
+CLOUD_URL = "https://api.firecrawl.dev"
+
+_BROWSER = "firecrawl-browser"
+_BROWSER_PORT = 3000
+_NODE_USER_ID = 1000
+"""User `node` of the images that Firecrawl's are built on."""
+_GRACE_SECONDS = 90
+"""In Kubernetes the API takes requests for another minute after SIGTERM, until every proxy sees it unready."""
+
+
+@dataclass(frozen=True)
+class _Program:
+    """A program in Firecrawl's image, which runs in pods of its own."""
+
+    part: str
+    script: str
+    port_variable: str
+    port: int
+    liveness: str
+    readiness: str
+    settings: Callable[[ManagedFirecrawl], ManagedFirecrawl | FirecrawlWorker]
+    """Replicas, resources and overlay of its pods."""
+
+
+_PROGRAMS = (
+    _Program(
+        NAME,
+        "dist/src/index.js",
+        "PORT",
+        PORT,
+        "/v0/health/liveness",
+        "/v0/health/readiness",
+        lambda firecrawl: firecrawl,
+    ),
+    _Program(
+        "firecrawl-worker",
+        "dist/src/services/queue-worker.js",
+        "WORKER_PORT",
+        3005,
+        "/liveness",
+        "/liveness",
+        lambda firecrawl: firecrawl.worker,
+    ),
+    _Program(
+        "firecrawl-nuq-worker",
+        "dist/src/services/worker/nuq-worker.js",
+        "NUQ_WORKER_PORT",
+        3006,
+        "/health",
+        "/health",
+        lambda firecrawl: firecrawl.nuq_worker,
+    ),
+)
+
+
+def _settings(assistant: AIAssistant) -> ManagedFirecrawl:
+    return assistant.spec.firecrawl.managed or ManagedFirecrawl()
+
+
+def _name(assistant: AIAssistant, part: str = NAME) -> str:
+    return names.child(assistant.name, part)
+
+
+def _key(assistant: AIAssistant, key: str) -> SecretKeyRef:
+    return SecretKeyRef(name=_name(assistant), key=key)
+
+
+def _redis(assistant: AIAssistant) -> Server:
+    return Server(assistant, "firecrawl-redis", _settings(assistant).redis, image="redis")
+
+
+def _database(assistant: AIAssistant) -> Database:
+    # Firecrawl's image fills the database of this name, and its timetable works in no other.
+    settings = _settings(assistant).postgresql
+    return Database(
+        assistant,
+        "firecrawl-postgresql",
+        settings,
+        image="firecrawl-postgresql",
+        database="postgres",
+        user="postgres",
+    )
+
+
+def _credentials(assistant: AIAssistant) -> list[Credential]:
+    return [
+        Credential(_name(assistant), NAME, single("bull-auth-key")),
+        redis.credential(_redis(assistant)),
+        postgresql.credential(_database(assistant)),
+    ]
+
+
+def _binding(assistant: AIAssistant) -> Binding:
+    return Binding(
+        url=f"http://{_name(assistant)}:{PORT}",
+        settings={"DEPLOYMENT_MODE": "docker"},
+        port=PORT,
+        pod_labels=labels.selector(assistant.name, NAME),
+    )
+
+
+def _external(server: ExternalFirecrawl) -> Binding:
+    return Binding(
+        url=server.url or server.url_from or CLOUD_URL,
+        api_key=server.api_key_from,
+        ca=server.ca_from,
+        settings={"DEPLOYMENT_MODE": server.mode},
+    )
+
+
+def _objects(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> list[Object]:
+    return [
+        manifests.service(_name(assistant), assistant, NAME, PORT, "http"),
+        *(_node(assistant, facts, bindings, program) for program in _PROGRAMS),
+        manifests.service(_name(assistant, _BROWSER), assistant, _BROWSER, _BROWSER_PORT, "http"),
+        _browser(assistant, facts),
+        # Its queues are lost if keys are dropped to make room.
+        *redis.objects(_redis(assistant), facts, "maxmemory-policy noeviction"),
+        *postgresql.objects(_database(assistant), facts),
+    ]
+
+
+def _deployment(assistant: AIAssistant, part: str, replicas: int, template: Object) -> Object:
+    body = {
+        "replicas": 0 if assistant.spec.suspend else replicas,
+        "selector": {"matchLabels": labels.selector(assistant.name, part)},
+        "template": template,
+    }
+    return manifests.new_object("apps/v1", "Deployment", _name(assistant, part), assistant, part, spec=body)
+
+
+def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
+    redis_url = SecretKeyRef(name=_redis(assistant).name, key="url")
+    database_url = SecretKeyRef(name=_database(assistant).name, key="url")
+    searxng = bindings.get("searxng")
+    variables = [
+        env("HOST", "0.0.0.0"),  # noqa: S104 - the pod's own address
+        env("ENV", "production"),
+        env("IS_KUBERNETES", True),
+        env("FIRECRAWL_APP_HOST", _name(assistant)),
+        env("FIRECRAWL_APP_PORT", PORT),
+        env("HOME", "/tmp"),  # noqa: S108 - a path in the pod
+        env("USE_DB_AUTHENTICATION", False),
+        secret_env("BULL_AUTH_KEY", _key(assistant, "bull-auth-key")),
+        secret_env("REDIS_URL", redis_url),
+        secret_env("REDIS_RATE_LIMIT_URL", redis_url),
+        secret_env("NUQ_DATABASE_URL", database_url),
+        secret_env("NUQ_DATABASE_URL_LISTEN", database_url),
+        env("PLAYWRIGHT_MICROSERVICE_URL", f"http://{_name(assistant, _BROWSER)}:{_BROWSER_PORT}/scrape"),
+    ]
+    if searxng and isinstance(searxng.url, str):
+        variables.append(env("SEARXNG_ENDPOINT", searxng.url))
+    return variables
+
+
+def _node(assistant: AIAssistant, facts: Facts, bindings: Bindings, program: _Program) -> Object:
+    """Build the pods of one of the programs in Firecrawl's image."""
+    settings, spec = _settings(assistant), program.settings(_settings(assistant))
+    variables = [*_environment(assistant, bindings), env(program.port_variable, program.port)]
+    secrets = [SecretKeyRef(**found["valueFrom"]["secretKeyRef"]) for found in variables if "valueFrom" in found]
+    container = manifests.container(
+        program.part,
+        settings.image.reference(facts.images[NAME]),
+        settings.image,
+        spec.resources,
+        command=["node", program.script],
+        ports=[{"name": "http", "containerPort": program.port, "protocol": "TCP"}],
+        env=variables,
+        startupProbe=manifests.http_probe(
+            program.liveness, "http", periodSeconds=5, failureThreshold=60, timeoutSeconds=5
+        ),
+        livenessProbe=manifests.http_probe(program.liveness, "http", periodSeconds=30, timeoutSeconds=5),
+        readinessProbe=manifests.http_probe(program.readiness, "http", periodSeconds=10, timeoutSeconds=5),
+        volumeMounts=[_tmp_mount()],
+    )
+    template = manifests.pod_template(
+        assistant,
+        program.part,
+        user_id=_NODE_USER_ID,
+        containers=[container],
+        volumes=[_tmp("1Gi")],
+        image=settings.image,
+        config_hash=facts.config_hash(secrets),
+        overlay=spec.pod_template,
+        terminationGracePeriodSeconds=_GRACE_SECONDS,
+        topologySpreadConstraints=manifests.spread(labels.selector(assistant.name, program.part)),
+    )
+    return _deployment(assistant, program.part, spec.replicas, template)
+
+
+def _browser(assistant: AIAssistant, facts: Facts) -> Object:
+    settings = _settings(assistant).browser
+    container = manifests.container(
+        "browser",
+        settings.image.reference(facts.images[_BROWSER]),
+        settings.image,
+        settings.resources,
+        ports=[{"name": "http", "containerPort": _BROWSER_PORT, "protocol": "TCP"}],
+        env=[env("PORT", _BROWSER_PORT), env("HOME", "/tmp")],  # noqa: S108 - a path in the pod
+        startupProbe=manifests.http_probe("/health", "http", periodSeconds=5, failureThreshold=24, timeoutSeconds=10),
+        livenessProbe=manifests.http_probe("/health", "http", periodSeconds=30, timeoutSeconds=10),
+        readinessProbe=manifests.http_probe("/health", "http", periodSeconds=10, timeoutSeconds=10),
+        volumeMounts=[_tmp_mount(), {"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108 - a mount path in the pod
+    )
+    template = manifests.pod_template(
+        assistant,
+        _BROWSER,
+        user_id=_NODE_USER_ID,
+        containers=[container],
+        # A browser's processes share memory here; the container runtime's own default of 64Mi ends them.
+        volumes=[_tmp("2Gi"), {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}],
+        image=settings.image,
+        config_hash=facts.config_hash([]),
+        overlay=settings.pod_template,
+        topologySpreadConstraints=manifests.spread(labels.selector(assistant.name, _BROWSER)),
+    )
+    return _deployment(assistant, _BROWSER, settings.replicas, template)
+
+
+def _tmp(limit: str) -> Object:
+    return {"name": "tmp", "emptyDir": {"sizeLimit": limit}}
+
+
+def _tmp_mount() -> Object:
+    return {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path in the pod
+
+
+def _workloads(assistant: AIAssistant) -> list[Workload]:
+    block = "spec.firecrawl.managed"
+    stores = [(_redis(assistant), f"{block}.redis.storage"), (_database(assistant), f"{block}.postgresql.storage")]
+    return [
+        *(Workload("Deployment", _name(assistant, part), part) for part in (*(p.part for p in _PROGRAMS), _BROWSER)),
+        *(
+            Workload("StatefulSet", server.name, server.component, {"volumeClaimTemplates": field})
+            for server, field in stores
+        ),
+    ]
+
+
+COMPONENT = Component(
+    name=NAME,
+    condition="FirecrawlReady",
+    workloads=_workloads,
+    enabled=lambda spec: spec.firecrawl.enabled,
+    block="spec.firecrawl",
+    backend=lambda spec: spec.firecrawl,
+    binding=_binding,
+    external=_external,
+    objects=_objects,
+    credentials=_credentials,
+)

@@ -1,0 +1,94 @@
+"""The reranker: pods of a server that the user chooses, each with a volume for the models that it downloads."""
+
+from dataclasses import replace
+
+from assistant_operator import manifests
+from assistant_operator.assistant import AIAssistant
+from assistant_operator.binding import Binding, Bindings, external
+from assistant_operator.components.base import Component, Workload
+from assistant_operator.facts import Facts
+from assistant_operator.manifests import Object, env
+from assistant_operator.servers.base import Server, pod_template, stateful_set
+from assistant_operator.spec.reranker import ExternalReranker, ManagedReranker
+
+NAME = "reranker"
+PORT = 8000
+
+_USER_ID = 1000
+"""Any user will do: nothing but the volume and /tmp is written."""
+_CACHE = "/cache"
+_IMMUTABLE = {"volumeClaimTemplates": "spec.reranker.managed.storage"}
+
+
+def _settings(assistant: AIAssistant) -> ManagedReranker:
+    return assistant.spec.reranker.managed or ManagedReranker()
+
+
+def _server(assistant: AIAssistant) -> Server:
+    return Server(assistant, NAME, _settings(assistant), image=NAME)
+
+
+def _binding(assistant: AIAssistant) -> Binding:
+    server = _server(assistant)
+    return Binding(url=f"http://{server.name}:{PORT}", port=PORT, pod_labels=server.selector)
+
+
+def _external(server: ExternalReranker) -> Binding:
+    return replace(external(server), api_key=server.api_key_from)
+
+
+def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
+    server = _server(assistant)
+    template = pod_template(
+        server,
+        user_id=_USER_ID,
+        containers=[_container(assistant)],
+        volumes=[{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}],
+        config_hash=facts.config_hash([]),
+        topologySpreadConstraints=manifests.spread(server.selector),
+    )
+    return [
+        manifests.service(server.name, assistant, NAME, PORT, "http"),
+        # Each pod loads its model by itself, so that none waits for another.
+        stateful_set(server, template, replicas=_settings(assistant).replicas, podManagementPolicy="Parallel"),
+    ]
+
+
+def _container(assistant: AIAssistant) -> Object:
+    settings = _settings(assistant)
+    path = settings.health_path
+    return manifests.container(
+        NAME,
+        settings.image.reference(""),  # the spec's rules promise a repository
+        settings.image,
+        settings.resources,
+        args=settings.args,
+        ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        env=[
+            env("MODEL_NAME", assistant.spec.reranker.model),
+            env("PORT", PORT),
+            env("HOME", _CACHE),
+            env("HF_HOME", f"{_CACHE}/huggingface"),
+        ],
+        # The first start downloads the model: half an hour.
+        startupProbe=manifests.http_probe(path, "http", periodSeconds=10, failureThreshold=180, timeoutSeconds=5),
+        livenessProbe=manifests.http_probe(path, "http", periodSeconds=20, failureThreshold=6, timeoutSeconds=10),
+        readinessProbe=manifests.http_probe(path, "http", periodSeconds=5, timeoutSeconds=5),
+        volumeMounts=[
+            {"name": "data", "mountPath": _CACHE},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a mount path in the pod
+        ],
+    )
+
+
+COMPONENT = Component(
+    name=NAME,
+    condition="RerankerReady",
+    workloads=lambda assistant: [Workload("StatefulSet", _server(assistant).name, NAME, _IMMUTABLE)],
+    enabled=lambda spec: spec.reranker.enabled,
+    block="spec.reranker",
+    backend=lambda spec: spec.reranker,
+    binding=_binding,
+    external=_external,
+    objects=_objects,
+)
