@@ -300,7 +300,12 @@ def _page(settings: Settings) -> Part:
     if not settings.gradio_enabled:
         return Part()
     command = [sys.executable, "-m", "assistant_runtime", "page"]
-    return Part(background=[ChildProcess("chat_page", command, {"PORT": str(settings.port)}).run])
+    environment = {
+        "PORT": str(settings.port),
+        "GRADIO_HOST": settings.gradio_host,
+        "GRADIO_PORT": str(settings.gradio_port),
+    }
+    return Part(background=[ChildProcess("chat_page", command, environment).run])
 
 
 def _retrieval(settings: Settings, embeddings: Embeddings, reranker: Reranker | None) -> tuple[Part, Library | None]:

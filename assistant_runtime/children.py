@@ -8,7 +8,6 @@ parent is gone, however it went, the child reads the end of it and goes too.
 import asyncio
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,8 @@ import structlog
 
 CHILD_VARIABLE = "ASSISTANT_RUNTIME_CHILD"
 """Tells a process that its standard input is such a pipe."""
+
+STANDARD_INPUT = 0
 
 STOP_SECONDS = 5.0
 """Children hold nothing that is not elsewhere, so an end that takes longer is hurried."""
@@ -91,8 +92,9 @@ def end_with_parent() -> None:
         return
 
     def wait() -> None:
-        with suppress(OSError, ValueError):
-            while sys.stdin.buffer.read(1):
+        # Unbuffered: at the interpreter's end nobody may be found holding the buffer's lock.
+        with suppress(OSError):
+            while os.read(STANDARD_INPUT, 1):
                 pass
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -14,8 +14,8 @@ from structlog.typing import EventDict, Processor
 
 from assistant_runtime.settings import Settings
 
-NOISY = ("asyncio", "aiohttp", "redis")
-"""Their DEBUG tells of every socket; their warnings matter."""
+NOISY = {"asyncio": logging.INFO, "aiohttp": logging.INFO, "redis": logging.INFO, "httpx": logging.WARNING}
+"""What they tell below these levels is of every socket, or every request with its address."""
 
 
 def configure_logging(settings: Settings) -> None:
@@ -47,8 +47,8 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for name in NOISY:
-        logging.getLogger(name).setLevel(max(root.level, logging.INFO))
+    for name, least in NOISY.items():
+        logging.getLogger(name).setLevel(max(root.level, least))
 
 
 def warn_of_risks(settings: Settings) -> None:

@@ -20,6 +20,10 @@ SESSIONS_SHOWN = 50
 """As many as a person looks through."""
 
 
+MESSAGES_SHOWN = 100
+"""A page of the API; older ones are the model's to remember."""
+
+
 class ProblemError(Exception):
     """What went wrong, in words for the person at the page; `needs_key` asks for an API key."""
 
@@ -42,7 +46,7 @@ class Step:
     id: str
     name: str
     status: str
-    """`running`, `done` or `failed`."""
+    """`running`, `done`, `failed`, `refused` or `skipped`."""
     detail: str = ""
     seconds: float | None = None
 
@@ -107,7 +111,7 @@ class AssistantClient:
 
     async def history(self, conversation: str) -> list[dict[str, Any]]:
         """Return a session's messages, the oldest first."""
-        found = await self._json("GET", f"sessions/{conversation}/messages", params={"limit": 200})
+        found = await self._json("GET", f"sessions/{conversation}/messages", params={"limit": MESSAGES_SHOWN})
         return [each["message"] for each in found["data"]]
 
     async def forget(self, conversation: str) -> None:
@@ -130,7 +134,7 @@ class AssistantClient:
         """
         body = {
             "model": model,
-            "session_id": conversation,
+            "assistant": {"session": conversation},
             "messages": [{"role": "user", "content": question}],
             "stream": True,
         }
@@ -175,10 +179,7 @@ def read_event(chunk: Mapping[str, Any]) -> list[Event]:
     events: list[Event] = []
     extension = chunk.get("assistant") or {}
     events += [_step(step) for step in extension.get("steps") or ()]
-    events += [
-        Source(str(source.get("title") or source.get("url") or "source"), str(source.get("url") or ""))
-        for source in extension.get("sources") or ()
-    ]
+    events += [_source(source) for source in extension.get("sources") or ()]
     for choice in chunk.get("choices") or ():
         if text := (choice.get("delta") or {}).get("content"):
             events.append(Text(text))
@@ -186,13 +187,22 @@ def read_event(chunk: Mapping[str, Any]) -> list[Event]:
 
 
 def _step(step: Mapping[str, Any]) -> Step:
-    return Step(
-        str(step.get("id") or step.get("name")),
-        str(step.get("name") or "step"),
-        str(step.get("status") or "done"),
-        str(step.get("detail") or ""),
-        step.get("seconds"),
-    )
+    status = str(step.get("status") or "done")
+    detail = str(step.get("error") or "") or _arguments(step.get("arguments"))
+    seconds = None if status == "running" else step.get("seconds")
+    return Step(str(step.get("id") or step.get("name")), str(step.get("name") or "step"), status, detail, seconds)
+
+
+def _arguments(arguments: Any) -> str:
+    """Write what a tool was asked as a person reads it: `query: weather in Paris`."""
+    if not isinstance(arguments, Mapping):
+        return str(arguments or "")
+    return "\n".join(f"{name}: {value}" for name, value in arguments.items())
+
+
+def _source(source: Mapping[str, Any]) -> Source:
+    url = str(source.get("url") or "")
+    return Source(str(source.get("title") or url or "A document"), url, str(source.get("snippet") or ""))
 
 
 def _refusal(answer: httpx.Response) -> ProblemError:

@@ -22,6 +22,12 @@ CSS_FILE = Path(__file__).with_name("page.css")
 FONTS = ("system-ui", "sans-serif")
 """Of the reader's own machine: a page that asks another site for its fonts tells it who reads here."""
 
+CLOSE_ON_PHONES = """(...values) => {
+  if (window.innerWidth < 700) document.querySelector(".sidebar.open .toggle-button")?.click();
+  return values;
+}"""
+"""Where the list of chats would cover the chat, it begins closed."""
+
 State = tuple[list[Message], str]
 
 
@@ -71,7 +77,6 @@ class ChatPage:
             file_count="multiple",
             file_types=FILE_TYPES,
             sources=["upload"],
-            stop_btn=True,
             autofocus=True,
             elem_id="message",
         )
@@ -80,7 +85,7 @@ class ChatPage:
         asked = [self._box, self._chat, self._conversation, self._key, self._model]
         answer = self._box.submit(self._answer, asked, [self._box, self._chat, self._conversation])
         answer.then(self._titles, [self._key, self._conversation], self._list)
-        self._box.stop(lambda: gr.MultimodalTextbox(interactive=True), None, self._box, cancels=[answer])
+        self._box.stop(_ready, None, self._box, cancels=[answer])
         self._new.click(lambda: ([], "", None), None, [self._chat, self._conversation, self._list])
         self._list.input(self._open, [self._list, self._key], [self._chat, self._conversation])
         self._delete.click(self._forget, [self._conversation, self._key], [self._chat, self._conversation]).then(
@@ -91,7 +96,7 @@ class ChatPage:
         self._key_box.blur(lambda key: key.strip(), self._key_box, self._key).then(
             self._begin, self._key, [self._list, self._model, self._chat]
         )
-        self.blocks.load(self._begin, self._key, [self._list, self._model, self._chat])
+        self.blocks.load(self._begin, self._key, [self._list, self._model, self._chat], js=CLOSE_ON_PHONES)
 
     def _client(self, key: str | None) -> AssistantClient:
         return AssistantClient(self._base_url, key or "")
@@ -141,7 +146,7 @@ class ChatPage:
     ) -> AsyncIterator[tuple[Any, list[Message], str]]:
         """Answer one message, showing it as it grows."""
         question, files = str(asked.get("text") or "").strip(), list(asked.get("files") or [])
-        waiting = gr.MultimodalTextbox(value=None, interactive=False)
+        waiting = gr.MultimodalTextbox(value=None, interactive=False, submit_btn=False, stop_btn=True)
         before = [*shown, said("user", question or f"({len(files)} documents)")]
         yield waiting, before, conversation
         transcript = Transcript()
@@ -155,7 +160,7 @@ class ChatPage:
                         yield gr.skip(), [*before, *transcript.messages()], conversation
             except ProblemError as error:
                 transcript.problem = str(error)
-        yield gr.MultimodalTextbox(interactive=True), [*before, *transcript.messages()], conversation
+        yield _ready(), [*before, *transcript.messages()], conversation
 
 
 async def _upload(client: AssistantClient, files: list[str], transcript: Transcript) -> None:
@@ -166,6 +171,11 @@ async def _upload(client: AssistantClient, files: list[str], transcript: Transcr
         except ProblemError as error:
             title, status, detail = Path(file).name, "failed", str(error)
         transcript.take(Step(f"document-{number}", f"Document: {title}", status, detail))
+
+
+def _ready() -> Any:
+    """Return the box as it takes a message."""
+    return gr.MultimodalTextbox(interactive=True, submit_btn=True, stop_btn=False)
 
 
 def _choices(conversations: list[Conversation], chosen: str) -> Any:

@@ -42,6 +42,8 @@ def launch(settings: Settings) -> gr.Blocks:
         footer_links=[],
         max_file_size=MAX_UPLOAD,
         enable_monitoring=False,
+        # It would keep what was sent, the key too, in the browser as it is.
+        run_history=False,
         theme=gr.themes.Soft(font=FONTS, font_mono=("ui-monospace", "monospace")),
         css_paths=CSS_FILE,
     )

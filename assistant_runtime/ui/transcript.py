@@ -8,7 +8,7 @@ from assistant_runtime.ui.client import Event, Source, Step, Text
 
 Message = dict[str, Any]
 
-SYMBOLS = {"running": "⏳", "failed": "⚠️"}
+SYMBOLS = {"failed": "⚠️", "refused": "⚠️", "skipped": "⏭️"}
 SHOWN_ROLES = ("user", "assistant")
 """What a person said and was told; tool calls and instructions are the model's own matter."""
 
@@ -66,7 +66,9 @@ def _step(step: Step) -> Message:
     metadata: dict[str, Any] = {"title": title, "status": "pending" if step.status == "running" else "done"}
     if step.seconds is not None:
         metadata["duration"] = round(step.seconds, 2)
-    return {"role": "assistant", "content": step.detail, "metadata": metadata}
+    # As it is, whatever it holds: a model chose these words, and they are no Markdown.
+    content = f"```text\n{step.detail.replace('```', '')}\n```" if step.detail else ""
+    return {"role": "assistant", "content": content, "metadata": metadata}
 
 
 def _list(sources: Iterable[Source]) -> str:
