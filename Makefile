@@ -35,6 +35,10 @@ endef
 demo: install ## A real Kubernetes on this machine, an assistant on it, and a question to it. CONTEXT=name: on a cluster of yours (REGISTRY=host/path: images go there)
 	@$(BIN)/python -m devcluster.demo up $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(REGISTRY),--registry '$(REGISTRY)') $(if $(BASE_IMAGE),--base-image '$(BASE_IMAGE)')
 
+.PHONY: serve
+serve: install ## An assistant on this machine, without a server, key or cluster: a small model, and stores in files
+	@$(BIN)/assistant-runtime serve --local $(ARGS)
+
 .PHONY: down
 down: install ## Take the demo down: the cluster with all that is on it, or what the demo put on CONTEXT=name
 	@$(BIN)/python -m devcluster.demo down $(if $(CONTEXT),--context '$(CONTEXT)')

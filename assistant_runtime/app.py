@@ -132,6 +132,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         _security_part(security),
         retrieval,
         assistant,
+        _local_model(settings),
         _page(settings),
         _writers(settings, turns, stores),
     ]
@@ -293,6 +294,14 @@ def _assistant(
     )
     loop = ToolLoop(turns, toolbox, agents, Environment(limits, metrics, settings.hmac_key), stores.history)
     return loop, Part(resources=[toolbox])
+
+
+def _local_model(settings: Settings) -> Part:
+    """Give the small model of the extra `local`, where it is asked for."""
+    if settings.local_model_port is None:
+        return Part()
+    command = [sys.executable, "-m", "assistant_runtime.local_model", str(settings.local_model_port)]
+    return Part(background=[ChildProcess("local_model", command).run])
 
 
 def _page(settings: Settings) -> Part:

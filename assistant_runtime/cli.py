@@ -7,8 +7,10 @@ import argparse
 import http.client
 import json
 import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -39,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--host", help="address to listen on instead of HOST")
     serve.add_argument("--port", type=int, help="port to listen on instead of PORT")
+    serve.add_argument(
+        "--local",
+        action="store_true",
+        help="everything on this machine, without a server or key: a small model, embeddings, and stores in files",
+    )
     serve.set_defaults(run=_serve)
     page = commands.add_parser(
         "page",
@@ -108,11 +115,37 @@ def _page(_: argparse.Namespace) -> int:
     return 0
 
 
+def _local_settings() -> dict[str, Any]:
+    """Give what `--local` means, but for what the environment says itself."""
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "assistant-runtime"
+    meant: dict[str, Any] = {
+        "local_model_port": _free_port(),
+        "embedding_provider": "local",
+        "data_dir": str(data),
+        # Without keys, nobody but this machine is served.
+        "host": "127.0.0.1",
+        # The small model calls no tool, and their descriptions would fill its context.
+        "tool_calling_enabled": False,
+    }
+    settings = {name: value for name, value in meant.items() if not os.environ.get(name.upper())}
+    Path(settings.get("data_dir", ".")).mkdir(parents=True, exist_ok=True)
+    return settings
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def _serve(options: argparse.Namespace) -> int:
     from assistant_runtime.logs import configure_logging, warn_of_risks  # noqa: PLC0415 - see the module's docstring
     from assistant_runtime.server import build_server  # noqa: PLC0415
 
-    settings = _load_settings(host=options.host, port=options.port)
+    local = _local_settings() if options.local else {}
+    settings = _load_settings(
+        **local | {name: getattr(options, name) for name in ("host", "port") if getattr(options, name)}
+    )
     if settings is None:
         return EXIT_BAD_SETTINGS
     configure_logging(settings)

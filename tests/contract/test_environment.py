@@ -37,6 +37,7 @@ NOT_RENDERED = {
     "EMBEDDING_MODEL": "comes with spec.providers.embeddingModel",
     "DEBUG": "production answers show no internals",
     "MAX_REQUEST_BYTES": "the default serves",
+    "LOCAL_MODEL_PORT": "for laptops: in a cluster a model is a server of its own",
     "METRICS_COLLECTION_ENABLED": "always on",
     "FETCH_ALLOWED_HOSTS": "comes with spec.tools",
     "FETCH_TOOL_ENABLED": "comes with spec.tools",

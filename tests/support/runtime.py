@@ -154,18 +154,20 @@ class RuntimeProcess:
     ----------
     log
         File that takes its output.
+    arguments
+        Arguments of `serve`.
     variables
         Its environment, beside the variables that any program needs.
     """
 
-    def __init__(self, log: Path, **variables: str) -> None:
+    def __init__(self, log: Path, *arguments: str, **variables: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
         environment = clean_environment() | {"HOST": "127.0.0.1", "PORT": str(self.port)} | variables
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "assistant_runtime", "serve"],
+                [sys.executable, "-m", "assistant_runtime", "serve", *arguments],
                 env=environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -205,9 +207,9 @@ class RuntimeProcess:
 
 
 @contextmanager
-def run_process(log: Path, **variables: str) -> Iterator[RuntimeProcess]:
+def run_process(log: Path, *arguments: str, **variables: str) -> Iterator[RuntimeProcess]:
     """Start a runtime process, and end it afterwards."""
-    runtime = RuntimeProcess(log, **variables)
+    runtime = RuntimeProcess(log, *arguments, **variables)
     try:
         yield runtime
     finally:
