@@ -260,9 +260,9 @@ class Reconciler:
 
     async def _tell_kept_volumes(self, assistant: AIAssistant, deleted: Ref) -> None:
         """Record an event that names the volumes which a deleted StatefulSet leaves."""
-        body = self._cache.get(*deleted) if deleted.kind == "StatefulSet" else None
-        claims = volumes.claims_of(self._cache, assistant, body) if body else []
-        if claims:
+        if deleted.kind != "StatefulSet":
+            return
+        if claims := volumes.claims_of(self._cache, assistant, deleted.name):
             message = (
                 f"StatefulSet {deleted.name} is gone, its data is not: volume claims {', '.join(claims)} stay, and are "
                 "used again when it comes back."

@@ -54,10 +54,13 @@ class Scene:
 def first(scene: Scene) -> Trouble | None:
     """Return what is wrong first, None while everything is on its way."""
     pods = [pod for pod in _newest_first(scene.pods) if not _ready(pod)]
+    scheduled = [pod for pod in pods if not _unscheduled(pod)]
     return (
-        next(filter(None, (_pending_claim(claim, scene.events) for claim in scene.claims)), None)
-        or next(filter(None, (pod_trouble(pod, scene.events) for pod in pods)), None)
+        next(filter(None, (pod_trouble(pod, scene.events) for pod in scheduled)), None)
         or _refused_pod(scene)
+        # A pod without a node may wait for its volume, and the claim says best why there is none.
+        or next(filter(None, (_pending_claim(claim, scene.events) for claim in scene.claims)), None)
+        or next(filter(None, (pod_trouble(pod, scene.events) for pod in pods)), None)
     )
 
 

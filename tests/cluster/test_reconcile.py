@@ -257,14 +257,12 @@ def test_deleted_and_created_again_at_once(kube: Kube) -> None:
 
 def test_an_immutable_field_is_stalled_and_setting_it_back_mends_it(kube: Kube) -> None:
     create(kube)
-    create(kube, redis={"managed": {"storage": {"size": "2Gi"}}})
+    create(kube, redis={"managed": {"storage": {"storageClassName": "other"}}})
     stalled = kube.wait_for_reason("demo", "ImmutableField", "Stalled")
-    assert stalled["message"].startswith(
-        "spec.redis.managed.storage: can't be changed once StatefulSet demo-redis exists"
-    )
+    assert stalled["message"].startswith("spec.redis.managed.storage.storageClassName: can't be changed")
     claim = kube.must("statefulset", "demo-redis")["spec"]["volumeClaimTemplates"][0]
-    assert claim["spec"]["resources"]["requests"]["storage"] == "1Gi"
-    create(kube, redis={"managed": {"storage": {"size": "1Gi"}}})
+    assert "storageClassName" not in claim["spec"]
+    create(kube, redis={"managed": {}})
     eventually(lambda: not kube.condition("demo", "Stalled"), "no longer stalled")
 
 

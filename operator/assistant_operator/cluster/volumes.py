@@ -98,11 +98,10 @@ async def grow(api: Client, cache: Cache, wanted: list[Growth]) -> None:
                 cache.put(CLAIM.kind, grown)
 
 
-def claims_of(cache: Cache, assistant: AIAssistant, stateful_set: Object) -> list[str]:
-    """Return the names of a StatefulSet's claims."""
-    templates = stateful_set["spec"].get("volumeClaimTemplates") or []
-    claims = cache.all(CLAIM.kind, (assistant.namespace, assistant.name))
-    return [c["metadata"]["name"] for c in claims if any(_belongs(c, template, stateful_set) for template in templates)]
+def claims_of(cache: Cache, assistant: AIAssistant, stateful_set: str) -> list[str]:
+    """Return the names of the claims of a StatefulSet, which may be gone, by its name."""
+    claims = (claim["metadata"]["name"] for claim in cache.all(CLAIM.kind, (assistant.namespace, assistant.name)))
+    return [name for name in claims if re.fullmatch(f".+-{re.escape(stateful_set)}-[0-9]+", name)]
 
 
 def _belongs(claim: Object, template: Object, stateful_set: Object) -> bool:
