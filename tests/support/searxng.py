@@ -61,8 +61,9 @@ class SearxngServer(Server):
         return False
 
 
-def _settings(index: str) -> dict[str, Any]:
-    engine = {
+def engine(index: str) -> dict[str, Any]:
+    """Return the settings of the engine that searches an index at that URL."""
+    return {
         "name": "index",
         "engine": "json_engine",
         "shortcut": "idx",
@@ -75,12 +76,15 @@ def _settings(index: str) -> dict[str, Any]:
         "enable_http": True,
         "paging": False,
     }
+
+
+def _settings(index: str) -> dict[str, Any]:
     return {
         # Nothing here asks the internet.
         "use_default_settings": {"engines": {"keep_only": []}},
         "search": {"formats": ["html", "json"]},
         "server": {"secret_key": "of the tests", "limiter": False},
-        "engines": [engine],
+        "engines": [engine(index)],
     }
 
 

@@ -1,7 +1,8 @@
 """Start SecantusDB from the environment and the command line of the official MongoDB image.
 
 SecantusDB speaks MongoDB's protocol and is not MongoDB. What is asked of mongod and can't be had here ends with an
-error, rather than with a server that differs silently.
+error, rather than with a server that differs silently. Scripts of /docker-entrypoint-initdb.d don't run, as there is no
+MongoDB shell for them; the one user that the operator's script makes, RUNTIME_USER, is made here.
 """
 
 import argparse
@@ -19,20 +20,23 @@ from pymongo.errors import OperationFailure, PyMongoError
 SERVER = Path(sys.executable).with_name("secantusd-py")
 
 FIRST_PORT = 27018
-"""Of the server without passwords that makes the first user, on loopback and before the real one."""
+"""Of the server without passwords in which the first users are made, on loopback and before the real one."""
 
 FIRST_START_SECONDS = 60.0
 INITIALISED = ".initialised"
-"""File in the data folder: the first user is made."""
+"""File in the data folder: the first users are made."""
 
 LEAST_CACHE_GB = 0.25
 """Mongod's own least, and enough here: the server would take a gigabyte."""
 
 USER_EXISTS = 51003
 
+User = tuple[str, str, list[object]]
+"""Name, password and roles."""
+
 
 def main() -> None:
-    """Make the first user if need be, then become the server."""
+    """Make the first users if need be, then become the server."""
     arguments = _arguments(sys.argv[1:])
     folder = Path(arguments.dbpath)
     command = [str(SERVER), "--storage-path", str(folder), "--cache-size", f"{arguments.cache * 1024:.0f}M"]
@@ -43,7 +47,8 @@ def main() -> None:
     if bool(username) != bool(password):
         sys.exit("give both MONGO_INITDB_ROOT_USERNAME and MONGO_INITDB_ROOT_PASSWORD, or neither")
     if username and not (folder / INITIALISED).exists():
-        _make_first_user(command, arguments.init_port, username, password)
+        users = [(username, password, ["root"]), *_runtime_user()]
+        _make_users(command, arguments.init_port, users)
         (folder / INITIALISED).touch()
     if username or arguments.auth:
         command += ["--auth"]
@@ -78,19 +83,29 @@ def _variable(name: str) -> str:
     return Path(file).read_text().rstrip("\n") if file else os.environ.get(name, "")
 
 
-def _make_first_user(command: Sequence[str], port: int, username: str, password: str) -> None:
-    """Make it in a server that asks for no password, as there is none yet: on loopback, and gone when this ends."""
+def _runtime_user() -> list[User]:
+    """Return the user with rights on one database that the operator asks for, if it does."""
+    name = os.environ.get("RUNTIME_USER")
+    if not name:
+        return []
+    password = Path(os.environ["AUTH_FOLDER"], "password").read_text().strip()
+    return [(name, password, [{"role": "readWrite", "db": os.environ["RUNTIME_DATABASE"]}])]
+
+
+def _make_users(command: Sequence[str], port: int, users: Sequence[User]) -> None:
+    """Make them in a server that asks for no password, as there is none yet: on loopback, and gone when this ends."""
     first = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)])
     try:
         with MongoClient[dict[str, object]](
             "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=500
         ) as client:
             _wait(client, first)
-            try:
-                client.admin.command("createUser", username, pwd=password, roles=["root"])
-            except OperationFailure as error:
-                if error.code != USER_EXISTS:  # made by a start that was ended here
-                    raise
+            for name, password, roles in users:
+                try:
+                    client.admin.command("createUser", name, pwd=password, roles=roles)
+                except OperationFailure as error:
+                    if error.code != USER_EXISTS:  # made by a start that was ended here
+                        raise
     finally:
         first.kill()  # takes seconds to end by itself, and what it acknowledged is on disk
         first.wait()
@@ -103,7 +118,7 @@ def _wait(client: MongoClient[dict[str, object]], server: subprocess.Popen[bytes
             client.admin.command("ping")
         except PyMongoError as error:
             if server.poll() is not None or time.monotonic() > deadline:
-                sys.exit(f"the server that makes the first user does not answer: {error}")
+                sys.exit(f"the server in which the first users are made does not answer: {error}")
         else:
             return
 
