@@ -58,8 +58,6 @@ NOT_RENDERED = {
     "SESSIONS_PER_TENANT": "the default serves",
     "REDIS_USERNAME": "comes with spec.redis",
     "REDIS_PASSWORD": "comes with spec.redis",
-    "REDIS_TOPOLOGY": "comes with spec.redis",
-    "REDIS_SENTINEL_MASTER": "comes with spec.redis",
     "MONGODB_USERNAME": "comes with spec.mongodb",
     "MONGODB_PASSWORD": "comes with spec.mongodb",
     "DATABASE_USERNAME": "comes with spec.postgresql",
@@ -101,7 +99,14 @@ FULL: dict[str, Any] = {
 }
 ELSEWHERE: dict[str, Any] = {
     **FULL,
-    "redis": {"external": {"urlFrom": {"name": "redis"}, "caFrom": {"name": "redis"}}},
+    "redis": {
+        "external": {
+            "urlFrom": {"name": "redis"},
+            "caFrom": {"name": "redis"},
+            "topology": "sentinel",
+            "sentinelMaster": "mymaster",
+        }
+    },
     "mongodb": {"enabled": True, "external": {"urlFrom": {"name": "m"}, "caFrom": {"name": "m"}}},
     "postgresql": {"enabled": True, "external": {"urlFrom": {"name": "sql"}, "caFrom": {"name": "sql"}}},
     "milvus": {

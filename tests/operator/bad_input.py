@@ -70,6 +70,10 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
         "without a user or password: for one with them, use urlFrom",
     ),
     "external url of another server": ({"redis": {"external": {"url": "http://a"}}}, "must be a URL such as redis://"),
+    "sentinels without a name": (
+        {"redis": {"external": {"url": "redis://a", "topology": "sentinel"}}},
+        "sentinelMaster: with topology sentinel, give the name",
+    ),
     "latest mongodb in production": (
         {"mongodb": {"managed": {"image": LATEST}}},
         "pin a version or a digest instead of `latest`",

@@ -93,7 +93,7 @@ SPECS = st.fixed_dictionaries(
             optional={
                 "managed": st.fixed_dictionaries(
                     {"maxMemory": st.sampled_from(["64Mi", "100Mi"])},
-                    optional=SERVER,
+                    optional={**SERVER, "topology": st.sampled_from(["standalone", "cluster"])},
                 )
             },
         )

@@ -243,6 +243,15 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     ),
     "postgresql.pool.size": ({"postgresql": DATABASE}, {"postgresql": {**DATABASE, "pool": {"size": 5}}}),
     "postgresql.pool.maxOverflow": ({"postgresql": DATABASE}, {"postgresql": {**DATABASE, "pool": {"maxOverflow": 0}}}),
+    "redis.managed.topology": ({}, {"redis": {"managed": {"topology": "cluster"}}}),
+    "redis.external.topology": (
+        {"redis": {"external": {"url": "redis://a"}}},
+        {"redis": {"external": {"url": "redis://a", "topology": "cluster"}}},
+    ),
+    "redis.external.sentinelMaster": (
+        {"redis": {"external": {"url": "redis://a", "topology": "sentinel", "sentinelMaster": "one"}}},
+        {"redis": {"external": {"url": "redis://a", "topology": "sentinel", "sentinelMaster": "other"}}},
+    ),
     "redis.managed.maxMemory": ({}, {"redis": {"managed": {"maxMemory": "256Mi"}}}),
     "multiWriter.enabled": ({}, {"multiWriter": {"enabled": True}}),
     "multiWriter.writers": ({"multiWriter": WRITERS}, {"multiWriter": {**WRITERS, "writers": ["a", "b"]}}),

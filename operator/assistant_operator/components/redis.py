@@ -1,13 +1,15 @@
-"""Redis: response cache, rate limits and the hot state of sessions."""
+"""Redis: response cache, rate limits and the hot state of sessions; one server, or a cluster of six."""
+
+from dataclasses import replace
 
 from assistant_operator.assistant import AIAssistant
-from assistant_operator.binding import Bindings
+from assistant_operator.binding import Binding, Bindings, external
 from assistant_operator.components.base import Component, Workload
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object
-from assistant_operator.servers import redis
+from assistant_operator.servers import redis, redis_cluster
 from assistant_operator.servers.base import Server
-from assistant_operator.spec.redis import ManagedRedis
+from assistant_operator.spec.redis import ExternalRedis, ManagedRedis
 from assistant_operator.values import quantity
 
 NAME = "redis"
@@ -19,24 +21,50 @@ def _settings(assistant: AIAssistant) -> ManagedRedis:
     return assistant.spec.redis.managed or ManagedRedis()
 
 
+def _is_cluster(assistant: AIAssistant) -> bool:
+    return _settings(assistant).topology == "cluster"
+
+
 def _server(assistant: AIAssistant) -> Server:
-    return Server(assistant, NAME, _settings(assistant), image=NAME)
+    """Return the server; a cluster is another one, so that neither meets the other's volumes, pods and names."""
+    part = f"{NAME}-cluster" if _is_cluster(assistant) else NAME
+    return Server(assistant, part, _settings(assistant), image=NAME)
+
+
+def _binding(assistant: AIAssistant) -> Binding:
+    server = _server(assistant)
+    return redis_cluster.binding(server) if _is_cluster(assistant) else redis.binding(server)
+
+
+def _external(block: ExternalRedis) -> Binding:
+    settings: dict[str, str] = {"TOPOLOGY": block.topology} if block.topology != "standalone" else {}
+    if block.sentinel_master:
+        settings["SENTINEL_MASTER"] = block.sentinel_master
+    return replace(external(block), settings=settings)
 
 
 def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
     max_memory = int(quantity(_settings(assistant).max_memory))
     options = (f"maxmemory {max_memory}", "maxmemory-policy allkeys-lru")
+    if _is_cluster(assistant):
+        return redis_cluster.objects(_server(assistant), facts, *options)
     return redis.objects(_server(assistant), facts, *options)
+
+
+def _workload(assistant: AIAssistant) -> Workload:
+    server = _server(assistant)
+    return Workload("StatefulSet", server.name, server.component, _IMMUTABLE)
 
 
 COMPONENT = Component(
     name=NAME,
     condition="RedisReady",
-    workloads=lambda assistant: [Workload("StatefulSet", _server(assistant).name, NAME, _IMMUTABLE)],
+    workloads=lambda assistant: [_workload(assistant)],
     enabled=lambda spec: spec.redis.enabled,
     block="spec.redis",
     backend=lambda spec: spec.redis,
-    binding=lambda assistant: redis.binding(_server(assistant)),
+    binding=_binding,
+    external=_external,
     objects=_objects,
     credentials=lambda assistant: [redis.credential(_server(assistant))],
 )

@@ -1,5 +1,9 @@
 """Redis in the spec: response cache, rate limits and the hot state of sessions."""
 
+from typing import Annotated, Literal
+
+from pydantic import Field
+
 from assistant_operator.rules import Rule
 from assistant_operator.spec.base import Backend, External, ManagedServer, Resources, one_mode
 from assistant_operator.values import RedisURL, Size, quantity
@@ -11,7 +15,7 @@ def _memory_fits(redis: "ManagedRedis") -> bool:
 
 
 class ManagedRedis(ManagedServer):
-    """A Redis that the operator runs: one server with an append-only file on a volume."""
+    """A Redis that the operator runs, with an append-only file on a volume."""
 
     rules = (
         Rule(
@@ -27,19 +31,37 @@ class ManagedRedis(ManagedServer):
         ),
     )
 
+    topology: Literal["standalone", "cluster"] = "standalone"
+    """One server, or a cluster of three masters with a replica each. Each keeps volumes of its own."""
     resources: Resources = Resources(
         requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "500m", "memory": "1Gi"}
     )
-    """Compute resources of the server. Memory needs room beyond `maxMemory` for rewriting the append-only file."""
+    """Compute resources of each server. Memory needs room beyond `maxMemory` for rewriting the append-only file."""
     max_memory: Size = "512Mi"
-    """Memory for data; above it the least recently used keys go first (allkeys-lru)."""
+    """Memory for data of each server; above it the least recently used keys go first (allkeys-lru)."""
 
 
 class ExternalRedis(External):
     """A Redis that runs elsewhere."""
 
+    rules = (
+        *External.rules,
+        Rule(
+            cel="(self.topology == 'sentinel') == has(self.sentinelMaster)",
+            message=(
+                "sentinelMaster: with topology sentinel, give the name by which the sentinels know the master, such as "
+                "mymaster; leave it out with any other topology"
+            ),
+            holds=lambda external: (external.topology == "sentinel") == bool(external.sentinel_master),
+        ),
+    )
+
     url: RedisURL | None = None
     """URL of the server, such as redis://redis.example.com:6379/0, or rediss:// for TLS."""
+    topology: Literal["standalone", "cluster", "sentinel"] = "standalone"
+    """What the URL leads to: one server, any server of a cluster, or a sentinel."""
+    sentinel_master: Annotated[str, Field(min_length=1, max_length=253, pattern="^[A-Za-z0-9._-]+$")] | None = None
+    """Name by which the sentinels know the master."""
 
 
 class Redis(Backend):

@@ -1,0 +1,108 @@
+"""A Redis Cluster: three masters with a replica each, formed and mended by a Job.
+
+A pod that comes back has its data and its place in the cluster on its volume, and another address. It tells the others
+itself; where all came back at once, nobody knows anybody, and the Job introduces them.
+"""
+
+from assistant_operator import manifests
+from assistant_operator.binding import Binding
+from assistant_operator.facts import Facts, PodFacts
+from assistant_operator.manifests import Object
+from assistant_operator.servers import redis, scripts, setup
+from assistant_operator.servers.base import Server, budget, headless_service, pod_template, spread, stateful_set
+
+SERVERS = 6
+
+_NODE_TIMEOUT_MILLISECONDS = 5000
+"""Silence after which a master counts as lost: its replica takes over a second or two later."""
+OPTIONS = (
+    "cluster-enabled yes",
+    "cluster-config-file /data/nodes.conf",
+    f"cluster-node-timeout {_NODE_TIMEOUT_MILLISECONDS}",
+    # While one master is replaced, the others go on to serve what is theirs.
+    "cluster-require-full-coverage no",
+)
+"""What the configuration of each server has for the cluster."""
+_SCRIPTS = "/etc/redis/scripts"
+_SCRIPT_NAMES = ("redis-cluster.sh", "redis-hand-over.sh")
+
+
+def binding(server: Server) -> Binding:
+    """Return how the cluster is reached: by any of its servers, which name the others."""
+    one = redis.binding(server)
+    return Binding(one.url, port=one.port, pod_labels=one.pod_labels, settings={"TOPOLOGY": "cluster"})
+
+
+def objects(server: Server, facts: Facts, *options: str) -> list[Object]:
+    """Build the cluster's objects; `options` are further lines of its servers' configuration."""
+    config = redis.configuration(*OPTIONS, *options)
+    texts = {name: scripts.read(name) for name in _SCRIPT_NAMES}
+    files = {"redis.conf": config, **texts}
+    nodes = f"{server.name}-nodes"
+    rendered = [
+        manifests.config_map(server.name, server.assistant, server.component, files),
+        manifests.service(server.name, server.assistant, server.component, redis.PORT, "redis"),
+        headless_service(nodes, server, redis.PORT, "redis"),
+        _stateful_set(server, facts, nodes, redis.config_hash(server, facts, config, texts["redis-hand-over.sh"])),
+        budget(server),
+    ]
+    if pods := setup.pods_of(server, facts, SERVERS):
+        rendered.append(_setup(server, facts, pods, texts["redis-cluster.sh"]))
+    return rendered
+
+
+def _stateful_set(server: Server, facts: Facts, nodes: str, config_hash: str) -> Object:
+    volumes = redis.volumes(server)
+    template = pod_template(
+        server,
+        user_id=redis.USER_ID,
+        containers=[_container(server, facts)],
+        volumes=[*volumes, _scripts_volume(server)],
+        config_hash=config_hash,
+        terminationGracePeriodSeconds=redis.GRACE_SECONDS,
+        topologySpreadConstraints=spread(server),
+    )
+    # All start at once: none is ready before the cluster is formed.
+    return stateful_set(server, template, replicas=SERVERS, service=nodes, podManagementPolicy="Parallel")
+
+
+def _container(server: Server, facts: Facts) -> Object:
+    container = redis.redis_container(server, facts)
+    address = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    return {
+        **container,
+        "command": [*container["command"], "--cluster-announce-ip", "$(POD_IP)"],
+        "ports": [
+            *container["ports"],
+            {"name": "bus", "containerPort": redis.PORT + 10_000, "protocol": "TCP"},
+        ],
+        "env": [*container["env"], address],
+        "readinessProbe": manifests.exec_probe(
+            "sh", "-c", "redis-cli cluster info | grep -q '^cluster_state:ok'", periodSeconds=5, timeoutSeconds=5
+        ),
+        "lifecycle": {"preStop": {"exec": {"command": ["sh", f"{_SCRIPTS}/redis-hand-over.sh"]}}},
+        "volumeMounts": [*container["volumeMounts"], _scripts_mount()],
+    }
+
+
+def _setup(server: Server, facts: Facts, pods: tuple[PodFacts, ...], script: str) -> Object:
+    return setup.job(
+        server,
+        facts,
+        pods,
+        user_id=redis.USER_ID,
+        command=["sh", f"{_SCRIPTS}/redis-cluster.sh", *(f"{pod.ip}:{redis.PORT}" for pod in pods)],
+        env=[redis.password(server)],
+        volumes=[_scripts_volume(server)],
+        mounts=[_scripts_mount()],
+        reads=redis.config_hash(server, facts, script),
+    )
+
+
+def _scripts_volume(server: Server) -> Object:
+    items = [{"key": name, "path": name} for name in _SCRIPT_NAMES]
+    return {"name": "scripts", "configMap": {"name": server.name, "items": items}}
+
+
+def _scripts_mount() -> Object:
+    return {"name": "scripts", "mountPath": _SCRIPTS, "readOnly": True}
