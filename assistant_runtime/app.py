@@ -19,8 +19,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
 
-from assistant_runtime.agents.directory import Directory
+from assistant_runtime.agents.directory import AgentStore, Directory
 from assistant_runtime.agents.memory import MemoryAgents
+from assistant_runtime.api.agents import agents_router
 from assistant_runtime.api.chat import ChatCompletions
 from assistant_runtime.api.documents import documents_router, search_router
 from assistant_runtime.api.embeddings import EmbeddingsEndpoint, record_embeddings
@@ -216,7 +217,7 @@ def _add_middleware(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=("GET", "POST", "PATCH", "DELETE"),
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
             # Clients send headers of their own, as OpenAI's do; the origin and the key are what is checked.
             allow_headers=("*",),
             expose_headers=EXPOSED_HEADERS,
@@ -285,7 +286,7 @@ def _assistant(
     settings: Settings, turns: Turns, metrics: Metrics, stores: Stores, toolbox: Toolbox
 ) -> tuple[ToolLoop, Part]:
     """Give what answers with tools and agents, and what that needs."""
-    agents = Directory(settings.configured_agents(), MemoryAgents())
+    agents = Directory(settings.configured_agents(), _agent_store(stores))
     limits = Limits(
         calls=settings.max_tools_per_query,
         call_seconds=settings.tool_execution_timeout,
@@ -293,7 +294,16 @@ def _assistant(
         total_bytes=settings.tool_total_bytes,
     )
     loop = ToolLoop(turns, toolbox, agents, Environment(limits, metrics, settings.hmac_key), stores.history)
-    return loop, Part(resources=[toolbox])
+    return loop, Part(routers=[agents_router(agents)], resources=[toolbox])
+
+
+def _agent_store(stores: Stores) -> AgentStore:
+    """Give what keeps tenants' agents: the database where there is one, else this process."""
+    if stores.database is None:
+        return MemoryAgents()
+    from assistant_runtime.stores.agents import SqlAgents  # noqa: PLC0415 - the SDK is imported only where it is used
+
+    return SqlAgents(stores.database)
 
 
 def _local_model(settings: Settings) -> Part:
