@@ -22,6 +22,7 @@ from assistant_operator.spec.redis import Redis
 from assistant_operator.spec.reranker import Reranker
 from assistant_operator.spec.searxng import SearXNG
 from assistant_operator.spec.security import Security, TokenBudget
+from assistant_operator.spec.tools import Agent, Tools
 from assistant_operator.spec.ui import UI
 from assistant_operator.values import (
     URL,
@@ -290,6 +291,10 @@ class AIAssistantSpec(Model):
     """Firecrawl."""
     reranker: Reranker = Reranker()
     """Reranker."""
+    tools: Tools = Tools()
+    """Tools that the runtime runs for the model."""
+    agents: Annotated[list[Agent], Field(max_length=16, json_schema_extra=map_list("name"))] = []
+    """Named agents of every client."""
     ui: UI = UI()
     """Chat page."""
     mongodb: MongoDB = MongoDB()

@@ -31,22 +31,14 @@ NOT_RENDERED = {
     "PROMETHEUS_PORT": "/metrics is served on the API's port, which no Ingress publishes",
     "PROVIDER_BREAKER_FAILURES": "the default serves",
     "PROVIDER_BREAKER_SECONDS": "the default serves",
-    "AGENTS": "AGENTS_FILE serves",
-    "AGENTS_FILE": "comes with spec.agents",
+    "AGENTS_FILE": "AGENTS serves",
     "OPENAI_COMPATIBLE_CA_FILE": "comes with spec.providers.items.caFrom",
     "EMBEDDING_MODEL": "comes with spec.providers.embeddingModel",
     "DEBUG": "production answers show no internals",
     "MAX_REQUEST_BYTES": "the default serves",
     "LOCAL_MODEL_PORT": "for laptops: in a cluster a model is a server of its own",
     "METRICS_COLLECTION_ENABLED": "always on",
-    "FETCH_ALLOWED_HOSTS": "comes with spec.tools",
-    "FETCH_TOOL_ENABLED": "comes with spec.tools",
-    "MAX_TOOLS_PER_QUERY": "comes with spec.tools",
-    "MCP_SERVERS": "comes with spec.tools",
-    "TOOL_CALLING_ENABLED": "comes with spec.tools",
-    "TOOL_EXECUTION_TIMEOUT": "comes with spec.tools",
-    "TOOL_TOTAL_BYTES": "comes with spec.tools",
-    "TOOL_TOTAL_TIMEOUT": "comes with spec.tools",
+    "TOOL_TOTAL_BYTES": "the default serves",
     "WRITER_JOBS_AT_ONCE": "the default serves",
     **dict.fromkeys(
         ("GRADIO_ENABLED", "GRADIO_HOST", "GRADIO_PORT", "GRADIO_ROOT_PATH", "ASSISTANT_URL"),
@@ -90,6 +82,11 @@ FULL: dict[str, Any] = {
     },
     "tokenBudget": {"daily": 1000, "monthly": 10_000},
     "multiWriter": {"enabled": True},
+    "tools": {
+        "allowedHosts": ["docs.corp.example"],
+        "mcpServers": [{"name": "desk", "url": "http://desk:8000/mcp", "tokenFrom": {"name": "one"}}],
+    },
+    "agents": [{"name": "helper", "prompt": "Help."}],
     "mongodb": {"enabled": True},
     "postgresql": {"enabled": True},
     "milvus": {"enabled": True},
@@ -176,6 +173,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[AIAssistant], Sett
 def test_every_rendered_variable_is_one_that_the_runtime_declares() -> None:
     rendered = _environment(assistant(**FULL)) | _environment(assistant(**ELSEWHERE))
     keys = {provider["api_key_env"] for provider in json.loads(rendered["PROVIDERS"])}
+    keys |= {server["token_env"] for server in json.loads(rendered["MCP_SERVERS"])}
     declared = {name.upper() for name in Settings.model_fields}
     assert set(rendered) - keys == declared - set(NOT_RENDERED)
     assert keys <= set(rendered)

@@ -98,6 +98,17 @@ SPECS = st.fixed_dictionaries(
             },
         )
         | st.fixed_dictionaries({"external": _external("redis://redis.example.com:6379/0")}),
+        "tools": st.fixed_dictionaries(
+            {},
+            optional={
+                "enabled": st.booleans(),
+                "maxPerQuery": st.integers(1, 9),
+                "timeout": DURATIONS,
+                "allowedHosts": st.just(["docs.corp.example", "*.wiki.example", "10.1.0.0/16"]),
+                "mcpServers": st.just([{"name": "desk", "url": "http://desk:8000/mcp", "tokenFrom": {"name": "one"}}]),
+            },
+        ),
+        "agents": st.just([{"name": "helper", "prompt": "Help."}]),
         "multiWriter": st.fixed_dictionaries(
             {"enabled": st.booleans()}, optional={"writers": st.just(["a", "b/c"]), "passScore": st.integers(0, 10)}
         ),

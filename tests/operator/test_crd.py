@@ -68,6 +68,8 @@ DATABASE: Object = {"enabled": True}
 CLUSTER: Object = {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "name": "main"}
 ON: Object = {"enabled": True, "host": "a.example.com"}
 WRITERS: Object = {"enabled": True}
+MCP: Object = {"name": "desk", "url": "http://desk/mcp"}
+AGENT: Object = {"name": "helper", "prompt": "Help."}
 ITEM: Object = PROVIDERS["items"][0]
 KEYED: Object = {**ITEM, "apiKeyFrom": {"name": "provider"}}
 FIRECRAWL_URL = "https://firecrawl.example.com"
@@ -253,6 +255,36 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
         {"redis": {"external": {"url": "redis://a", "topology": "sentinel", "sentinelMaster": "other"}}},
     ),
     "redis.managed.maxMemory": ({}, {"redis": {"managed": {"maxMemory": "256Mi"}}}),
+    "tools.enabled": ({}, {"tools": {"enabled": False}}),
+    "tools.maxPerQuery": ({}, {"tools": {"maxPerQuery": 5}}),
+    "tools.timeout": ({}, {"tools": {"timeout": "10s"}}),
+    "tools.totalTimeout": ({}, {"tools": {"totalTimeout": "1m"}}),
+    "tools.fetchPages": ({}, {"tools": {"fetchPages": True}}),
+    "tools.allowedHosts": ({}, {"tools": {"allowedHosts": ["docs.corp.example"]}}),
+    "tools.mcpServers": ({}, {"tools": {"mcpServers": [MCP]}}),
+    "tools.mcpServers.name": ({"tools": {"mcpServers": [MCP]}}, {"tools": {"mcpServers": [MCP | {"name": "b"}]}}),
+    "tools.mcpServers.url": (
+        {"tools": {"mcpServers": [MCP]}},
+        {"tools": {"mcpServers": [MCP | {"url": "http://b/mcp"}]}},
+    ),
+    "tools.mcpServers.tools": ({"tools": {"mcpServers": [MCP]}}, {"tools": {"mcpServers": [MCP | {"tools": ["add"]}]}}),
+    "tools.mcpServers.tokenFrom": (
+        {"tools": {"mcpServers": [MCP]}},
+        {"tools": {"mcpServers": [MCP | {"tokenFrom": {"name": "desk"}}]}},
+    ),
+    "agents": ({}, {"agents": [AGENT]}),
+    **{
+        f"agents.{name}": ({"agents": [AGENT]}, {"agents": [AGENT | {name: value}]})
+        for name, value in (
+            ("name", "b"),
+            ("description", "Helps."),
+            ("prompt", "Other."),
+            ("model", "m2"),
+            ("tools", []),
+            ("handoffs", ["a"]),
+            ("maxSteps", 3),
+        )
+    },
     "multiWriter.enabled": ({}, {"multiWriter": {"enabled": True}}),
     "multiWriter.writers": ({"multiWriter": WRITERS}, {"multiWriter": {**WRITERS, "writers": ["a", "b"]}}),
     "multiWriter.checkers": ({"multiWriter": WRITERS}, {"multiWriter": {**WRITERS, "checkers": ["a"]}}),

@@ -100,7 +100,7 @@ async def test_an_unknown_agent_is_404(upstream: Upstream) -> None:
 
 @pytest.mark.parametrize("kept", [False, True])
 async def test_agents_are_made_changed_and_deleted(upstream: Upstream, tmp_path: Path, kept: bool) -> None:
-    settings = {"data_dir": str(tmp_path)} if kept else {}
+    settings = {"data_dir": str(tmp_path), "secret_key": "s" * 32} if kept else {}
     async with run_runtime(upstream, agents=[WRITER], **settings) as runtime:
         made = await call(runtime, "PUT", "/helper", json={"prompt": "Help.", "handoffs": ["writer"]})
         changed = await call(runtime, "PUT", "/helper", json={"prompt": "Help more."})

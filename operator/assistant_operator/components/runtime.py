@@ -17,6 +17,7 @@ from assistant_operator.manifests import Object, env, secret_env
 from assistant_operator.spec.base import SecretKeyRef
 from assistant_operator.spec.multi_writer import MultiWriter
 from assistant_operator.spec.security import Security
+from assistant_operator.spec.tools import Agent, McpServer, Tools
 from assistant_operator.values import seconds
 
 NAME = "runtime"
@@ -69,6 +70,11 @@ def _references(assistant: AIAssistant) -> list[Reference]:
         Reference(f"spec.providers.items[{index}].apiKeyFrom", provider.api_key_from)
         for index, provider in enumerate(assistant.providers.items)
         if provider.api_key_from
+    ]
+    references += [
+        Reference(f"spec.tools.mcpServers[{index}].tokenFrom", server.token_from)
+        for index, server in enumerate(assistant.spec.tools.mcp_servers)
+        if server.token_from
     ]
     if assistant.spec.security.api_keys_from:
         references.append(Reference("spec.security.apiKeysFrom", assistant.spec.security.api_keys_from))
@@ -178,7 +184,7 @@ def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
         env("DRAIN_DELAY_SECONDS", _DRAIN_DELAY_SECONDS),
         env("SHUTDOWN_GRACE_SECONDS", _SHUTDOWN_GRACE_SECONDS),
     ]
-    variables += _writers(spec.multi_writer)
+    variables += [*_writers(spec.multi_writer), *_tools(spec.tools), *_agents(spec.agents)]
     variables += _identity(spec.security)
     variables += [
         env(f"TOKEN_BUDGET_{period.upper()}", tokens)
@@ -212,6 +218,38 @@ def _identity(security: Security) -> list[Object]:
         "CA_FILE": f"{_CERTIFICATES}/oidc.crt" if security.oidc.ca_from else None,
     }
     return variables + [env(f"OIDC_{name}", value) for name, value in given.items() if value is not None]
+
+
+def _tools(tools: Tools) -> list[Object]:
+    variables = [
+        env("TOOL_CALLING_ENABLED", tools.enabled),
+        env("MAX_TOOLS_PER_QUERY", tools.max_per_query),
+        env("TOOL_EXECUTION_TIMEOUT", seconds(tools.timeout)),
+        env("TOOL_TOTAL_TIMEOUT", seconds(tools.total_timeout)),
+        env("FETCH_TOOL_ENABLED", tools.fetch_pages),
+    ]
+    if tools.allowed_hosts:
+        variables.append(env("FETCH_ALLOWED_HOSTS", ",".join(tools.allowed_hosts)))
+    if tools.mcp_servers:
+        variables.append(env("MCP_SERVERS", json.dumps([_mcp_server(server) for server in tools.mcp_servers])))
+    tokens = [(_token_variable(server), server.token_from) for server in tools.mcp_servers]
+    return variables + [secret_env(name, token) for name, token in tokens if token]
+
+
+def _mcp_server(server: McpServer) -> dict[str, str | list[str]]:
+    described: dict[str, str | list[str]] = {"name": server.name, "url": server.url}
+    if server.tools is not None:
+        described["tools"] = server.tools
+    return described | ({"token_env": _token_variable(server)} if server.token_from else {})
+
+
+def _token_variable(server: McpServer) -> str:
+    return f"MCP_{server.name.upper().replace('-', '_')}_TOKEN"
+
+
+def _agents(agents: list[Agent]) -> list[Object]:
+    described = [agent.model_dump(exclude_none=True) for agent in agents]
+    return [env("AGENTS", json.dumps(described, ensure_ascii=False))] if agents else []
 
 
 def _writers(multi_writer: MultiWriter) -> list[Object]:
