@@ -262,19 +262,26 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     "tools.fetchPages": ({}, {"tools": {"fetchPages": True}}),
     "tools.allowedHosts": ({}, {"tools": {"allowedHosts": ["docs.corp.example"]}}),
     "tools.mcpServers": ({}, {"tools": {"mcpServers": [MCP]}}),
-    "tools.mcpServers.name": ({"tools": {"mcpServers": [MCP]}}, {"tools": {"mcpServers": [MCP | {"name": "b"}]}}),
-    "tools.mcpServers.url": (
+    "tools.mcpServers[].name": ({"tools": {"mcpServers": [MCP]}}, {"tools": {"mcpServers": [MCP | {"name": "b"}]}}),
+    "tools.mcpServers[].url": (
         {"tools": {"mcpServers": [MCP]}},
         {"tools": {"mcpServers": [MCP | {"url": "http://b/mcp"}]}},
     ),
-    "tools.mcpServers.tools": ({"tools": {"mcpServers": [MCP]}}, {"tools": {"mcpServers": [MCP | {"tools": ["add"]}]}}),
-    "tools.mcpServers.tokenFrom": (
+    "tools.mcpServers[].tools": (
+        {"tools": {"mcpServers": [MCP]}},
+        {"tools": {"mcpServers": [MCP | {"tools": ["add"]}]}},
+    ),
+    "tools.mcpServers[].tokenFrom.name": (
         {"tools": {"mcpServers": [MCP]}},
         {"tools": {"mcpServers": [MCP | {"tokenFrom": {"name": "desk"}}]}},
     ),
+    "tools.mcpServers[].tokenFrom.key": (
+        {"tools": {"mcpServers": [MCP | {"tokenFrom": {"name": "desk"}}]}},
+        {"tools": {"mcpServers": [MCP | {"tokenFrom": {"name": "desk", "key": "token"}}]}},
+    ),
     "agents": ({}, {"agents": [AGENT]}),
     **{
-        f"agents.{name}": ({"agents": [AGENT]}, {"agents": [AGENT | {name: value}]})
+        f"agents[].{name}": ({"agents": [AGENT]}, {"agents": [AGENT | {name: value}]})
         for name, value in (
             ("name", "b"),
             ("description", "Helps."),
