@@ -46,9 +46,8 @@ def main(port: int) -> None:
     params.hostnames = ["127.0.0.1"]
     params.port = port
     params.ui = False
-    server = xllamacpp.Server(params)  # serves for as long as it is referenced
+    _server = xllamacpp.Server(params)  # serves for as long as it is referenced
     signal.sigwait(stop)
-    del server
     # Native threads may be in the middle of a token: there is nothing to save, so nobody waits for them.
     os._exit(0)
 

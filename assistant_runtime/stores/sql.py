@@ -6,6 +6,7 @@ two replicas are in at once; a replica of an older version leaves a newer schema
 
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit, urlunsplit
@@ -126,7 +127,10 @@ def migrate(connection: Connection, steps: tuple[Step, ...]) -> None:
 def engine_for(settings: Settings) -> AsyncEngine:
     """Give the engine for DATABASE_URL, else for the file below DATA_DIR."""
     if settings.database_url is None:
-        return _sqlite(Path(settings.data_dir or ".") / SQLITE_FILE)
+        folder = Path(settings.data_dir or ".")
+        with suppress(OSError):  # a folder that can't be made shows as a database that is down
+            folder.mkdir(parents=True, exist_ok=True)
+        return _sqlite(folder / SQLITE_FILE)
     url = settings.database_url.get_secret_value()
     return _sqlite(Path(make_url(url).database or "")) if url.startswith("sqlite:") else _postgresql(settings, url)
 

@@ -59,7 +59,7 @@ async def test_sessions_in_this_process(upstream: Upstream) -> None:
 
 
 async def test_sessions_in_a_file_outlive_the_process(upstream: Upstream, tmp_path: Path) -> None:
-    settings = {"api_keys": f"{ALICE}\n{BOB}", "data_dir": str(tmp_path), "secret_key": "s" * 32}
+    settings = {"api_keys": f"{ALICE}\n{BOB}", "data_dir": str(tmp_path / "made"), "secret_key": "s" * 32}
     async with run_runtime(upstream, **settings) as runtime:
         await walk_through(runtime)
         session = (await ask(runtime, "POST", "", {"title": "kept"})).json
