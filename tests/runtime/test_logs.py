@@ -53,6 +53,7 @@ async def test_every_line_is_json_and_none_holds_a_secret(
         **SECRETS,
         "OPENAI_COMPATIBLE_BASE_URL": upstream.url,
         "OPENAI_COMPATIBLE_DEFAULT_MODEL": MODEL,
+        "OPENAI_COMPATIBLE_RETRIES": "0",  # so that each failure shows
         "REDIS_URL": redis.url.replace("redis://", "redis://:redis-password@"),
         "ENVIRONMENT": "production",
         "LOG_LEVEL": "DEBUG",
