@@ -55,7 +55,7 @@ def test_a_failing_probe_is_told_and_forgotten_when_all_is_well(kube: Kube) -> N
     create(kube)
     pod = _pod(kube)
     _report(kube, {"state": {"running": {"startedAt": "2026-01-01T12:00:00Z"}}})
-    kube.wait_for_reason("demo", "Progressing", "RedisReady")
+    kube.wait_for_reason("demo", "VolumePending", "RedisReady")  # there is no StorageClass here
     _told(kube, pod, "Readiness probe failed: connection refused", 2)
     told = kube.wait_for_reason("demo", "Unhealthy", "RedisReady", timeout=SOON)
     assert told["message"] == "0/1 pods are ready: pod demo-redis-0: Readiness probe failed: connection refused"

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from assistant_operator import desired
 from devcluster.cluster import Cluster
-from tests.operator.assistants import PROVIDERS, resource
+from tests.operator.assistants import FACTS, PROVIDERS, assistant, resource
 from tests.support.kube import Kube, audit_mark, audited, eventually, writes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
@@ -343,8 +344,10 @@ def test_a_namespace_with_an_assistant_goes_away(kube: Kube, control_plane: Clus
 
 def test_an_idle_assistant_costs_no_request(kube: Kube, control_plane: Cluster) -> None:
     sample = yaml.safe_load((ROOT / "manifests/samples/production.yaml").read_text())["spec"]
-    for name, key in (("openrouter", "api-key"), ("openai", "api-key"), ("assistant-clients", "api-keys")):
-        kube.run("create", "secret", "generic", name, f"--from-literal={key}=secret")
+    named = [reference.secret for reference in desired.references(assistant(**sample), FACTS)]
+    for name in {secret.name for secret in named}:
+        literals = [f"--from-literal={secret.key}=secret" for secret in named if secret.name == name]
+        kube.run("create", "secret", "generic", name, *sorted(set(literals)))
     create(kube, **sample)
     eventually(lambda: kube.must("aia", "demo")["status"]["replicas"] == 3, "all pods are counted")
     mark = audit_mark(control_plane)
