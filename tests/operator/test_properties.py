@@ -1,6 +1,7 @@
 """What always holds of whatever is rendered, for any valid AIAssistant."""
 
 import json
+import re
 from collections.abc import Iterator
 
 from hypothesis import given
@@ -20,6 +21,17 @@ from tests.operator.strategies import ASSISTANTS
 
 def _render(assistant: AIAssistant) -> list[Object]:
     return desired.desired(assistant, facts(assistant)).objects
+
+
+def _nulls(value: object, path: str) -> Iterator[str]:
+    if value is None:
+        yield path
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _nulls(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _nulls(inner, f"{path}[{index}]")
 
 
 def _templates(objects: list[Object]) -> Iterator[Object]:
@@ -103,12 +115,14 @@ def test_no_object_holds_a_secret_inline(assistant: AIAssistant) -> None:
                     assert "secretKeyRef" in variable["valueFrom"]
                 if variable["name"].endswith("_URL"):
                     assert "@" not in variable.get("value", "")
-            assert "password" not in json.dumps([container.get("args"), container.get("command")])
+            # An option that takes a password, or Kubernetes' own expansion of a variable that holds one.
+            words = [*container.get("command", ()), *container.get("args", ())]
+            assert [word for word in words if re.search(r"^--?\w*pass|\$\(\w*PASS", word, re.IGNORECASE)] == []
 
 
 @given(ASSISTANTS)
 def test_no_field_is_null(assistant: AIAssistant) -> None:
-    assert "null" not in json.dumps(_render(assistant))
+    assert list(_nulls(_render(assistant), "")) == []
 
 
 @given(ASSISTANTS)
