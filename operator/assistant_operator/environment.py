@@ -1,0 +1,193 @@
+"""The environment of the runtime: what of the resource its settings read, and the files that they name.
+
+This is the seam between the two programs: `tests/contract` compares the names rendered here with the variables that the
+runtime's settings declare.
+"""
+
+import json
+
+from assistant_operator.assistant import AIAssistant, Provider
+from assistant_operator.binding import Binding, Bindings
+from assistant_operator.manifests import Object, env, secret_env
+from assistant_operator.spec.base import SecretKeyRef
+from assistant_operator.spec.multi_writer import MultiWriter
+from assistant_operator.spec.security import Security
+from assistant_operator.spec.tools import Agent, McpServer, Tools
+from assistant_operator.values import seconds
+
+CERTIFICATES = "/etc/assistant-runtime/certificates"
+"""Folder of the certificates to trust, a file for each name in `authorities`."""
+
+_VARIABLES = {
+    "redis": "REDIS",
+    "mongodb": "MONGODB",
+    "milvus": "MILVUS",
+    "postgresql": "DATABASE",
+    "searxng": "SEARXNG",
+    "firecrawl": "FIRECRAWL",
+    "reranker": "JINA_RERANKER",
+}
+"""How the names of the variables begin that tell of a component's server; the deployment guide's names."""
+_TOOLS = ("searxng", "firecrawl", "reranker")
+"""Components behind a tool, which is offered where the component is on."""
+
+
+def authorities(assistant: AIAssistant, bindings: Bindings) -> dict[str, SecretKeyRef]:
+    """Return the certificates of each server that needs its own, by the name of their file."""
+    found = {name: binding.ca for name, binding in bindings.items() if name in _VARIABLES and binding.ca}
+    oidc = assistant.spec.security.oidc
+    return found | ({"oidc": oidc.ca_from} if oidc and oidc.ca_from else {})
+
+
+def variables(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
+    """Return what the resource and the servers of its components say to the runtime, as `env` of its container."""
+    spec = assistant.spec
+    behind_proxy = spec.security.behind_proxy
+    found = [
+        env("ENVIRONMENT", spec.environment),
+        env("LOG_LEVEL", spec.logging.level),
+        env("LOG_FORMAT", spec.logging.format),
+        env("BEHIND_PROXY", spec.ingress.enabled if behind_proxy is None else behind_proxy),
+        *_providers(assistant),
+        env("RATE_LIMIT_ENABLED", spec.rate_limit.enabled),
+        env("RATE_LIMIT_REQUESTS", spec.rate_limit.requests),
+        env("RATE_LIMIT_WINDOW", seconds(spec.rate_limit.window)),
+        env("REDIS_CACHE_ENABLED", spec.cache.enabled),
+        env("CACHE_TTL", seconds(spec.cache.ttl)),
+        env("CACHE_COMPRESSION", spec.cache.compression),
+    ]
+    found += [*_writers(spec.multi_writer), *_tools(spec.tools), *_agents(spec.agents)]
+    found += _identity(spec.security)
+    found += [
+        env(f"TOKEN_BUDGET_{period.upper()}", tokens)
+        for period, tokens in (("daily", spec.token_budget.daily), ("monthly", spec.token_budget.monthly))
+        if tokens is not None
+    ]
+    if spec.security.cors_origins:
+        found.append(env("CORS_ORIGINS", ",".join(spec.security.cors_origins)))
+    if spec.postgresql.enabled:
+        found.append(env("DATABASE_POOL_SIZE", spec.postgresql.pool.size))
+        found.append(env("DATABASE_MAX_OVERFLOW", spec.postgresql.pool.max_overflow))
+    found += [env(f"{_VARIABLES[name]}_TOOL_ENABLED", name in bindings) for name in _TOOLS]
+    if spec.reranker.enabled:
+        found.append(env("JINA_RERANKER_MODEL", spec.reranker.model))
+    for name, prefix in _VARIABLES.items():
+        if name in bindings:
+            found += _connection(name, prefix, bindings[name])
+    return found
+
+
+def _identity(security: Security) -> list[Object]:
+    """Render who is believed beside API keys, and whether it is recorded."""
+    variables = [env("AUDIT_ENABLED", security.audit.enabled)]
+    if security.oidc is None:
+        return variables
+    given = {
+        "ISSUER": security.oidc.issuer,
+        "AUDIENCE": security.oidc.audience,
+        "TENANT_CLAIM": security.oidc.tenant_claim,
+        "SCOPES_CLAIM": security.oidc.scopes_claim,
+        "CA_FILE": f"{CERTIFICATES}/oidc.crt" if security.oidc.ca_from else None,
+    }
+    return variables + [env(f"OIDC_{name}", value) for name, value in given.items() if value is not None]
+
+
+def _tools(tools: Tools) -> list[Object]:
+    variables = [
+        env("TOOL_CALLING_ENABLED", tools.enabled),
+        env("MAX_TOOLS_PER_QUERY", tools.max_per_query),
+        env("TOOL_EXECUTION_TIMEOUT", seconds(tools.timeout)),
+        env("TOOL_TOTAL_TIMEOUT", seconds(tools.total_timeout)),
+        env("FETCH_TOOL_ENABLED", tools.fetch_pages),
+    ]
+    if tools.allowed_hosts:
+        variables.append(env("FETCH_ALLOWED_HOSTS", ",".join(tools.allowed_hosts)))
+    if tools.mcp_servers:
+        variables.append(env("MCP_SERVERS", json.dumps([_mcp_server(server) for server in tools.mcp_servers])))
+    tokens = [(_token_variable(server), server.token_from) for server in tools.mcp_servers]
+    return variables + [secret_env(name, token) for name, token in tokens if token]
+
+
+def _mcp_server(server: McpServer) -> dict[str, str | list[str]]:
+    described: dict[str, str | list[str]] = {"name": server.name, "url": server.url}
+    if server.tools is not None:
+        described["tools"] = server.tools
+    return described | ({"token_env": _token_variable(server)} if server.token_from else {})
+
+
+def _token_variable(server: McpServer) -> str:
+    return f"MCP_{server.name.upper().replace('-', '_')}_TOKEN"
+
+
+def _agents(agents: list[Agent]) -> list[Object]:
+    described = [agent.model_dump(exclude_none=True) for agent in agents]
+    return [env("AGENTS", json.dumps(described, ensure_ascii=False))] if agents else []
+
+
+def _writers(multi_writer: MultiWriter) -> list[Object]:
+    if not multi_writer.enabled:
+        return [env("MULTI_WRITER_ENABLED", value=False)]
+    return [
+        env("MULTI_WRITER_ENABLED", value=True),
+        env("WRITER_MODELS", ",".join(multi_writer.writers)),
+        env("CHECKER_MODELS", ",".join(multi_writer.checkers)),
+        env("WRITER_MAX_REVISIONS", multi_writer.max_revisions),
+        env("WRITER_PASS_SCORE", multi_writer.pass_score),
+    ]
+
+
+def _url_end(binding: Binding) -> str:
+    """Return how the name of the variable with the URL ends: Firecrawl has one for each of its modes."""
+    mode = binding.settings.get("DEPLOYMENT_MODE")
+    return f"{mode.upper()}_URL" if mode else "URL"
+
+
+def _connection(name: str, prefix: str, binding: Binding) -> list[Object]:
+    """Render how one server is reached, the same for all ways in which it may be run."""
+    values: dict[str, str | SecretKeyRef | None] = {
+        _url_end(binding): binding.url,
+        "USERNAME": binding.username,
+        "PASSWORD": binding.password,
+        "API_KEY": binding.api_key,
+        "CA_FILE": f"{CERTIFICATES}/{name}.crt" if binding.ca else None,
+        **binding.settings,
+    }
+    given = {f"{prefix}_{end}": value for end, value in values.items() if value is not None}
+    return [
+        secret_env(variable, value) if isinstance(value, SecretKeyRef) else env(variable, value)
+        for variable, value in given.items()
+    ]
+
+
+def _providers(assistant: AIAssistant) -> list[Object]:
+    """Render the first provider by the guide's variables, the others as one JSON list without their keys."""
+    providers = assistant.providers
+    first, *others = providers.items
+    variables = [
+        env("PREFERRED_PROVIDER", providers.preferred or first.name),
+        env("ENABLE_PROVIDER_FALLBACK", providers.fallback),
+        env("OPENAI_COMPATIBLE_NAME", first.name),
+        env("OPENAI_COMPATIBLE_BASE_URL", first.base_url),
+        env("OPENAI_COMPATIBLE_DEFAULT_MODEL", first.model),
+        env("OPENAI_COMPATIBLE_TIMEOUT", seconds(first.timeout)),
+    ]
+    if first.api_key_from:
+        variables.append(secret_env("OPENAI_COMPATIBLE_API_KEY", first.api_key_from))
+    if others:
+        variables.append(env("PROVIDERS", json.dumps([_further_provider(other) for other in others])))
+    variables += [secret_env(_key_variable(other), other.api_key_from) for other in others if other.api_key_from]
+    return variables
+
+
+def _key_variable(provider: Provider) -> str:
+    return f"PROVIDER_{provider.name.upper().replace('-', '_')}_API_KEY"
+
+
+def _further_provider(provider: Provider) -> dict[str, str | int]:
+    described: dict[str, str | int] = {
+        "name": provider.name,
+        "base_url": provider.base_url,
+        "default_model": provider.model,
+        "timeout": seconds(provider.timeout),
+    }
+    return described | ({"api_key_env": _key_variable(provider)} if provider.api_key_from else {})
