@@ -1,12 +1,8 @@
-"""POST /v1/embeddings: a Starlette endpoint, as the chat's is."""
+"""POST /v1/embeddings: as the provider gives them."""
 
 from collections.abc import Callable
 
-from starlette.types import Receive, Scope, Send
-
-from assistant_runtime.api.client_watch import ClientWatch
-from assistant_runtime.api.context import context_of, encoded
-from assistant_runtime.api.request_body import parse, read_body
+from assistant_runtime.api.endpoint import Call, JsonEndpoint
 from assistant_runtime.api.schemas import EmbeddingsRequest
 from assistant_runtime.errors import ProviderError
 from assistant_runtime.providers.base import Completion
@@ -19,8 +15,8 @@ OPERATION = "embeddings"
 """OpenTelemetry's name of it."""
 
 
-class EmbeddingsEndpoint:
-    """The endpoint, as an ASGI application.
+class EmbeddingsEndpoint(JsonEndpoint):
+    """The endpoint.
 
     Parameters
     ----------
@@ -28,29 +24,16 @@ class EmbeddingsEndpoint:
         Asks the provider.
     """
 
+    model = EmbeddingsRequest
+
     def __init__(self, embeddings: Embeddings) -> None:
         self._embeddings = embeddings
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, for as long as its client is there."""
-        context = context_of(scope)
-        body = await read_body(receive)
-        if body is None:
-            context.facts["client_gone"] = True
-            return
-        payload = parse(body, EmbeddingsRequest)
-        async with ClientWatch(receive) as client:
-            candidate, completion = await self._embeddings.answer(payload, context.request_id)
-            context.facts["provider"] = candidate.provider.name
-            headers = {
-                "content-type": "application/json",
-                "content-length": str(len(completion.body)),
-                "x-provider": candidate.provider.name,
-            }
-            await send({"type": "http.response.start", "status": 200, "headers": encoded(headers)})
-            await send({"type": "http.response.body", "body": completion.body})
-        if client.gone:
-            context.facts["client_gone"] = True
+    async def serve(self, call: Call) -> None:
+        """Give the vectors of a request's texts."""
+        candidate, completion = await self._embeddings.answer(call.payload, call.context.request_id)
+        call.context.facts["provider"] = candidate.provider.name
+        await call.send_json(completion.body, {"x-provider": candidate.provider.name})
 
 
 def record_embeddings(metrics: Metrics, is_known: Callable[[Candidate], bool]) -> Observer:

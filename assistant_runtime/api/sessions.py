@@ -22,67 +22,78 @@ from assistant_runtime.errors import ApiError
 from assistant_runtime.stores.conversations import Conversations, Session, StoredMessage, placed
 from assistant_runtime.stores.history import History
 
-SessionId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+ROOT = "/v1/sessions"
+PATH = "/v1/sessions/{session_id}"
+MESSAGES = "/v1/sessions/{session_id}/messages"
 PAGE = 100
 """Entries of a page, at most."""
 
+SessionId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Before = Annotated[str | None, Query(max_length=128, description="`next` of the page before.")]
+After = Annotated[int, Query(ge=0, le=2**31 - 1, description="Sequence number to begin behind.")]
+AppendKey = Annotated[IdempotencyKey | None, Header(description="Appending again under one key adds nothing.")]
 
-def sessions_router(conversations: Conversations, history: History) -> APIRouter:
-    """Give the routes of sessions."""
-    router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
-    @router.post("", summary="Begin a session", status_code=201)
-    async def create(request: Request, body: NewSession) -> SessionAnswer:
-        return _answer(await conversations.create(_tenant(request), body.title, body.metadata))
+class SessionRoutes:
+    """The routes of sessions.
 
-    @router.get("", summary="List sessions, the newest first")
-    async def listed(
-        request: Request,
-        limit: Annotated[int, Query(ge=1, le=PAGE)] = 20,
-        before: Annotated[str | None, Query(max_length=128, description="`next` of the page before.")] = None,
+    Parameters
+    ----------
+    conversations
+        The sessions.
+    history
+        Forgets what is kept of a session beside its messages.
+    """
+
+    def __init__(self, conversations: Conversations, history: History) -> None:
+        self._conversations, self._history = conversations, history
+
+    async def create(self, request: Request, body: NewSession) -> SessionAnswer:
+        """Begin a session."""
+        return _answer(await self._conversations.create(_tenant(request), body.title, body.metadata))
+
+    async def list(
+        self, request: Request, limit: Annotated[int, Query(ge=1, le=PAGE)] = 20, before: Before = None
     ) -> SessionList:
-        found = await conversations.listed(_tenant(request), limit + 1, _cursor(before))
+        """List the tenant's sessions."""
+        found = await self._conversations.listed(_tenant(request), limit + 1, _cursor(before))
         page = found[:limit]
         return SessionList(
             data=[_answer(each) for each in page],
             next=f"{page[-1].created!r}/{page[-1].id}" if len(found) > limit else None,
         )
 
-    @router.get("/{session_id}", summary="A session")
-    async def get(request: Request, session_id: SessionId) -> SessionAnswer:
-        return _answer(await conversations.get(_tenant(request), session_id))
+    async def get(self, request: Request, session_id: SessionId) -> SessionAnswer:
+        """Give a session."""
+        return _answer(await self._conversations.get(_tenant(request), session_id))
 
-    @router.patch("/{session_id}", summary="Change a session's title or metadata")
-    async def change(request: Request, session_id: SessionId, body: SessionChange) -> SessionAnswer:
-        return _answer(await conversations.update(_tenant(request), session_id, body.title, body.metadata))
+    async def change(self, request: Request, session_id: SessionId, body: SessionChange) -> SessionAnswer:
+        """Change what is given."""
+        return _answer(await self._conversations.update(_tenant(request), session_id, body.title, body.metadata))
 
-    @router.delete("/{session_id}", summary="Delete a session and its messages")
-    async def delete(request: Request, session_id: SessionId) -> Deleted:
-        await history.delete(_tenant(request), session_id)
+    async def delete(self, request: Request, session_id: SessionId) -> Deleted:
+        """Delete a session, its messages and its hot state."""
+        await self._history.delete(_tenant(request), session_id)
         return Deleted(id=session_id)
 
-    @router.get("/{session_id}/messages", summary="A session's messages, in order")
     async def messages(
+        self,
         request: Request,
         session_id: SessionId,
         limit: Annotated[int, Query(ge=1, le=PAGE)] = 50,
-        after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Sequence number to begin behind.")] = 0,
+        after: After = 0,
     ) -> SessionMessages:
-        found = await conversations.messages(_tenant(request), session_id, after, limit + 1)
+        """Give a page of messages."""
+        found = await self._conversations.messages(_tenant(request), session_id, after, limit + 1)
         page = found[:limit]
         more = len(found) > limit
         return SessionMessages(data=[_message(each) for each in page], next=page[-1].sequence if more else None)
 
-    @router.post("/{session_id}/messages", summary="Append messages, all or none", status_code=201)
     async def append(
-        request: Request,
-        session_id: SessionId,
-        body: NewMessages,
-        idempotency_key: Annotated[
-            IdempotencyKey | None, Header(description="Appending again under one key adds nothing.")
-        ] = None,
+        self, request: Request, session_id: SessionId, body: NewMessages, idempotency_key: AppendKey = None
     ) -> AppendedMessages:
-        done = await conversations.append(
+        """Append messages as one unit."""
+        done = await self._conversations.append(
             _tenant(request),
             session_id,
             [message.model_dump(exclude_unset=True) for message in body.messages],
@@ -93,6 +104,19 @@ def sessions_router(conversations: Conversations, history: History) -> APIRouter
             version=done.unit.version, replayed=done.replayed, data=[_message(each) for each in placed(done.unit)]
         )
 
+
+def sessions_router(conversations: Conversations, history: History) -> APIRouter:
+    """Give the routes of sessions."""
+    routes = SessionRoutes(conversations, history)
+    router = APIRouter(tags=["sessions"])
+    add = router.add_api_route
+    add(ROOT, routes.create, methods=["POST"], status_code=201, summary="Begin a session")
+    add(ROOT, routes.list, methods=["GET"], summary="List sessions, the newest first")
+    add(PATH, routes.get, methods=["GET"], summary="A session")
+    add(PATH, routes.change, methods=["PATCH"], summary="Change a session's title or metadata")
+    add(PATH, routes.delete, methods=["DELETE"], summary="Delete a session and its messages")
+    add(MESSAGES, routes.messages, methods=["GET"], summary="A session's messages, in order")
+    add(MESSAGES, routes.append, methods=["POST"], status_code=201, summary="Append messages, all or none")
     return router
 
 
