@@ -7,17 +7,15 @@ comes after a crash between two writes:
 - session marked as deleted, units not deleted: nobody sees it any more; the next runtime that starts ends the work.
 - unit written while its session was deleted: the writer finds that out by the session's document, and takes the unit
   back.
-
-Messages are kept as JSON text: BSON has no integers beyond 64 bits, and a client's JSON may.
 """
 
 import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from pymongo.errors import DuplicateKeyError
 
+from assistant_runtime.stores.conversation_record import as_json, session_fields, session_of, unit_fields, unit_of
 from assistant_runtime.stores.conversations import Commit, Session, Unit, headed, up_to
 from assistant_runtime.stores.mongodb import MongoConnection
 
@@ -39,16 +37,7 @@ class MongoConversationLog:
 
     async def create(self, session: Session) -> None:
         """Keep a new session."""
-        document = {
-            "_id": session.id,
-            "tenant": session.tenant,
-            "title": session.title,
-            "metadata": _json(session.metadata),
-            "version": session.version,
-            "message_count": session.message_count,
-            "created": session.created,
-            "updated": session.updated,
-        }
+        document = {"_id": session.id, **session_fields(session)}
         await self._connection.call(lambda: self._sessions.insert_one(document))
 
     async def session(self, tenant: str, session_id: str) -> Session | None:
@@ -76,7 +65,7 @@ class MongoConversationLog:
 
     async def update(self, tenant: str, session_id: str, title: str | None, metadata: dict[str, str] | None) -> bool:
         """Set what is given."""
-        given = {"title": title, "metadata": None if metadata is None else _json(metadata)}
+        given = {"title": title, "metadata": None if metadata is None else as_json(metadata)}
         values = {name: value for name, value in given.items() if value is not None} or {"tenant": tenant}
         return await self._set(tenant, session_id, {"$set": values})
 
@@ -158,46 +147,13 @@ class MongoConversationLog:
         return bool(done.matched_count)
 
 
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
-
-
 def _session(found: Mapping[str, Any]) -> Session:
-    return Session(
-        found["_id"],
-        found["tenant"],
-        found["title"],
-        orjson.loads(found["metadata"]),
-        found["version"],
-        found["message_count"],
-        found["created"],
-        found["updated"],
-    )
+    return session_of(found["_id"], found)
 
 
 def _document(unit: Unit) -> dict[str, Any]:
-    return {
-        "_id": f"{unit.session_id}/{unit.version}",
-        "session": unit.session_id,
-        "version": unit.version,
-        "key": unit.key,
-        "first": unit.first,
-        "last": unit.last,
-        "messages": _json(unit.messages),
-        "open_calls": list(unit.open_calls),
-        "incomplete": unit.incomplete,
-        "created": unit.created,
-    }
+    return {"_id": f"{unit.session_id}/{unit.version}", "session": unit.session_id, **unit_fields(unit)}
 
 
 def _unit(found: Mapping[str, Any]) -> Unit:
-    return Unit(
-        found["session"],
-        found["version"],
-        found["key"],
-        found["first"],
-        tuple(orjson.loads(found["messages"])),
-        tuple(found["open_calls"]),
-        incomplete=found["incomplete"],
-        created=found["created"],
-    )
+    return unit_of(found["session"], found)

@@ -1,8 +1,5 @@
 """Conversations in PostgreSQL or SQLite: a row a session, a row a unit, both written in one transaction."""
 
-from typing import Any
-
-import orjson
 from sqlalchemy import (
     Boolean,
     Column,
@@ -24,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from assistant_runtime.stores.conversation_record import as_json, session_fields, session_of, unit_fields, unit_of
 from assistant_runtime.stores.conversations import Commit, Session, Unit, up_to
 from assistant_runtime.stores.sql import SqlConnection, TakenError
 
@@ -74,16 +72,7 @@ class SqlConversationLog:
 
     async def create(self, session: Session) -> None:
         """Keep a new session."""
-        values = {
-            "id": session.id,
-            "tenant": session.tenant,
-            "title": session.title,
-            "metadata": _json(session.metadata),
-            "version": session.version,
-            "message_count": session.message_count,
-            "created": session.created,
-            "updated": session.updated,
-        }
+        values = {"id": session.id, **session_fields(session)}
         await self._connection.write(lambda connection: connection.execute(insert(SESSIONS).values(values)))
 
     async def session(self, tenant: str, session_id: str) -> Session | None:
@@ -112,7 +101,7 @@ class SqlConversationLog:
         if title is not None:
             values["title"] = title
         if metadata is not None:
-            values["metadata"] = _json(metadata)
+            values["metadata"] = as_json(metadata)
         own = update(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.tenant == tenant).values(values)
         return bool((await self._connection.write(lambda connection: connection.execute(own))).rowcount)
 
@@ -138,7 +127,7 @@ class SqlConversationLog:
                 version=unit.version, message_count=unit.last, updated=unit.created
             )
             if (await connection.execute(following)).rowcount:
-                await connection.execute(insert(UNITS).values(_row(unit)))
+                await connection.execute(insert(UNITS).values(session_id=unit.session_id, **unit_fields(unit)))
                 return Commit.DONE
             there = await connection.execute(select(SESSIONS.c.id).where(SESSIONS.c.id == unit.session_id))
             return Commit.TAKEN if there.first() else Commit.GONE
@@ -166,36 +155,9 @@ class SqlConversationLog:
         return up_to([_unit(row) for row in rows], sequence, messages)
 
 
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
-
-
 def _session(row: RowMapping) -> Session:
-    return Session(**{**row, "metadata": orjson.loads(row["metadata"])})
-
-
-def _row(unit: Unit) -> dict[str, Any]:
-    return {
-        "session_id": unit.session_id,
-        "version": unit.version,
-        "key": unit.key,
-        "first": unit.first,
-        "last": unit.last,
-        "messages": _json(unit.messages),
-        "open_calls": _json(unit.open_calls),
-        "incomplete": unit.incomplete,
-        "created": unit.created,
-    }
+    return session_of(row["id"], {**row})
 
 
 def _unit(row: RowMapping) -> Unit:
-    return Unit(
-        row["session_id"],
-        row["version"],
-        row["key"],
-        row["first"],
-        tuple(orjson.loads(row["messages"])),
-        tuple(orjson.loads(row["open_calls"])),
-        incomplete=row["incomplete"],
-        created=row["created"],
-    )
+    return unit_of(row["session_id"], {**row})
