@@ -5,14 +5,13 @@ Nothing here lives at module level: two applications in one process share nothin
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import structlog
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -39,6 +38,7 @@ from assistant_runtime.api.spending import Spending
 from assistant_runtime.children import ChildProcess
 from assistant_runtime.errors import ApiError
 from assistant_runtime.lifecycle import Lifecycle
+from assistant_runtime.parts import Part, Work, cancel, lifespan_of
 from assistant_runtime.providers.embeddings import Embeddings
 from assistant_runtime.providers.health import ProviderWatch
 from assistant_runtime.providers.openai_compatible import OpenAICompatibleProvider
@@ -47,7 +47,7 @@ from assistant_runtime.providers.routing import Routing
 from assistant_runtime.rag.library import Library, library_of
 from assistant_runtime.security.choice import Security, choose_security
 from assistant_runtime.settings import Settings
-from assistant_runtime.stores import Backend, Check
+from assistant_runtime.stores import Backend
 from assistant_runtime.stores.choice import Stores, choose_stores
 from assistant_runtime.stores.response_cache import ResponseCache
 from assistant_runtime.telemetry import Metrics, metrics_server
@@ -79,20 +79,19 @@ EXPOSED_HEADERS = (
 """What a browser's script may read."""
 
 
-Work = Callable[[], Coroutine[Any, Any, None]]
-"""Something that runs for as long as the application does."""
-
-
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What one part of the runtime adds to the application."""
+class Core:
+    """What the other parts stand on."""
 
-    routers: Sequence[APIRouter] = ()
-    resources: Sequence[AbstractAsyncContextManager[Any]] = ()
-    """Opened before the first request and closed after the last, in order."""
-    background: Sequence[Work] = ()
-    checks: Mapping[str, Check] = field(default_factory=dict)
-    """Dependencies that /ready tells of, by name."""
+    settings: Settings
+    metrics: Metrics
+    watch: ProviderWatch
+    saturation: Saturation
+    stores: Stores
+    security: Security
+    turns: Turns
+    embeddings: Embeddings
+    part: Part
 
 
 def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAPI:
@@ -106,13 +105,41 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         Shared with the server that takes the signals.
     """
     lifecycle = lifecycle or Lifecycle()
+    core = _core(settings)
+    reranker = reranker_of(settings)
+    retrieval, library = _retrieval(settings, core.embeddings, reranker)
+    loop, assistant = _assistant(core, _toolbox(settings, reranker, library))
+    parts = [
+        core.part,
+        _metrics_part(settings, core.metrics),
+        _stores_part(core.stores),
+        _security_part(core.security),
+        retrieval,
+        assistant,
+        _local_model(settings),
+        _page(settings),
+        _writers(settings, core.turns, core.stores),
+    ]
+    app = FastAPI(
+        title="Assistant runtime",
+        version=version("ai-assistant-operator"),
+        description=DESCRIPTION,
+        lifespan=lifespan_of(parts),
+    )
+    _add_routes(app, core, loop, parts, lifecycle)
+    _add_middleware(app, core, lifecycle)
+    _add_error_handlers(app)
+    install_openapi(app, authenticated=core.security.authentication.required)
+    return app
+
+
+def _core(settings: Settings) -> Core:
     tracing = choose_tracing(settings)
     metrics = Metrics(enabled=settings.metrics_collection_enabled, tracing=tracing)
     providers = [OpenAICompatibleProvider(provider) for provider in settings.providers_in_order]
     watch = ProviderWatch(providers)
     saturation = Saturation(settings.max_concurrent_requests, settings.max_event_loop_lag_seconds)
     stores = choose_stores(settings)
-    security = choose_security(settings, stores)
     routing = Routing(
         providers,
         watch,
@@ -120,52 +147,39 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         breaker_failures=settings.provider_breaker_failures,
         breaker_seconds=settings.provider_breaker_seconds,
     )
-    turns = Turns(routing, _response_cache(settings, stores), metrics, watch)
-    embeddings = Embeddings(routing, settings.embedding_model, record_embeddings(metrics, routing.is_known))
-    reranker = reranker_of(settings)
-    retrieval, library = _retrieval(settings, embeddings, reranker)
-    toolbox = _toolbox(settings, reranker, library)
-    loop, assistant = _assistant(settings, turns, metrics, stores, toolbox)
-    parts = [
-        Part(resources=[tracing.running()] if tracing else ()),
-        _metrics_part(settings, metrics),
-        _stores_part(stores),
-        _security_part(security),
-        retrieval,
-        assistant,
-        _local_model(settings),
-        _page(settings),
-        _writers(settings, turns, stores),
-    ]
-    app = FastAPI(
-        title="Assistant runtime",
-        version=version("ai-assistant-operator"),
-        description=DESCRIPTION,
-        lifespan=_lifespan(
-            [
-                Part(
-                    resources=providers, background=[watch.run, lambda: metrics.watch_event_loop(saturation.note_lag)]
-                ),
-                *parts,
-            ]
+    return Core(
+        settings,
+        metrics,
+        watch,
+        saturation,
+        stores,
+        choose_security(settings, stores),
+        Turns(routing, _response_cache(settings, stores), metrics, watch),
+        Embeddings(routing, settings.embedding_model, record_embeddings(metrics, routing.is_known)),
+        Part(
+            resources=[*([tracing.running()] if tracing else ()), *providers],
+            background=[watch.run, lambda: metrics.watch_event_loop(saturation.note_lag)],
+            checks={"provider": watch, "capacity": saturation},
         ),
     )
-    # First, because routes are tried in order and this is the hot one.
-    app.router.routes.insert(0, Route("/v1/chat/completions", ChatCompletions(turns, loop), methods=["POST"]))
-    app.router.routes.insert(1, Route("/v1/embeddings", EmbeddingsEndpoint(embeddings), methods=["POST"]))
-    responses = Responses(turns, loop, ResponseMemory(stores.conversations))
-    app.router.routes.insert(2, Route("/v1/responses", responses, methods=["POST"]))
-    app.include_router(models_router(watch))
+
+
+def _add_routes(app: FastAPI, core: Core, loop: ToolLoop, parts: Sequence[Part], lifecycle: Lifecycle) -> None:
+    """Route to every part; the hot endpoints first, because routes are tried in order."""
+    responses = Responses(core.turns, loop, ResponseMemory(core.stores.conversations))
+    app.router.routes[:0] = [
+        Route("/v1/chat/completions", ChatCompletions(core.turns, loop), methods=["POST"]),
+        Route("/v1/embeddings", EmbeddingsEndpoint(core.embeddings), methods=["POST"]),
+        Route("/v1/responses", responses, methods=["POST"]),
+    ]
+    app.include_router(models_router(core.watch))
     for router in (router for part in parts for router in part.routers):
         app.include_router(router)
     checks = {name: check for part in parts for name, check in part.checks.items()}
-    app.include_router(health_router({"provider": watch, "capacity": saturation, **checks}, lifecycle))
+    app.include_router(health_router(checks, lifecycle))
+    settings = core.settings
     if settings.metrics_collection_enabled and settings.prometheus_enabled and settings.prometheus_port is None:
-        app.include_router(metrics_router(metrics))
-    _add_middleware(app, settings, security, metrics, lifecycle, saturation=saturation)
-    _add_error_handlers(app)
-    install_openapi(app, authenticated=security.authentication.required)
-    return app
+        app.include_router(metrics_router(core.metrics))
 
 
 def choose_tracing(settings: Settings) -> OpenTelemetryTracing | None:
@@ -188,24 +202,17 @@ def _response_cache(settings: Settings, stores: Stores) -> ResponseCache | None:
     return ResponseCache(stores.cache, settings.hmac_key, settings.cache_ttl, compression=settings.cache_compression)
 
 
-def _add_middleware(
-    app: FastAPI,
-    settings: Settings,
-    security: Security,
-    metrics: Metrics,
-    lifecycle: Lifecycle,
-    *,
-    saturation: Saturation,
-) -> None:
+def _add_middleware(app: FastAPI, core: Core, lifecycle: Lifecycle) -> None:
     """Wrap the routes, innermost first."""
+    settings, security = core.settings, core.security
     app.add_middleware(Spending, budgets=security.budgets, ledger=security.ledger)
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
     app.add_middleware(
         Gate,
         authentication=security.authentication,
         limit=security.limit,
-        metrics=metrics,
-        saturation=saturation,
+        metrics=core.metrics,
+        saturation=core.saturation,
         behind_proxy=settings.behind_proxy,
     )
     app.add_middleware(ErrorAnswers, debug=settings.debug)
@@ -222,7 +229,7 @@ def _add_middleware(
             allow_headers=("*",),
             expose_headers=EXPOSED_HEADERS,
         )
-    app.add_middleware(RequestRecord, metrics=metrics, lifecycle=lifecycle)
+    app.add_middleware(RequestRecord, metrics=core.metrics, lifecycle=lifecycle)
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -269,7 +276,7 @@ async def _connected(backends: Sequence[Backend]) -> AsyncIterator[None]:
     if backends:
         probes = [asyncio.create_task(backend.probe()) for backend in backends]
         _, hanging = await asyncio.wait(probes, timeout=FIRST_PROBE_SECONDS)
-        await _cancel(list(hanging))
+        await cancel(list(hanging))
     try:
         yield
     finally:
@@ -282,18 +289,18 @@ def _toolbox(settings: Settings, reranker: Reranker | None, library: Library | N
     return Toolbox(list(toolsets(settings, reranker if settings.jina_reranker_tool_enabled else None, library)))
 
 
-def _assistant(
-    settings: Settings, turns: Turns, metrics: Metrics, stores: Stores, toolbox: Toolbox
-) -> tuple[ToolLoop, Part]:
+def _assistant(core: Core, toolbox: Toolbox) -> tuple[ToolLoop, Part]:
     """Give what answers with tools and agents, and what that needs."""
-    agents = Directory(settings.configured_agents(), _agent_store(stores))
+    settings = core.settings
+    agents = Directory(settings.configured_agents(), _agent_store(core.stores))
     limits = Limits(
         calls=settings.max_tools_per_query,
         call_seconds=settings.tool_execution_timeout,
         total_seconds=settings.tool_total_timeout,
         total_bytes=settings.tool_total_bytes,
     )
-    loop = ToolLoop(turns, toolbox, agents, Environment(limits, metrics, settings.hmac_key), stores.history)
+    environment = Environment(limits, core.metrics, settings.hmac_key)
+    loop = ToolLoop(core.turns, toolbox, agents, environment, core.stores.history)
     return loop, Part(routers=[agents_router(agents)], resources=[toolbox])
 
 
@@ -364,34 +371,3 @@ def _writing_jobs(stores: Stores) -> "JobStore":
     from assistant_runtime.writers.mongodb_store import MongoJobs  # noqa: PLC0415
 
     return MongoJobs(stores.mongodb)
-
-
-def _lifespan(parts: Sequence[Part]) -> Any:
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for resource in (resource for part in parts for resource in part.resources):
-                await stack.enter_async_context(resource)
-            background = [_supervised(work()) for part in parts for work in part.background]
-            stack.push_async_callback(_cancel, background)
-            yield
-
-    return lifespan
-
-
-def _supervised(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Run work in the background; if it ends by a bug, that is logged rather than forgotten."""
-
-    def report(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            structlog.get_logger(__name__).error("background_task_failed", exc_info=task.exception())
-
-    task = asyncio.create_task(work)
-    task.add_done_callback(report)
-    return task
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
