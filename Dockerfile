@@ -36,7 +36,7 @@ RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --only-b
         --require-hashes --requirement requirements/operator.txt \
     && python3 -m compileall -q -j 0 -x '/kubernetes/.*client/(api|models)/' --invalidation-mode unchecked-hash /opt/venv/lib
 
-FROM operator-dependencies AS operator-program
+FROM pip AS operator-program
 COPY --from=operator-wheel /wheel /wheel
 RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --no-deps --no-index --root /program /wheel/*.whl \
     && python3 -m compileall -q --invalidation-mode unchecked-hash -s /program /program \
@@ -48,7 +48,7 @@ RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --only-b
         --require-hashes --requirement requirements/runtime.txt \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 
-FROM runtime-dependencies AS runtime-program
+FROM pip AS runtime-program
 COPY --from=runtime-wheel /wheel /wheel
 RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --no-deps --no-index --root /program /wheel/*.whl \
     && python3 -m compileall -q --invalidation-mode unchecked-hash -s /program /program \
@@ -60,12 +60,6 @@ COPY requirements/ui.txt requirements/
 RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --only-binary=:all: \
         --require-hashes --requirement requirements/ui.txt \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
-
-FROM ui-dependencies AS ui-program
-COPY --from=runtime-wheel /wheel /wheel
-RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --no-deps --no-index --root /program /wheel/*.whl \
-    && python3 -m compileall -q --invalidation-mode unchecked-hash -s /program /program \
-    && rm /program/opt/venv/bin/assistant-operator
 
 # Importing each program below, still as root, leaves the bytecode of the modules that it uses and that have none yet, the
 # standard library's first of all: Python's official images ship without, and compiling takes half a second of every start.
@@ -104,7 +98,7 @@ FROM final AS ui
 LABEL org.opencontainers.image.title="assistant-ui" \
       org.opencontainers.image.description="The chat page of an AI assistant"
 COPY --from=ui-dependencies /opt/venv /opt/venv
-COPY --from=ui-program /program /
+COPY --from=runtime-program /program /
 ENV GRADIO_TEMP_DIR=/tmp/gradio MPLCONFIGDIR=/tmp/matplotlib
 RUN ["python", "-c", "import assistant_runtime.ui.server"]
 USER 10001:10001

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from assistant_operator import conditions, labels, manifests, names
+from assistant_operator import conditions, manifests
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Binding, Bindings, external
 from assistant_operator.components.base import Component, ReferencedKind, Workload
@@ -18,6 +18,7 @@ from assistant_operator.credentials import Credential
 from assistant_operator.facts import Facts
 from assistant_operator.health import Health
 from assistant_operator.manifests import Object, env, secret_env
+from assistant_operator.servers.base import Server, container, pod_template, stateful_set
 from assistant_operator.spec.base import SecretKeyRef
 from assistant_operator.spec.milvus import ExternalMilvus, ManagedMilvus
 
@@ -47,16 +48,12 @@ https://github.com/milvus-io/milvus/blob/master/scripts/standalone_embed.sh
 """
 
 
-def _name(assistant: AIAssistant) -> str:
-    return names.child(assistant.name, NAME)
+def _server(assistant: AIAssistant) -> Server:
+    return Server(assistant, NAME, assistant.spec.milvus.managed or ManagedMilvus(), NAME)
 
 
-def _settings(assistant: AIAssistant) -> ManagedMilvus:
-    return assistant.spec.milvus.managed or ManagedMilvus()
-
-
-def _key(assistant: AIAssistant, key: str) -> SecretKeyRef:
-    return SecretKeyRef(name=_name(assistant), key=key)
+def _password(server: Server) -> SecretKeyRef:
+    return SecretKeyRef(name=server.name, key="password")
 
 
 def _fill(existing: Mapping[str, str], fresh: Callable[[], str]) -> dict[str, str]:
@@ -64,12 +61,13 @@ def _fill(existing: Mapping[str, str], fresh: Callable[[], str]) -> dict[str, st
 
 
 def _binding(assistant: AIAssistant) -> Binding:
+    server = _server(assistant)
     return Binding(
-        url=f"http://{_name(assistant)}:{PORT}",
-        username=_key(assistant, "username"),
-        password=_key(assistant, "password"),
+        url=f"http://{server.name}:{PORT}",
+        username=SecretKeyRef(name=server.name, key="username"),
+        password=_password(server),
         port=PORT,
-        pod_labels=labels.selector(assistant.name, NAME),
+        pod_labels=server.selector,
     )
 
 
@@ -83,53 +81,28 @@ def _external(server: ExternalMilvus) -> Binding:
 
 
 def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
-    name = _name(assistant)
-    files = {"embedEtcd.yaml": _ETCD_CONFIG, "user.yaml": yaml.safe_dump(_settings(assistant).config, sort_keys=False)}
+    server, settings = _server(assistant), assistant.spec.milvus.managed or ManagedMilvus()
+    files = {"embedEtcd.yaml": _ETCD_CONFIG, "user.yaml": yaml.safe_dump(settings.config, sort_keys=False)}
+    template = pod_template(
+        server,
+        user_id=_USER_ID,
+        group_id=_GROUP_ID,
+        containers=[_container(server, facts)],
+        volumes=[
+            {"name": "config", "configMap": {"name": server.name}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
+        ],
+        config_hash=facts.config_hash([_password(server)], *files.values()),
+        terminationGracePeriodSeconds=_GRACE_SECONDS,
+    )
     return [
-        manifests.config_map(name, assistant, NAME, files),
-        manifests.service(name, assistant, NAME, PORT, "grpc"),
-        _stateful_set(assistant, facts, facts.config_hash([_key(assistant, "password")], *files.values())),
+        manifests.config_map(server.name, assistant, NAME, files),
+        manifests.service(server.name, assistant, NAME, PORT, "grpc"),
+        stateful_set(server, template),
     ]
 
 
-def _stateful_set(assistant: AIAssistant, facts: Facts, config_hash: str) -> Object:
-    name, settings = _name(assistant), _settings(assistant)
-    template = manifests.pod_template(
-        assistant,
-        NAME,
-        user_id=_USER_ID,
-        group_id=_GROUP_ID,
-        containers=[_container(assistant, facts)],
-        volumes=[
-            {"name": "config", "configMap": {"name": name}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
-        ],
-        image=settings.image,
-        config_hash=config_hash,
-        overlay=settings.pod_template,
-        terminationGracePeriodSeconds=_GRACE_SECONDS,
-    )
-    return manifests.new_object(
-        "apps/v1",
-        "StatefulSet",
-        name,
-        assistant,
-        NAME,
-        spec={
-            "replicas": 0 if assistant.spec.suspend else 1,
-            "serviceName": name,
-            "selector": {"matchLabels": labels.selector(assistant.name, NAME)},
-            "persistentVolumeClaimRetentionPolicy": {
-                "whenDeleted": assistant.spec.deletion_policy,
-                "whenScaled": "Retain",
-            },
-            "template": template,
-            "volumeClaimTemplates": [manifests.volume_claim("data", assistant, NAME, settings.storage)],
-        },
-    )
-
-
-def _environment(assistant: AIAssistant) -> list[Object]:
+def _environment(server: Server) -> list[Object]:
     return [
         env("DEPLOY_MODE", "STANDALONE"),
         env("ETCD_USE_EMBED", True),
@@ -140,23 +113,21 @@ def _environment(assistant: AIAssistant) -> list[Object]:
         env("MQ_TYPE", "rocksmq"),
         env("METRICS_PORT", _HEALTH_PORT),
         env("COMMON_SECURITY_AUTHORIZATIONENABLED", True),
-        secret_env("COMMON_SECURITY_DEFAULTROOTPASSWORD", _key(assistant, "password")),
+        secret_env("COMMON_SECURITY_DEFAULTROOTPASSWORD", _password(server)),
     ]
 
 
-def _container(assistant: AIAssistant, facts: Facts) -> Object:
-    settings = _settings(assistant)
-    return manifests.container(
+def _container(server: Server, facts: Facts) -> Object:
+    return container(
+        server,
+        facts,
         NAME,
-        settings.image.reference(facts.images[NAME]),
-        settings.image,
-        settings.resources,
         args=["milvus", "run", "standalone"],
         ports=[
             {"name": "grpc", "containerPort": PORT, "protocol": "TCP"},
             {"name": "health", "containerPort": _HEALTH_PORT, "protocol": "TCP"},
         ],
-        env=_environment(assistant),
+        env=_environment(server),
         # It loads its log at its start, which may take minutes after a crash.
         startupProbe=manifests.http_probe(
             "/healthz", "health", periodSeconds=5, failureThreshold=120, timeoutSeconds=5
@@ -196,7 +167,7 @@ def _referenced_health(milvus: Mapping[str, Any]) -> Health:
 COMPONENT = Component(
     name=NAME,
     condition="MilvusReady",
-    workloads=lambda assistant: [Workload("StatefulSet", _name(assistant), NAME, _IMMUTABLE)],
+    workloads=lambda assistant: [Workload("StatefulSet", _server(assistant).name, NAME, _IMMUTABLE)],
     enabled=lambda spec: spec.milvus.enabled,
     block="spec.milvus",
     backend=lambda spec: spec.milvus,
@@ -206,5 +177,5 @@ COMPONENT = Component(
         ReferencedKind("milvus.io", "Milvus", "milvuses", "Milvus Operator", _referenced_binding, _referenced_health),
     ),
     objects=_objects,
-    credentials=lambda assistant: [Credential(_name(assistant), NAME, _fill)],
+    credentials=lambda assistant: [Credential(_server(assistant).name, NAME, _fill)],
 )

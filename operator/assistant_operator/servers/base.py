@@ -36,7 +36,7 @@ class Server:
 def pod_template(
     server: Server, *, user_id: int, containers: list[Object], volumes: list[Object], config_hash: str, **spec: Any
 ) -> Object:
-    """Build the template of a server's pods; `spec` are further fields of the pod."""
+    """Build the template of a server's pods; `spec` is what else `manifests.pod_template` takes."""
     return manifests.pod_template(
         server.assistant,
         server.component,

@@ -4,8 +4,7 @@ from assistant_operator.rules import Rule
 from assistant_operator.spec.base import (
     Backend,
     External,
-    Image,
-    Model,
+    ManagedServer,
     OperatorRef,
     Overlay,
     Resources,
@@ -27,11 +26,9 @@ class MilvusStorage(Storage):
     """Capacity of the volume."""
 
 
-class ManagedMilvus(Model):
+class ManagedMilvus(ManagedServer):
     """A Milvus that the operator runs: one standalone server with its own etcd, everything on one volume."""
 
-    image: Image = Image()
-    """Image of Milvus."""
     resources: Resources = Resources(
         requests={"cpu": "500m", "memory": "1Gi"}, limits={"cpu": "2000m", "memory": "4Gi"}
     )
@@ -40,8 +37,6 @@ class ManagedMilvus(Model):
     """Volume of everything it keeps. It stays when the AIAssistant is deleted, unless `deletionPolicy` is Delete."""
     config: Overlay = {}
     """Merged into milvus.yaml, as Milvus documents it: `queryNode`, `dataCoord` and so on."""
-    pod_template: Overlay = {}
-    """Overlay on the pods' template (metadata and spec), merged as Kubernetes merges: scheduling, sidecars."""
 
 
 class UsernameKeyRef(SecretKeyRef):
