@@ -60,13 +60,12 @@ def _redis(
         return MemoryRateLimits(), MemoryCache(), MemoryBudgets(), None
     from assistant_runtime.stores.redis import (  # noqa: PLC0415 - see the module's docstring
         RedisCache,
-        RedisConnection,
         RedisRateLimits,
     )
-    from assistant_runtime.stores.redis_client import redis_client  # noqa: PLC0415
+    from assistant_runtime.stores.redis_client import redis_connection  # noqa: PLC0415
     from assistant_runtime.stores.session_windows import RedisWindows  # noqa: PLC0415
 
-    connection = RedisConnection(redis_client(settings))
+    connection = redis_connection(settings)
     checks["redis"] = connection
     backends.append(connection)
     return RedisRateLimits(connection), RedisCache(connection), RedisBudgets(connection), RedisWindows(connection)

@@ -6,13 +6,12 @@ can run it where that key is.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AuthenticationError,
-    ClusterDownError,
     NoPermissionError,
     OutOfMemoryError,
     RedisError,
@@ -76,24 +75,22 @@ class RedisConnection(StoreConnection):
     Parameters
     ----------
     client
-        Asks the server, the master that Sentinels name, or the Cluster.
+        Asks the server, or the master that Sentinels name.
     """
 
-    def __init__(self, client: "Redis | RedisCluster") -> None:
+    FAILURES: ClassVar[tuple[type[Exception], ...]] = (RedisError,)
+    """What the client raises when Redis does not do its work."""
+
+    def __init__(self, client: Redis | RedisCluster) -> None:
         loss = "limits are kept per process, the cache is off"
-        super().__init__("Redis", COMMAND_SECONDS, (RedisError,), loss)
+        super().__init__("Redis", COMMAND_SECONDS, self.FAILURES, loss)
         self.client: Any = client
         self._full = False
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def ping(self) -> None:
-        """Ask whether it serves; of a Cluster, whether it serves every key."""
-        if isinstance(self.client, Redis):
-            await self.client.ping()
-            return
-        state = await self.client.cluster_info(target_nodes=RedisCluster.RANDOM)
-        if state.get("cluster_state") != "ok":
-            raise ClusterDownError("the Cluster does not serve every key")
+        """Ask whether it serves."""
+        await self.client.ping()
 
     def reason(self, error: Exception) -> str:
         """Say what is wrong without the URL, which may hold a password."""

@@ -1,4 +1,4 @@
-"""The client of each of Redis's topologies: one server, a master that Sentinels name, or a Cluster.
+"""The connection to each of Redis's topologies: one server, a master that Sentinels name, or a Cluster.
 
 Nothing is retried behind our back: a command that fails is given up, and the probe finds the new master. Only a Cluster
 asks again at once, because that is how its client learns where a key has moved.
@@ -15,14 +15,18 @@ from redis.backoff import NoBackoff
 from assistant_runtime.settings import Settings
 from assistant_runtime.settings.stores import redis_nodes
 from assistant_runtime.stores import redis as stores
+from assistant_runtime.stores.redis_cluster import ClusterConnection
 
 CLUSTER_RETRIES = 2
 """Once after the map of slots was learned anew, and once more in the middle of a fail-over; bounded by the time that a
 command has."""
 
+CLUSTER_CONNECT_SECONDS = stores.COMMAND_SECONDS / 3
+"""The address of a pod that is gone answers nothing at all; the others must have been asked within a command's time."""
 
-def redis_client(settings: Settings) -> Redis | RedisCluster:
-    """Give the client for REDIS_URL and REDIS_TOPOLOGY; it connects with its first command."""
+
+def redis_connection(settings: Settings) -> stores.RedisConnection:
+    """Give the connection for REDIS_URL and REDIS_TOPOLOGY; it connects with its first command."""
     if settings.redis_url is None:
         raise ValueError("there is no REDIS_URL")
     nodes = [parse_url(url) for url in redis_nodes(settings.redis_url.get_secret_value())]
@@ -30,13 +34,13 @@ def redis_client(settings: Settings) -> Redis | RedisCluster:
     hosts = [(options.pop("host", "localhost"), int(options.pop("port", 6379)))]
     hosts += [(str(node["host"]), int(node.get("port", 6379))) for node in nodes[1:]]
     if settings.redis_topology == "cluster":
-        return _cluster(hosts, options)
+        return ClusterConnection(_cluster(hosts, options))
     if settings.redis_topology == "sentinel":
-        return _master(hosts, options, settings.redis_sentinel_master)
+        return stores.RedisConnection(_master(hosts, options, settings.redis_sentinel_master))
     host, port = hosts[0]
     if "path" not in options:
         options |= {"host": host, "port": port}
-    return Redis.from_pool(ConnectionPool(max_connections=stores.MAX_CONNECTIONS, **options))
+    return stores.RedisConnection(Redis.from_pool(ConnectionPool(max_connections=stores.MAX_CONNECTIONS, **options)))
 
 
 def _beside(settings: Settings) -> dict[str, Any]:
@@ -60,7 +64,7 @@ def _bounds() -> dict[str, Any]:
 def _cluster(hosts: list[tuple[str, int]], options: dict[str, Any]) -> RedisCluster:
     tls = options.pop("connection_class", None) is SSLConnection
     options.pop("db", None)
-    options["retry"] = Retry(NoBackoff(), CLUSTER_RETRIES)
+    options |= {"retry": Retry(NoBackoff(), CLUSTER_RETRIES), "socket_connect_timeout": CLUSTER_CONNECT_SECONDS}
     nodes = [ClusterNode(host, port) for host, port in hosts]
     return RedisCluster(startup_nodes=nodes, ssl=tls, max_connections=stores.MAX_CONNECTIONS, **options)
 

@@ -10,8 +10,8 @@ import pytest
 
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.memory import MemoryRateLimits
-from assistant_runtime.stores.redis import RedisConnection, RedisRateLimits
-from assistant_runtime.stores.redis_client import redis_client
+from assistant_runtime.stores.redis import RedisRateLimits
+from assistant_runtime.stores.redis_client import redis_connection
 from tests.support.redis import RedisServer
 from tests.support.runtime import QUESTION, run_process, run_runtime
 from tests.support.upstream import MODEL, Upstream
@@ -139,7 +139,7 @@ async def test_retry_after_is_when_the_next_one_is_admitted() -> None:
 
 @pytest.fixture
 async def redis_limits(redis: RedisServer) -> AsyncIterator[RedisRateLimits]:
-    connection = RedisConnection(redis_client(Settings.load(redis_url=redis.url)))
+    connection = redis_connection(Settings.load(redis_url=redis.url))
     await connection.probe()
     yield RedisRateLimits(connection)
     await connection.aclose()

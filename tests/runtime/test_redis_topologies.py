@@ -7,8 +7,15 @@ from typing import Any
 import pytest
 
 from tests.support.redis import RedisServer
-from tests.support.redis_topologies import RedisCluster, RedisSentinels, run_redis_cluster, run_redis_sentinels
+from tests.support.redis_topologies import (
+    ClusterNode,
+    RedisCluster,
+    RedisSentinels,
+    run_redis_cluster,
+    run_redis_sentinels,
+)
 from tests.support.runtime import Runtime, eventually, run_runtime
+from tests.support.server import running
 from tests.support.upstream import Upstream
 
 
@@ -82,6 +89,37 @@ async def test_a_cluster_is_shared(upstream: Upstream, cluster: RedisCluster) ->
 
 async def test_a_cluster_that_loses_a_master(upstream: Upstream, cluster: RedisCluster) -> None:
     await survives(upstream, by_cluster(cluster), cluster.masters()[0])
+
+
+async def caches_everything(runtime: Runtime) -> bool:
+    """Whether every one of many answers, which all masters share, is kept and found again."""
+    questions = [[{"role": "user", "content": f"What is {number}?"}] for number in range(30)]
+    for wanted in ("miss", "hit"):
+        for messages in questions:
+            cached = (await runtime.chat(messages=messages)).headers["x-cache"]
+            if cached not in (wanted, "hit"):
+                return False
+    return True
+
+
+async def test_a_cluster_whose_master_says_nothing_at_all(upstream: Upstream, cluster: RedisCluster) -> None:
+    """As the address of a pod that is gone: it neither answers nor refuses."""
+    async with run_runtime(upstream, **by_cluster(cluster), rate_limit_requests=100_000) as runtime:
+        await eventually(lambda: caches_everything(runtime))
+        lost = cluster.masters()[0]
+        lost.freeze()
+        await eventually(lambda: redis_is(runtime, "down"))
+        await eventually(lambda: caches_everything(runtime))
+
+
+async def test_a_cluster_that_is_formed_after_the_runtime_started(upstream: Upstream) -> None:
+    with running(ClusterNode) as node:
+        settings = {"redis_url": node.url, "redis_topology": "cluster", "rate_limit_requests": 100_000}
+        async with run_runtime(upstream, **settings) as runtime:
+            await eventually(lambda: redis_is(runtime, "down"))
+            assert (await runtime.chat()).status == 200
+            node.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+            await eventually(lambda: caches_everything(runtime))
 
 
 async def test_the_master_of_sentinels_is_shared(upstream: Upstream, sentinels: RedisSentinels) -> None:
