@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
+from assistant_operator import desired
 from assistant_operator.crd import definition
+from assistant_operator.manifests import Object
 from assistant_operator.reconcile import parse
+from assistant_operator.values import quantity
 from tests.chart.conftest import CHART
+from tests.operator.assistants import FACTS
 
 ROOT = CHART.parents[1]
 SAMPLES = ROOT / "manifests" / "samples"
@@ -37,12 +41,37 @@ def test_the_operator_accepts_the_sample(name: str) -> None:
     assert parse(resource).name == resource["metadata"]["name"]
 
 
-def test_the_minimal_sample_is_a_name_and_one_provider() -> None:
+def test_the_minimal_sample_is_a_name_a_size_and_one_provider() -> None:
     (resource,) = documents("minimal.yaml")
     assert list(resource["metadata"]) == ["name"]
-    assert list(resource["spec"]) == ["providers"]
+    assert list(resource["spec"]) == ["replicas", "resources", "providers"]
     (provider,) = resource["spec"]["providers"]["items"]
     assert list(provider) == ["name", "baseURL", "model"]
+
+
+OWN_PODS_OF_KIND = 0.95
+"""Cores that a node of kind's has reserved for Kubernetes' own pods."""
+
+
+def cores(workload: Object) -> float:
+    """Return what a workload's pods ask for while they are replaced one by one."""
+    spec = workload["spec"]
+    surge = 1 if workload["kind"] == "Deployment" else 0
+    asked = sum(
+        quantity(container["resources"]["requests"]["cpu"]) for container in spec["template"]["spec"]["containers"]
+    )
+    return float(asked) * (spec["replicas"] + surge)
+
+
+def test_the_minimal_sample_fits_one_node_with_two_cores_while_it_is_updated() -> None:
+    (resource,) = documents("minimal.yaml")
+    objects = desired.desired(
+        parse({**resource, "metadata": {"namespace": "a", "uid": "b", "name": "c"}}), FACTS
+    ).objects
+    operator = quantity(yaml.safe_load((CHART / "values.yaml").read_text())["resources"]["requests"]["cpu"])
+    workloads = [*objects, *documents("model-server.yaml")]
+    asked = sum(cores(body) for body in workloads if body["kind"] in ("Deployment", "StatefulSet"))
+    assert OWN_PODS_OF_KIND + float(operator) + asked <= 2
 
 
 def field_names(schema: dict[str, Any]) -> Iterator[str]:

@@ -20,7 +20,7 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 def nodes() -> Iterator[devcluster.Cluster]:
     with lock("tests-e2e"):  # another run of this user's tests has a cluster of the same name
         devcluster.down("tests-e2e")
-        # Two, because a rolling update of three pods with a core's half each needs room for a fourth.
+        # Two, so that pods are spread, and there is room for every server at once.
         cluster = devcluster.up("tests-e2e", nodes=2)
         yield cluster
         cluster.down()

@@ -30,7 +30,7 @@ class ManagedMilvus(ManagedServer):
     """A Milvus that the operator runs: one standalone server with its own etcd, everything on one volume."""
 
     resources: Resources = Resources(
-        requests={"cpu": "500m", "memory": "1Gi"}, limits={"cpu": "2000m", "memory": "4Gi"}
+        requests={"cpu": "200m", "memory": "512Mi"}, limits={"cpu": "2000m", "memory": "4Gi"}
     )
     """Compute resources of the server. Loaded collections are held in memory."""
     storage: MilvusStorage = MilvusStorage()
@@ -88,8 +88,8 @@ class Milvus(Backend):
 
     rules = (one_mode("managed", "operatorRef", "external"), accepted_kinds(*KINDS))
 
-    enabled: bool = False
-    """Whether the assistant keeps vectors in Milvus."""
+    enabled: bool = True
+    """Whether the assistant keeps vectors in Milvus. Without it, it keeps no documents."""
     managed: ManagedMilvus | None = None
     """Settings of the Milvus that the operator runs."""
     operator_ref: OperatorRef | None = None

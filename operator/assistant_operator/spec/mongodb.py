@@ -12,7 +12,7 @@ class ManagedMongoDB(ManagedServer):
     topology: Literal["standalone", "replicaSet"] = "standalone"
     """One server, or a replica set of three that goes on without one of them. It can't be changed once it runs."""
     resources: Resources = Resources(
-        requests={"cpu": "250m", "memory": "512Mi"}, limits={"cpu": "1000m", "memory": "1Gi"}
+        requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "1000m", "memory": "1Gi"}
     )
     """Compute resources of each server."""
     storage: Storage = Storage(size="8Gi")
@@ -31,8 +31,8 @@ class MongoDB(Backend):
 
     rules = (one_mode("managed", "external"),)
 
-    enabled: bool = False
-    """Whether the assistant uses MongoDB."""
+    enabled: bool = True
+    """Whether the assistant uses MongoDB. Without it sessions are kept in PostgreSQL, else in each runtime pod."""
     managed: ManagedMongoDB | None = None
     """Settings of the MongoDB that the operator runs."""
     external: ExternalMongoDB | None = None

@@ -22,7 +22,7 @@ class ManagedPostgreSQL(ManagedServer):
     """A PostgreSQL that the operator runs: one server with a volume. More than one: `operatorRef`."""
 
     resources: Resources = Resources(
-        requests={"cpu": "250m", "memory": "512Mi"}, limits={"cpu": "1000m", "memory": "1Gi"}
+        requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "1000m", "memory": "1Gi"}
     )
     """Compute resources of the server."""
     storage: Storage = Storage(size="8Gi")

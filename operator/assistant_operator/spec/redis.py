@@ -34,7 +34,7 @@ class ManagedRedis(ManagedServer):
     topology: Literal["standalone", "cluster"] = "standalone"
     """One server, or a cluster of three masters with a replica each. Each keeps volumes of its own."""
     resources: Resources = Resources(
-        requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "500m", "memory": "1Gi"}
+        requests={"cpu": "50m", "memory": "256Mi"}, limits={"cpu": "500m", "memory": "1Gi"}
     )
     """Compute resources of each server. Memory needs room beyond `maxMemory` for rewriting the append-only file."""
     max_memory: Size = "512Mi"

@@ -16,7 +16,7 @@ class ManagedSearXNG(Model):
     replicas: Annotated[int, Field(ge=1, le=100)] = 1
     """Pods that search."""
     resources: Resources = Resources(
-        requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "500m", "memory": "512Mi"}
+        requests={"cpu": "50m", "memory": "128Mi"}, limits={"cpu": "500m", "memory": "512Mi"}
     )
     """Compute resources of each pod."""
     settings: Overlay = {}
@@ -48,7 +48,7 @@ class SearXNG(Backend):
 
     rules = (one_mode("managed", "external"),)
 
-    enabled: bool = False
+    enabled: bool = True
     """Whether the assistant can search the web by SearXNG."""
     managed: ManagedSearXNG | None = None
     """Settings of the SearXNG that the operator runs."""
