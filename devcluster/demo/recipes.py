@@ -81,9 +81,14 @@ MILVUS = _server("milvus", "requirements.txt", "entrypoint.py")
 SEARXNG = _server("searxng", "requirements.txt", "serve.py")
 POSTGRESQL = _server("postgresql", "entrypoint.sh")
 RERANKER = _server("reranker", "requirements.txt", "serve.py")
+FIRECRAWL = _server("firecrawl", "requirements.txt", "program")
+MILVUS_LITE = _server("milvus-lite", "requirements.txt", "entrypoint.py")
 
-SERVERS = (REDIS, MONGODB, MILVUS, SEARXNG, POSTGRESQL, RERANKER)
+SERVERS = (REDIS, MONGODB, MILVUS, SEARXNG, POSTGRESQL, RERANKER, FIRECRAWL)
 """By the names of their blocks in an AIAssistant and of their images in the chart."""
+
+OTHERS = (MILVUS_LITE,)
+"""Servers that only an AIAssistant's own `image` names."""
 
 
 def known_to_the_chart() -> list[Recipe]:

@@ -8,6 +8,7 @@ from devcluster.demo.recipes import (
     LOCAL,
     MODEL_SERVER,
     OPERATOR,
+    OTHERS,
     REDIS,
     ROOT,
     RUNTIME,
@@ -49,7 +50,9 @@ def test_two_files_do_not_pass_for_one_another(recipe: Recipe) -> None:
     assert recipe.tag() != before
 
 
-@pytest.mark.parametrize("recipe", [OPERATOR, RUNTIME, UI, MODEL_SERVER, *SERVERS], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize(
+    "recipe", [OPERATOR, RUNTIME, UI, MODEL_SERVER, *SERVERS, *OTHERS], ids=lambda recipe: recipe.name
+)
 def test_every_input_of_the_demos_images_exists(recipe: Recipe) -> None:
     assert all((recipe.context / each).exists() for each in ("Dockerfile", *recipe.inputs))
 
@@ -68,7 +71,7 @@ def test_the_model_server_sample_names_the_image_that_is_built() -> None:
     assert f"image: {MODEL_SERVER.reference(LOCAL)}\n" in manifest
 
 
-@pytest.mark.parametrize("recipe", [MODEL_SERVER, *SERVERS], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", [MODEL_SERVER, *SERVERS, *OTHERS], ids=lambda recipe: recipe.name)
 def test_what_the_dockerfile_of_a_server_copies_decides_its_tag(recipe: Recipe) -> None:
     lines = [line.split() for line in recipe.dockerfile.read_text().splitlines()]
     copied = {words[-2] for words in lines if words[:1] == ["COPY"] and not words[1].startswith("--from")}
