@@ -74,6 +74,14 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
         {"redis": {"external": {"url": "redis://a", "topology": "sentinel"}}},
         "sentinelMaster: with topology sentinel, give the name",
     ),
+    "redis cluster's second database": (
+        {"redis": {"external": {"url": "redis://a:6379/1", "topology": "cluster"}}},
+        "external.url: a Redis Cluster has database 0 alone; end the URL with /0",
+    ),
+    "redis cluster's second database as an option": (
+        {"redis": {"external": {"url": "rediss://a/?db=2", "topology": "cluster"}}},
+        "external.url: a Redis Cluster has database 0 alone; end the URL with /0",
+    ),
     "latest mongodb in production": (
         {"mongodb": {"managed": {"image": LATEST}}},
         "pin a version or a digest instead of `latest`",

@@ -1,5 +1,6 @@
 """Redis in the spec: response cache, rate limits and the hot state of sessions."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -7,6 +8,9 @@ from pydantic import Field
 from assistant_operator.rules import Rule
 from assistant_operator.spec.base import Backend, External, ManagedServer, Resources, one_mode
 from assistant_operator.values import RedisURL, Size, quantity
+
+_OTHER_DATABASE = "[^/]/[1-9][0-9]*([?]|$)|[?&]db=[1-9]"
+"""What a URL that asks for another database than 0 matches."""
 
 
 def _memory_fits(redis: "ManagedRedis") -> bool:
@@ -53,6 +57,13 @@ class ExternalRedis(External):
                 "mymaster; leave it out with any other topology"
             ),
             holds=lambda external: (external.topology == "sentinel") == bool(external.sentinel_master),
+        ),
+        Rule(
+            cel=f"self.topology != 'cluster' || !has(self.url) || !self.url.matches('{_OTHER_DATABASE}')",
+            message="external.url: a Redis Cluster has database 0 alone; end the URL with /0",
+            holds=lambda external: (
+                external.topology != "cluster" or not (external.url and re.search(_OTHER_DATABASE, external.url))
+            ),
         ),
     )
 
