@@ -186,7 +186,10 @@ def choose_tracing(settings: Settings) -> OpenTelemetryTracing | None:
     """Give the tracing, where an endpoint is set."""
     if settings.otel_exporter_otlp_endpoint is None:
         return None
-    return OpenTelemetryTracing(settings.otel_exporter_otlp_endpoint, settings.otel_service_name)
+    headers = settings.otel_exporter_otlp_headers
+    return OpenTelemetryTracing(
+        settings.otel_exporter_otlp_endpoint, settings.otel_service_name, headers.get_secret_value() if headers else ""
+    )
 
 
 def _metrics_part(settings: Settings, metrics: Metrics) -> Part:

@@ -58,21 +58,26 @@ class OpenTelemetryTracing:
         The collector's root; spans go to its /v1/traces.
     service
         Name of this service.
+    headers
+        What each request to the collector carries, as OTEL_EXPORTER_OTLP_HEADERS writes it.
     """
 
-    def __init__(self, endpoint: str, service: str) -> None:
+    def __init__(self, endpoint: str, service: str, headers: str = "") -> None:
         from opentelemetry import context, trace  # noqa: PLC0415 - the SDK is imported only where it is used
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
+        from opentelemetry.util.re import parse_env_headers  # noqa: PLC0415
 
         self._context, self._trace = context, trace
         self._propagator = TraceContextTextMapPropagator()
         # Not at exit: `running` ends it, within its bound.
         self._provider = TracerProvider(resource=Resource.create({"service.name": service}), shutdown_on_exit=False)
-        exporter = OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces", timeout=EXPORT_SECONDS)
+        exporter = OTLPSpanExporter(
+            endpoint=f"{endpoint}/v1/traces", timeout=EXPORT_SECONDS, headers=parse_env_headers(headers, liberal=True)
+        )
         self._provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=QUEUE_SPANS))
         self._tracer = self._provider.get_tracer("assistant_runtime")
 

@@ -136,8 +136,9 @@ class ProvidersGroup(Group):
     providers: ProviderList = Field(
         (),
         description=(
-            'Further providers, a JSON list of {"name", "base_url", "default_model", "timeout", "api_key_env"}; '
-            "`timeout` in seconds, `api_key_env` names the environment variable that holds the key."
+            'Further providers, a JSON list of {"name", "base_url", "default_model", "timeout", "weight", "retries", '
+            '"ca_file", "api_key_env"}; `api_key_env` names the environment variable that holds the key, the others '
+            "are as the variables of the first provider."
         ),
     )
     embedding_model: str = Field(

@@ -1,5 +1,6 @@
 """The process itself: where it runs, what it logs, who may call, and how it ends."""
 
+import re
 import secrets
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -17,6 +18,19 @@ RANDOM_SECRET_BYTES = 32
 
 def _otlp_url(value: Any) -> Any:
     return http_url(value, "http://collector:4318")
+
+
+OTLP_HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+=[ !#-+\--:<-\[\]-~]*"
+"""One header as OpenTelemetry's SDK takes it: a name, and printable ASCII without the signs that separate."""
+
+
+def _otlp_headers(value: Any) -> Any:
+    """Check headers here: the SDK would log one that it can't read, and it may be a secret."""
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(rf"{OTLP_HEADER}(\s*,\s*{OTLP_HEADER})*", value.strip()):
+        raise ValueError("write name=value pairs with commas between, such as authorization=Bearer%20..., URL-encoded")
+    return value.strip()
 
 
 OtlpURL = Annotated[str, BeforeValidator(_otlp_url)]
@@ -74,8 +88,12 @@ class ServerGroup(Group):
         None,
         description=(
             "Root of the OpenTelemetry collector that gets traces over HTTP, such as http://collector:4318. "
-            "Empty: no traces. OTEL_EXPORTER_OTLP_HEADERS is read too."
+            "Empty: no traces."
         ),
+    )
+    otel_exporter_otlp_headers: Annotated[SecretStr | None, BeforeValidator(_otlp_headers)] = Field(
+        None,
+        description="Headers for the collector, `name=value` pairs with commas between; values are URL-encoded.",
     )
     otel_service_name: str = Field("assistant-runtime", min_length=1, description="Name of this service in traces.")
     max_concurrent_requests: int = Field(

@@ -12,80 +12,30 @@ from pydantic.alias_generators import to_camel, to_snake
 
 from assistant_operator.names import MAX_LENGTH
 from assistant_operator.rules import Rule
-from assistant_operator.spec.base import Image, Mode, Model, Overlay, Resources, SecretKeyRef, map_list
+from assistant_operator.spec.base import Image, Mode, Model, Overlay, Resources, map_list
+from assistant_operator.spec.capacity import Capacity
 from assistant_operator.spec.firecrawl import Firecrawl
 from assistant_operator.spec.milvus import Milvus
 from assistant_operator.spec.mongodb import MongoDB
 from assistant_operator.spec.multi_writer import MultiWriter
 from assistant_operator.spec.postgresql import PostgreSQL
+from assistant_operator.spec.providers import Providers
 from assistant_operator.spec.redis import Redis
 from assistant_operator.spec.reranker import Reranker
+from assistant_operator.spec.retrieval import Retrieval
 from assistant_operator.spec.searxng import SearXNG
 from assistant_operator.spec.security import Security, TokenBudget
+from assistant_operator.spec.sessions import Sessions
 from assistant_operator.spec.tools import Agent, Tools
+from assistant_operator.spec.tracing import Tracing
 from assistant_operator.spec.ui import UI
 from assistant_operator.values import (
-    URL,
     Amount,
     Host,
     ObjectName,
-    ProviderName,
-    Timeout,
     TimeToLive,
     Window,
 )
-
-
-class Provider(Model):
-    """A server that speaks OpenAI's API and answers chat requests."""
-
-    name: ProviderName
-    """Name of the provider, used in `preferred`, in model names (`name/model`), metrics and logs."""
-    base_url: Annotated[URL, Field(alias="baseURL")]
-    """Base URL of its API, usually ending in /v1, such as https://api.openai.com/v1."""
-    model: Annotated[str, Field(min_length=1, max_length=256)]
-    """Model that answers when a request names none."""
-    api_key_from: SecretKeyRef | None = None
-    """Secret key that holds the provider's API key. Default: none is sent."""
-    timeout: Timeout = "60s"
-    """Longest wait for the provider's first byte, and between two of its bytes."""
-
-
-class Providers(Model):
-    """The providers, and how one is chosen."""
-
-    rules = (
-        Rule(
-            cel="!has(self.preferred) || self.items.exists(p, p.name == self.preferred)",
-            message="spec.providers.preferred: must be the name of one of spec.providers.items",
-            holds=lambda providers: (
-                not providers.preferred or any(p.name == providers.preferred for p in providers.items)
-            ),
-            field_path=".preferred",
-        ),
-    )
-
-    preferred: ProviderName | None = None
-    """Name of the provider that is asked first. Default: the first of `items`."""
-    fallback: bool = True
-    """Whether the next provider is asked when one fails before its first token."""
-    items: Annotated[
-        list[Provider],
-        Field(
-            min_length=1,
-            max_length=16,
-            json_schema_extra=map_list("name"),
-        ),
-    ]
-    """The providers, in the order in which they are asked."""
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        # The API server checks this by `x-kubernetes-list-type: map`.
-        names = [provider.name for provider in self.items]
-        if len(set(names)) < len(names):
-            raise ValueError("spec.providers.items: every provider needs a name of its own")
-        return self
 
 
 class Cache(Model):
@@ -242,6 +192,17 @@ class AIAssistantSpec(Model):
             holds=lambda spec: not spec.ui.enabled or not spec.ui.host or spec.ingress.enabled,
         ),
         Rule(
+            cel=(
+                "!has(self.retrieval.embeddingProvider) || self.retrieval.embeddingProvider != 'provider' || "
+                "(has(self.providers) && has(self.providers.embeddingModel))"
+            ),
+            message="spec.providers.embeddingModel: name the model that retrieval.embeddingProvider: provider asks for",
+            holds=lambda spec: (
+                spec.retrieval.embedding_provider != "provider"
+                or (spec.providers is not None and spec.providers.embedding_model is not None)
+            ),
+        ),
+        Rule(
             cel=f"self.environment != 'production' || !({' || '.join(f'({_unpinned(path)})' for path in IMAGES)})",
             message=(
                 "image.tag: with spec.environment production, pin a version or a digest instead of `latest`, "
@@ -277,8 +238,16 @@ class AIAssistantSpec(Model):
     """Limit on each client's tokens."""
     security: Security = Security()
     """Who may call the assistant."""
+    capacity: Capacity = Capacity()
+    """How much one runtime pod takes on."""
+    sessions: Sessions = Sessions()
+    """Sessions."""
+    retrieval: Retrieval = Retrieval()
+    """Documents, and how their passages are found."""
     logging: Logging = Logging()
     """Logs of the runtime."""
+    tracing: Tracing = Tracing()
+    """Traces of the runtime."""
     redis: Redis = Redis()
     """Redis."""
     multi_writer: MultiWriter = MultiWriter()

@@ -6,14 +6,19 @@ runtime's settings declare.
 
 import json
 
-from assistant_operator.assistant import AIAssistant, Provider
+from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Binding, Bindings
 from assistant_operator.manifests import Object, env, secret_env
 from assistant_operator.spec.base import SecretKeyRef
+from assistant_operator.spec.capacity import Capacity
 from assistant_operator.spec.multi_writer import MultiWriter
+from assistant_operator.spec.providers import Provider
+from assistant_operator.spec.retrieval import Retrieval
 from assistant_operator.spec.security import Security
+from assistant_operator.spec.sessions import Sessions
 from assistant_operator.spec.tools import Agent, McpServer, Tools
-from assistant_operator.values import seconds
+from assistant_operator.spec.tracing import Tracing
+from assistant_operator.values import quantity, seconds
 
 CERTIFICATES = "/etc/assistant-runtime/certificates"
 """Folder of the certificates to trust, a file for each name in `authorities`."""
@@ -35,8 +40,14 @@ _TOOLS = ("searxng", "firecrawl", "reranker")
 def authorities(assistant: AIAssistant, bindings: Bindings) -> dict[str, SecretKeyRef]:
     """Return the certificates of each server that needs its own, by the name of their file."""
     found = {name: binding.ca for name, binding in bindings.items() if name in _VARIABLES and binding.ca}
+    found |= {_authority(provider): provider.ca_from for provider in assistant.providers.items if provider.ca_from}
     oidc = assistant.spec.security.oidc
     return found | ({"oidc": oidc.ca_from} if oidc and oidc.ca_from else {})
+
+
+def _certificate(name: str) -> str:
+    """Return the path of a file of certificates."""
+    return f"{CERTIFICATES}/{name}.crt"
 
 
 def variables(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
@@ -57,7 +68,8 @@ def variables(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
         env("CACHE_COMPRESSION", spec.cache.compression),
     ]
     found += [*_writers(spec.multi_writer), *_tools(spec.tools), *_agents(spec.agents)]
-    found += _identity(spec.security)
+    found += [*_capacity(spec.capacity), *_sessions(spec.sessions), *_retrieval(spec.retrieval)]
+    found += [*_identity(spec.security), *_tracing(assistant.name, spec.tracing)]
     found += [
         env(f"TOKEN_BUDGET_{period.upper()}", tokens)
         for period, tokens in (("daily", spec.token_budget.daily), ("monthly", spec.token_budget.monthly))
@@ -87,9 +99,47 @@ def _identity(security: Security) -> list[Object]:
         "AUDIENCE": security.oidc.audience,
         "TENANT_CLAIM": security.oidc.tenant_claim,
         "SCOPES_CLAIM": security.oidc.scopes_claim,
-        "CA_FILE": f"{CERTIFICATES}/oidc.crt" if security.oidc.ca_from else None,
+        "CA_FILE": _certificate("oidc") if security.oidc.ca_from else None,
     }
     return variables + [env(f"OIDC_{name}", value) for name, value in given.items() if value is not None]
+
+
+def _capacity(capacity: Capacity) -> list[Object]:
+    return [
+        env("MAX_CONCURRENT_REQUESTS", capacity.max_concurrent_requests),
+        env("MAX_EVENT_LOOP_LAG_SECONDS", seconds(capacity.max_event_loop_lag)),
+        env("MAX_REQUEST_BYTES", int(quantity(capacity.max_request_size))),
+    ]
+
+
+def _sessions(sessions: Sessions) -> list[Object]:
+    return [
+        env("SESSION_HISTORY_MESSAGES", sessions.history_messages),
+        env("SESSION_MAX_MESSAGES", sessions.max_messages),
+        env("SESSIONS_PER_TENANT", sessions.max_sessions),
+    ]
+
+
+def _retrieval(retrieval: Retrieval) -> list[Object]:
+    found = [
+        env("MILVUS_COLLECTION", retrieval.collection),
+        env("RETRIEVAL_CHUNK_CHARACTERS", retrieval.chunk_characters),
+        env("RETRIEVAL_CHUNK_OVERLAP", retrieval.chunk_overlap),
+        env("RETRIEVAL_LIMIT", retrieval.limit),
+        env("RETRIEVAL_MAX_DOCUMENTS", retrieval.max_documents),
+        env("RETRIEVAL_TOOL_ENABLED", retrieval.tool_enabled),
+    ]
+    return [*found, env("EMBEDDING_PROVIDER", retrieval.embedding_provider)] if retrieval.embedding_provider else found
+
+
+def _tracing(name: str, tracing: Tracing) -> list[Object]:
+    if tracing.endpoint is None:
+        return []
+    found = [
+        env("OTEL_EXPORTER_OTLP_ENDPOINT", tracing.endpoint),
+        env("OTEL_SERVICE_NAME", tracing.service_name or name),
+    ]
+    return [*found, secret_env("OTEL_EXPORTER_OTLP_HEADERS", tracing.headers_from)] if tracing.headers_from else found
 
 
 def _tools(tools: Tools) -> list[Object]:
@@ -98,6 +148,7 @@ def _tools(tools: Tools) -> list[Object]:
         env("MAX_TOOLS_PER_QUERY", tools.max_per_query),
         env("TOOL_EXECUTION_TIMEOUT", seconds(tools.timeout)),
         env("TOOL_TOTAL_TIMEOUT", seconds(tools.total_timeout)),
+        env("TOOL_TOTAL_BYTES", int(quantity(tools.total_size))),
         env("FETCH_TOOL_ENABLED", tools.fetch_pages),
     ]
     if tools.allowed_hosts:
@@ -133,6 +184,7 @@ def _writers(multi_writer: MultiWriter) -> list[Object]:
         env("CHECKER_MODELS", ",".join(multi_writer.checkers)),
         env("WRITER_MAX_REVISIONS", multi_writer.max_revisions),
         env("WRITER_PASS_SCORE", multi_writer.pass_score),
+        env("WRITER_JOBS_AT_ONCE", multi_writer.max_concurrent_jobs),
     ]
 
 
@@ -149,7 +201,7 @@ def _connection(name: str, prefix: str, binding: Binding) -> list[Object]:
         "USERNAME": binding.username,
         "PASSWORD": binding.password,
         "API_KEY": binding.api_key,
-        "CA_FILE": f"{CERTIFICATES}/{name}.crt" if binding.ca else None,
+        "CA_FILE": _certificate(name) if binding.ca else None,
         **binding.settings,
     }
     given = {f"{prefix}_{end}": value for end, value in values.items() if value is not None}
@@ -166,28 +218,40 @@ def _providers(assistant: AIAssistant) -> list[Object]:
     variables = [
         env("PREFERRED_PROVIDER", providers.preferred or first.name),
         env("ENABLE_PROVIDER_FALLBACK", providers.fallback),
-        env("OPENAI_COMPATIBLE_NAME", first.name),
-        env("OPENAI_COMPATIBLE_BASE_URL", first.base_url),
-        env("OPENAI_COMPATIBLE_DEFAULT_MODEL", first.model),
-        env("OPENAI_COMPATIBLE_TIMEOUT", seconds(first.timeout)),
+        env("PROVIDER_BREAKER_FAILURES", providers.circuit_breaker.failures),
+        env("PROVIDER_BREAKER_SECONDS", seconds(providers.circuit_breaker.pause)),
+        *(env(f"OPENAI_COMPATIBLE_{name.upper()}", value) for name, value in _provider(first).items()),
     ]
     if first.api_key_from:
         variables.append(secret_env("OPENAI_COMPATIBLE_API_KEY", first.api_key_from))
+    if providers.embedding_model:
+        variables.append(env("EMBEDDING_MODEL", providers.embedding_model))
     if others:
         variables.append(env("PROVIDERS", json.dumps([_further_provider(other) for other in others])))
     variables += [secret_env(_key_variable(other), other.api_key_from) for other in others if other.api_key_from]
     return variables
 
 
-def _key_variable(provider: Provider) -> str:
-    return f"PROVIDER_{provider.name.upper().replace('-', '_')}_API_KEY"
-
-
-def _further_provider(provider: Provider) -> dict[str, str | int]:
+def _provider(provider: Provider) -> dict[str, str | int]:
+    """Describe a provider, all but its key, by the names that the variables of the first one have too."""
     described: dict[str, str | int] = {
         "name": provider.name,
         "base_url": provider.base_url,
         "default_model": provider.model,
         "timeout": seconds(provider.timeout),
+        "weight": provider.weight,
+        "retries": provider.retries,
     }
-    return described | ({"api_key_env": _key_variable(provider)} if provider.api_key_from else {})
+    return described | ({"ca_file": _certificate(_authority(provider))} if provider.ca_from else {})
+
+
+def _further_provider(provider: Provider) -> dict[str, str | int]:
+    return _provider(provider) | ({"api_key_env": _key_variable(provider)} if provider.api_key_from else {})
+
+
+def _key_variable(provider: Provider) -> str:
+    return f"PROVIDER_{provider.name.upper().replace('-', '_')}_API_KEY"
+
+
+def _authority(provider: Provider) -> str:
+    return f"provider-{provider.name}"

@@ -15,11 +15,13 @@ from kubernetes.utils.quantity import parse_quantity
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_KIBIBYTE = 1024
 _MEBIBYTE = 1024**2
 _PERCENT = "^[0-9]{1,3}%$"
 
 QUANTITY_MESSAGE = "must be a Kubernetes quantity, such as 500m, 2, 512Mi or 1Gi"
 SIZE_MESSAGE = "must be a Kubernetes quantity of at least 1Mi, such as 512Mi or 1Gi"
+TEXT_SIZE_MESSAGE = "must be a Kubernetes quantity from 1Ki to 16Mi, such as 128Ki"
 AMOUNT_MESSAGE = "must be a number of pods or a percentage, such as 1 or 25%"
 
 
@@ -112,6 +114,11 @@ def _check_size(value: str | int) -> None:
         raise ValueError(SIZE_MESSAGE)
 
 
+def _check_text_size(value: str | int) -> None:
+    if not _KIBIBYTE <= quantity(value) <= 16 * _MEBIBYTE:
+        raise ValueError(TEXT_SIZE_MESSAGE)
+
+
 def _check_amount(value: str | int) -> None:
     if (isinstance(value, int) and value < 0) or (isinstance(value, str) and not re.fullmatch(_PERCENT, value)):
         raise ValueError(AMOUNT_MESSAGE)
@@ -124,6 +131,7 @@ def _server_url(*schemes: str, example: str) -> tuple[AfterValidator, WithJsonSc
 
 
 Timeout = Annotated[str, *_duration("1h")]
+Lag = Annotated[str, *_duration("1m")]
 Window = Annotated[str, *_duration("24h")]
 TimeToLive = Annotated[str, *_duration("720h")]
 Host = Annotated[
@@ -193,6 +201,16 @@ Size = Annotated[
         _check_size,
         f"type(self) == int ? self >= {_MEBIBYTE} : isQuantity(self) && quantity(self).compareTo(quantity('1Mi')) >= 0",
         SIZE_MESSAGE,
+        32,
+    ),
+]
+TextSize = Annotated[
+    str | int,
+    *_int_or_string(
+        _check_text_size,
+        f"type(self) == int ? self >= {_KIBIBYTE} && self <= {16 * _MEBIBYTE} : isQuantity(self) && "
+        "quantity(self).compareTo(quantity('1Ki')) >= 0 && quantity(self).compareTo(quantity('16Mi')) <= 0",
+        TEXT_SIZE_MESSAGE,
         32,
     ),
 ]

@@ -4,6 +4,7 @@ No import joins the programs, so these tests hold both ends together.
 """
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from assistant_operator import desired, labels
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.components.runtime import PORT
+from assistant_operator.environment import CERTIFICATES
 from assistant_operator.values import seconds
 from assistant_runtime.app import create_app
 from assistant_runtime.settings import Settings
@@ -21,55 +23,44 @@ from tests.operator.assistants import FACTS, PROVIDERS, assistant
 from tests.operator.strategies import ASSISTANTS
 
 NOT_RENDERED = {
-    "OTEL_EXPORTER_OTLP_ENDPOINT": "podTemplate's env sets it, as for any program",
-    "OTEL_SERVICE_NAME": "podTemplate's env sets it, as for any program",
-    "MAX_CONCURRENT_REQUESTS": "the default serves",
-    "MAX_EVENT_LOOP_LAG_SECONDS": "the default serves",
-    "OPENAI_COMPATIBLE_RETRIES": "comes with spec.providers.items.retries",
-    "OPENAI_COMPATIBLE_WEIGHT": "comes with spec.providers.items.weight",
     "PROMETHEUS_ENABLED": "always on",
     "PROMETHEUS_PORT": "/metrics is served on the API's port, which no Ingress publishes",
-    "PROVIDER_BREAKER_FAILURES": "the default serves",
-    "PROVIDER_BREAKER_SECONDS": "the default serves",
     "AGENTS_FILE": "AGENTS serves",
-    "OPENAI_COMPATIBLE_CA_FILE": "comes with spec.providers.items.caFrom",
-    "EMBEDDING_MODEL": "comes with spec.providers.embeddingModel",
     "DEBUG": "production answers show no internals",
-    "MAX_REQUEST_BYTES": "the default serves",
     "LOCAL_MODEL_PORT": "for laptops: in a cluster a model is a server of its own",
     "METRICS_COLLECTION_ENABLED": "always on",
-    "TOOL_TOTAL_BYTES": "the default serves",
-    "WRITER_JOBS_AT_ONCE": "the default serves",
     **dict.fromkeys(
         ("GRADIO_ENABLED", "GRADIO_HOST", "GRADIO_PORT", "GRADIO_ROOT_PATH", "ASSISTANT_URL"),
         "the chat page has pods of its own",
     ),
     "DATA_DIR": "a pod's file system is not kept; stores in the cluster have servers",
-    "SESSION_HISTORY_MESSAGES": "the default serves",
-    "SESSION_MAX_MESSAGES": "the default serves",
-    "SESSIONS_PER_TENANT": "the default serves",
     "REDIS_USERNAME": "comes with spec.redis",
     "REDIS_PASSWORD": "comes with spec.redis",
     "MONGODB_USERNAME": "comes with spec.mongodb",
     "MONGODB_PASSWORD": "comes with spec.mongodb",
     "DATABASE_USERNAME": "comes with spec.postgresql",
     "DATABASE_PASSWORD": "comes with spec.postgresql",
-    "EMBEDDING_PROVIDER": "comes with spec.retrieval",
-    "MILVUS_COLLECTION": "comes with spec.retrieval",
-    "RETRIEVAL_CHUNK_CHARACTERS": "comes with spec.retrieval",
-    "RETRIEVAL_CHUNK_OVERLAP": "comes with spec.retrieval",
-    "RETRIEVAL_LIMIT": "comes with spec.retrieval",
-    "RETRIEVAL_MAX_DOCUMENTS": "comes with spec.retrieval",
-    "RETRIEVAL_TOOL_ENABLED": "comes with spec.retrieval",
 }
 """Variables of the runtime that no field of an AIAssistant sets, and why."""
 
 FULL: dict[str, Any] = {
     "providers": {
+        "embeddingModel": "other/embedder",
         "items": [
-            {**PROVIDERS["items"][0], "apiKeyFrom": {"name": "one"}},
-            {"name": "other", "baseURL": "https://b.example.com/v1", "model": "m", "apiKeyFrom": {"name": "two"}},
-        ]
+            {
+                **PROVIDERS["items"][0],
+                "baseURL": "https://a.example.com/v1",
+                "apiKeyFrom": {"name": "one"},
+                "caFrom": {"name": "authority"},
+            },
+            {
+                "name": "other",
+                "baseURL": "https://b.example.com/v1",
+                "model": "m",
+                "apiKeyFrom": {"name": "two"},
+                "caFrom": {"name": "authority"},
+            },
+        ],
     },
     "security": {
         "corsOrigins": ["https://a.example.com"],
@@ -80,6 +71,8 @@ FULL: dict[str, Any] = {
             "caFrom": {"name": "authority"},
         },
     },
+    "retrieval": {"embeddingProvider": "provider"},
+    "tracing": {"endpoint": "http://collector:4318", "headersFrom": {"name": "collector"}},
     "tokenBudget": {"daily": 1000, "monthly": 10_000},
     "multiWriter": {"enabled": True},
     "tools": {
@@ -129,6 +122,7 @@ ELSEWHERE: dict[str, Any] = {
 }
 """The same with servers that need more to be said of them."""
 SECRETS = {
+    "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20token",
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
     "REDIS_URL": "redis://:pw@demo-redis:6379/0",
     "MONGODB_URL": "mongodb://assistant:pw@demo-mongodb:27017/ai_assistant?authSource=admin",
@@ -156,8 +150,8 @@ def _environment(found: AIAssistant) -> dict[str, str]:
     variables = {v["name"]: v.get("value") for v in _pod(found)["containers"][0]["env"]}
     made_up = {name: SECRETS.get(name, "from-a-secret") for name, value in variables.items() if value is None}
     # The mounted files are not here; any readable one does.
-    mounted = dict.fromkeys((name for name in variables if name.endswith("_CA_FILE")), __file__)
-    return {**variables, **made_up, **mounted}
+    given = {**variables, **made_up}
+    return {name: re.sub(rf"{CERTIFICATES}/[a-z0-9-]+\.crt", __file__, value) for name, value in given.items()}
 
 
 @pytest.fixture
@@ -196,8 +190,20 @@ def test_values_arrive(environment: Any) -> None:
     assert (settings.rate_limit_requests, settings.rate_limit_window) == (7, 120)
     assert settings.cache_compression is False
     assert settings.cors_origins == ("https://a.example.com",)
-    assert settings.openai_compatible_base_url == "http://model-server:8080/v1"
-    assert [p.name for p in settings.providers] == ["other"]
+    assert settings.openai_compatible_base_url == "https://a.example.com/v1"
+    (other,) = settings.providers
+    assert (other.name, other.retries, other.weight, other.ca_file) == ("other", 2, 0, __file__)
+    assert settings.max_request_bytes == 4 * 1024 * 1024
+    assert (settings.otel_service_name, settings.embedding_model) == ("demo", "other/embedder")
+
+
+def test_a_resource_without_more_has_the_runtimes_own_defaults(environment: Any) -> None:
+    settings = environment(assistant())
+    given = {"openai_compatible_name", "openai_compatible_default_model", "preferred_provider", "redis_cache_enabled"}
+    given |= {"environment", "log_format", "secret_key", "api_keys", "shutdown_grace_seconds", "searxng_tool_enabled"}
+    for name, field in Settings.model_fields.items():
+        if name not in given and not name.endswith(("_url", "_username", "_password")):
+            assert getattr(settings, name) == field.default, name
 
 
 def test_ports_and_probe_paths_are_served(environment: Any) -> None:

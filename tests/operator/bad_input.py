@@ -33,6 +33,22 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
         {"providers": {"items": [ITEM], "preferred": "other"}},
         "spec.providers.preferred: must be the name of one of spec.providers.items",
     ),
+    "provider certificates without tls": (
+        _provider(baseURL="http://a/v1", caFrom={"name": "a"}),
+        "spec.providers.items.baseURL: write https://, or leave caFrom out",
+    ),
+    "documents embedded by no model": (
+        {"retrieval": {"embeddingProvider": "provider"}},
+        "spec.providers.embeddingModel: name the model that retrieval.embeddingProvider: provider asks for",
+    ),
+    "passages that overlap too much": (
+        {"retrieval": {"chunkCharacters": 150}},
+        "spec.retrieval.chunkOverlap: at most half of chunkCharacters",
+    ),
+    "too much text of tools": ({"tools": {"totalSize": "17Mi"}}, "must be a Kubernetes quantity from 1Ki to 16Mi"),
+    "too little text of tools": ({"tools": {"totalSize": 1023}}, "must be a Kubernetes quantity from 1Ki to 16Mi"),
+    "lag too long": ({"capacity": {"maxEventLoopLag": "61s"}}, "must be a duration from 1s to 1m"),
+    "collector's address": ({"tracing": {"endpoint": "collector:4318"}}, "must be an http or https URL without user"),
     "cpu": (
         {"resources": {"limits": {"cpu": "1 core"}}},
         "must be a Kubernetes quantity, such as 500m, 2, 512Mi or 1Gi",

@@ -24,12 +24,19 @@ PROVIDERS = st.lists(
             "baseURL": st.just("https://a.example.com/v1"),
             "model": st.just("m"),
         },
-        optional={"apiKeyFrom": REFERENCES, "timeout": DURATIONS},
+        optional={
+            "apiKeyFrom": REFERENCES,
+            "caFrom": REFERENCES,
+            "timeout": DURATIONS,
+            "weight": st.integers(0, 1000),
+            "retries": st.integers(0, 10),
+        },
     ),
     min_size=1,
     max_size=3,
     unique_by=lambda provider: provider["name"],
-).map(lambda items: {"items": items})
+)
+BREAKERS = st.fixed_dictionaries({}, optional={"failures": st.integers(0, 1000), "pause": DURATIONS})
 
 
 def _operator_ref(api_version: str, kind: str) -> st.SearchStrategy[dict[str, Any]]:
@@ -64,7 +71,11 @@ _RERANKERS = st.fixed_dictionaries(
 ) | st.fixed_dictionaries({"enabled": st.booleans(), "external": _external("https://reranker.example.com")})
 
 SPECS = st.fixed_dictionaries(
-    {"providers": PROVIDERS},
+    {
+        "providers": st.fixed_dictionaries(
+            {"items": PROVIDERS}, optional={"embeddingModel": st.just("embedder"), "circuitBreaker": BREAKERS}
+        )
+    },
     optional={
         "environment": st.sampled_from(["development", "staging", "production"]),
         "image": IMAGES,
@@ -98,9 +109,40 @@ SPECS = st.fixed_dictionaries(
             },
         )
         | st.fixed_dictionaries({"external": _external("redis://redis.example.com:6379/0")}),
+        "capacity": st.fixed_dictionaries(
+            {},
+            optional={
+                "maxConcurrentRequests": st.integers(1, 100_000),
+                "maxEventLoopLag": st.sampled_from(["1s", "1m"]),
+                "maxRequestSize": st.sampled_from(["1Mi", "1.5Mi", 2**30]),
+            },
+        ),
+        "sessions": st.fixed_dictionaries(
+            {},
+            optional={
+                "historyMessages": st.integers(1, 1000),
+                "maxMessages": st.integers(2, 10**6),
+                "maxSessions": st.integers(1, 10**7),
+            },
+        ),
+        "retrieval": st.fixed_dictionaries(
+            {},
+            optional={
+                "collection": st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,99}", fullmatch=True),
+                "chunkCharacters": st.integers(200, 8000),
+                "chunkOverlap": st.integers(0, 100),
+                "limit": st.integers(1, 50),
+                "maxDocuments": st.integers(1, 8000),
+                "toolEnabled": st.booleans(),
+            },
+        ),
+        "tracing": st.fixed_dictionaries(
+            {}, optional={"endpoint": st.just("http://collector:4318"), "serviceName": st.just("a")}
+        ),
         "tools": st.fixed_dictionaries(
             {},
             optional={
+                "totalSize": st.sampled_from(["1Ki", "16Mi", 2048]),
                 "enabled": st.booleans(),
                 "maxPerQuery": st.integers(1, 9),
                 "timeout": DURATIONS,

@@ -165,6 +165,18 @@ def _oidc(**more: Any) -> Object:
 
 OIDC = _oidc()
 
+
+def _provider(**more: Any) -> Object:
+    return {"providers": {"items": [{**ITEM, "baseURL": "https://b.example.com/v1", **more}]}}
+
+
+TRACED: Object = {"tracing": {"endpoint": "http://collector:4318"}}
+
+
+def _traced(**more: Any) -> Object:
+    return {"tracing": {**TRACED["tracing"], **more}}
+
+
 EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     "redis.external.url": ({}, {"redis": {"external": {"url": "redis://redis.example.com:6379/0"}}}),
     "environment": ({}, {"environment": "staging"}),
@@ -182,6 +194,35 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
         {"providers": {"items": [KEYED]}},
         {"providers": {"items": [{**ITEM, "apiKeyFrom": {"name": "provider", "key": "other"}}]}},
     ),
+    "providers.items[].caFrom.name": (_provider(), _provider(caFrom=NAMED)),
+    "providers.items[].caFrom.key": (_provider(caFrom=NAMED), _provider(caFrom={**NAMED, "key": "other"})),
+    "providers.items[].weight": ({}, {"providers": {"items": [{**ITEM, "weight": 3}]}}),
+    "providers.items[].retries": ({}, {"providers": {"items": [{**ITEM, "retries": 0}]}}),
+    "providers.circuitBreaker.failures": ({}, {"providers": {**PROVIDERS, "circuitBreaker": {"failures": 3}}}),
+    "providers.circuitBreaker.pause": ({}, {"providers": {**PROVIDERS, "circuitBreaker": {"pause": "1m"}}}),
+    "providers.embeddingModel": ({}, {"providers": {**PROVIDERS, "embeddingModel": "embedder"}}),
+    **{
+        f"{block}.{name}": ({}, {block: {name: value}})
+        for block, name, value in (
+            ("capacity", "maxConcurrentRequests", 50),
+            ("capacity", "maxEventLoopLag", "5s"),
+            ("capacity", "maxRequestSize", "8Mi"),
+            ("sessions", "historyMessages", 20),
+            ("sessions", "maxMessages", 500),
+            ("sessions", "maxSessions", 5),
+            ("retrieval", "embeddingProvider", "local"),
+            ("retrieval", "collection", "second"),
+            ("retrieval", "chunkCharacters", 500),
+            ("retrieval", "chunkOverlap", 50),
+            ("retrieval", "limit", 3),
+            ("retrieval", "maxDocuments", 10),
+            ("retrieval", "toolEnabled", False),
+        )
+    },
+    "tracing.endpoint": ({}, TRACED),
+    "tracing.serviceName": (TRACED, _traced(serviceName="other")),
+    "tracing.headersFrom.name": (TRACED, _traced(headersFrom=NAMED)),
+    "tracing.headersFrom.key": (_traced(headersFrom=NAMED), _traced(headersFrom={**NAMED, "key": "other"})),
     "replicas": ({}, {"replicas": 4}),
     "suspend": ({}, {"suspend": True}),
     "deletionPolicy": ({}, {"deletionPolicy": "Delete"}),
@@ -259,6 +300,7 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     "tools.maxPerQuery": ({}, {"tools": {"maxPerQuery": 5}}),
     "tools.timeout": ({}, {"tools": {"timeout": "10s"}}),
     "tools.totalTimeout": ({}, {"tools": {"totalTimeout": "1m"}}),
+    "tools.totalSize": ({}, {"tools": {"totalSize": "64Ki"}}),
     "tools.fetchPages": ({}, {"tools": {"fetchPages": True}}),
     "tools.allowedHosts": ({}, {"tools": {"allowedHosts": ["docs.corp.example"]}}),
     "tools.mcpServers": ({}, {"tools": {"mcpServers": [MCP]}}),
@@ -297,6 +339,10 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     "multiWriter.checkers": ({"multiWriter": WRITERS}, {"multiWriter": {**WRITERS, "checkers": ["a"]}}),
     "multiWriter.maxRevisions": ({"multiWriter": WRITERS}, {"multiWriter": {**WRITERS, "maxRevisions": 3}}),
     "multiWriter.passScore": ({"multiWriter": WRITERS}, {"multiWriter": {**WRITERS, "passScore": 9}}),
+    "multiWriter.maxConcurrentJobs": (
+        {"multiWriter": WRITERS},
+        {"multiWriter": {**WRITERS, "maxConcurrentJobs": 2}},
+    ),
     "milvus.enabled": ({}, {"milvus": {"enabled": False}}),
     "milvus.managed.config": ({}, _nested("milvus.managed", {"config": {"log": {"level": "warn"}}})),
     "milvus.operatorRef.apiVersion": ({}, _nested("milvus.operatorRef", MILVUS)),

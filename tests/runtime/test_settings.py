@@ -116,6 +116,7 @@ def test_no_secret_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
         "SECRET_KEY": "secret-key-0123456789",
         "API_KEYS": "api-key-0123456789",
         "OPENAI_COMPATIBLE_API_KEY": "provider-key-0123456789",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=collector-token-0123456789",
         "REDIS_URL": "redis://:redis-password@r/0",
     }
     settings = load(monkeypatch, **PROVIDER, **secrets)
@@ -125,6 +126,11 @@ def test_no_secret_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 BAD = {
+    "collector headers": (
+        {"OTEL_EXPORTER_OTLP_HEADERS": "authorization: sk-hidden"},
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "write name=value pairs",
+    ),
     "a word for a number": ({"PORT": "http"}, "PORT", "integer"),
     "a service link": ({"PORT": "tcp://10.0.0.1:8000"}, "PORT", "integer"),
     "unknown environment": ({"ENVIRONMENT": "prod"}, "ENVIRONMENT", "production"),

@@ -18,13 +18,17 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 @asynccontextmanager
-async def collector(port: int = 0, stuck: asyncio.Event | None = None) -> AsyncIterator[tuple[str, list[Span]]]:
-    """Take spans; a stuck one accepts and never answers."""
+async def collector(
+    port: int = 0, stuck: asyncio.Event | None = None, key: str | None = None
+) -> AsyncIterator[tuple[str, list[Span]]]:
+    """Take spans, of those who send the key; a stuck one accepts and never answers."""
     spans: list[Span] = []
 
     async def take(request: web.Request) -> web.Response:
         if stuck is not None:
             await stuck.wait()
+        if request.headers.get("authorization") != key:
+            return web.Response(status=401)
         sent = ExportTraceServiceRequest.FromString(await request.read())
         spans.extend(span for one in sent.resource_spans for scope in one.scope_spans for span in scope.spans)
         return web.Response()
@@ -42,6 +46,17 @@ async def collector(port: int = 0, stuck: asyncio.Event | None = None) -> AsyncI
 
 def attributes(span: Span) -> dict[str, str | int]:
     return {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
+
+
+async def test_the_collector_is_sent_its_headers(upstream: Upstream) -> None:
+    async with collector(key="Bearer one") as (url, spans):
+        told = {
+            "otel_exporter_otlp_endpoint": url,
+            "otel_exporter_otlp_headers": "x-a=b, authorization=Bearer%20one",
+        }
+        async with run_runtime(upstream, **told) as runtime:
+            await runtime.chat()
+    assert spans
 
 
 async def test_a_chat_is_a_span_with_its_model_call_inside(upstream: Upstream) -> None:

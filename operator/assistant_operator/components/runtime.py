@@ -47,22 +47,22 @@ def _credentials(assistant: AIAssistant) -> list[Credential]:
 
 
 def _references(assistant: AIAssistant) -> list[Reference]:
-    references = [
-        Reference(f"spec.providers.items[{index}].apiKeyFrom", provider.api_key_from)
+    spec = assistant.spec
+    named = {
+        f"spec.providers.items[{index}].{field}": secret
         for index, provider in enumerate(assistant.providers.items)
-        if provider.api_key_from
-    ]
-    references += [
-        Reference(f"spec.tools.mcpServers[{index}].tokenFrom", server.token_from)
-        for index, server in enumerate(assistant.spec.tools.mcp_servers)
-        if server.token_from
-    ]
-    if assistant.spec.security.api_keys_from:
-        references.append(Reference("spec.security.apiKeysFrom", assistant.spec.security.api_keys_from))
-    oidc = assistant.spec.security.oidc
-    if oidc and oidc.ca_from:
-        references.append(Reference("spec.security.oidc.caFrom", oidc.ca_from))
-    return references
+        for field, secret in (("apiKeyFrom", provider.api_key_from), ("caFrom", provider.ca_from))
+    }
+    named |= {
+        f"spec.tools.mcpServers[{index}].tokenFrom": server.token_from
+        for index, server in enumerate(spec.tools.mcp_servers)
+    }
+    named |= {
+        "spec.security.apiKeysFrom": spec.security.api_keys_from,
+        "spec.security.oidc.caFrom": spec.security.oidc.ca_from if spec.security.oidc else None,
+        "spec.tracing.headersFrom": spec.tracing.headers_from,
+    }
+    return [Reference(field, secret) for field, secret in named.items() if secret]
 
 
 def _objects(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> list[Object]:

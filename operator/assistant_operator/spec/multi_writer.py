@@ -23,3 +23,5 @@ class MultiWriter(Model):
     """Times that drafts below the pass score are revised."""
     pass_score: Annotated[int, Field(ge=0, le=10)] = 8
     """Mean score, of 10, from which a draft is not revised any more."""
+    max_concurrent_jobs: Annotated[int, Field(ge=1, le=64)] = 4
+    """Jobs that one runtime pod works on at the same time."""

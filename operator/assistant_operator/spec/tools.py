@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from assistant_operator.spec.base import Model, SecretKeyRef, map_list
-from assistant_operator.values import URL, Timeout
+from assistant_operator.values import URL, TextSize, Timeout
 
 ToolName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_.-]+$")]
 McpName = Annotated[str, Field(min_length=1, max_length=24, pattern="^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
@@ -40,6 +40,8 @@ class Tools(Model):
     """Time that one call may take."""
     total_timeout: Timeout = "2m"
     """Time that all calls of one question may take together."""
+    total_size: TextSize = "128Ki"
+    """Text that all calls of one question may give to the model together."""
     fetch_pages: bool = False
     """Whether models may read public web pages where Firecrawl is off."""
     allowed_hosts: Annotated[list[AllowedHost], Field(max_length=64)] = []

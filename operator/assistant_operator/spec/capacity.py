@@ -1,0 +1,19 @@
+"""How much one runtime pod takes on, in the spec."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from assistant_operator.spec.base import Model
+from assistant_operator.values import Lag, Size
+
+
+class Capacity(Model):
+    """How much one runtime pod takes on, and when it counts as full, so that others are asked."""
+
+    max_concurrent_requests: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Requests that a pod answers at once; more get 503. A pod is not ready from 90 % of it."""
+    max_event_loop_lag: Lag = "2s"
+    """Delay of the pod's event loop, seen twice in a row, from which it is not ready."""
+    max_request_size: Size = "4Mi"
+    """Size of the largest request body; a bigger one is answered with 413."""
