@@ -5,12 +5,15 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from assistant_runtime.errors import ProviderError
 from assistant_runtime.providers import routing
 from assistant_runtime.providers.breaker import MAX_REST_FACTOR, Breaker
 from assistant_runtime.settings import Settings
 from tests.support.runtime import eventually, run_runtime
-from tests.support.upstream import MODEL, Upstream, hang, refuses
+from tests.support.upstream import MODEL, Upstream, die_mid_stream, hang, refuses, run_upstream
 
 
 def described(*upstreams: Upstream, **fields: Any) -> dict[str, Any]:
@@ -39,6 +42,35 @@ async def test_without_weights_the_first_gets_all(upstream: Upstream, second: Up
     async with run_runtime(**described(upstream, second)) as runtime:
         for _ in range(20):
             assert (await runtime.chat()).headers["x-provider"] == "first"
+
+
+async def test_the_preferred_provider_is_asked_first(upstream: Upstream, second: Upstream) -> None:
+    settings = described(upstream, second, weight=1) | {"preferred_provider": "second"}
+    settings["providers"][1]["weight"] = 0
+    async with run_runtime(**settings) as runtime:
+        for _ in range(20):
+            assert (await runtime.chat()).headers["x-provider"] == "second"
+
+
+async def test_those_who_share_load_stand_in_for_each_other(upstream: Upstream, second: Upstream) -> None:
+    upstream.default = refuses(500)
+    async with run_upstream("third") as third:
+        settings = described(upstream, second, third, weight=1)
+        settings["providers"][2]["weight"] = 0
+        async with run_runtime(**settings, provider_breaker_failures=0) as runtime:
+            answered = {(await runtime.chat()).headers["x-provider"] for _ in range(20)}
+    assert answered == {"second"}
+    assert third.requests == []
+
+
+async def test_each_provider_has_its_own_patience(upstream: Upstream, second: Upstream) -> None:
+    upstream.default = second.default = hang
+    settings = described(upstream, second)
+    settings["providers"][0]["timeout"], settings["providers"][1]["timeout"] = 0.2, 0.3
+    async with run_runtime(**settings) as runtime:
+        reply = await runtime.chat()
+    assert (reply.status, reply.error["code"]) == (504, "provider_timeout")
+    assert reply.error["message"].count("did not answer in time") == 2
 
 
 async def test_providers_that_share_load_share_the_cache(upstream: Upstream, second: Upstream) -> None:
@@ -74,6 +106,24 @@ async def test_retries_end(upstream: Upstream) -> None:
     async with run_runtime(**described(upstream, retries=2)) as runtime:
         assert (await runtime.chat()).status == 502
     assert len(upstream.requests) == 3
+
+
+async def test_nothing_is_sent_again_after_the_first_token(upstream: Upstream) -> None:
+    upstream.default = die_mid_stream
+    async with run_runtime(**described(upstream, retries=5)) as runtime:
+        reply = await runtime.chat(stream=True)
+    assert b'"truncated":true' in reply.body
+    assert len(upstream.requests) == 1
+
+
+@given(st.integers(0, 9), st.lists(st.integers(0, 60), max_size=3))
+def test_a_pause_is_by_chance_and_has_its_bound(attempt: int, asked: list[int]) -> None:
+    failures = [ProviderError(429, "later", code="provider_rate_limited", retry_after=str(each)) for each in asked]
+    least = min(asked, default=0)
+    pauses = {routing._pause(attempt, failures) - least for _ in range(8)}
+    assert len(pauses) > 1
+    assert min(pauses) >= 0
+    assert max(pauses) <= routing.FIRST_PAUSE_SECONDS * 2**attempt
 
 
 @pytest.mark.usefixtures("no_pauses")
@@ -128,6 +178,23 @@ async def test_one_request_tries_a_provider_that_rested(upstream: Upstream) -> N
         await asyncio.sleep(0.002)
         assert (await runtime.chat()).status == 200
         assert (await runtime.chat()).status == 200
+
+
+async def test_while_one_request_tries_the_others_go_elsewhere(upstream: Upstream, second: Upstream) -> None:
+    upstream.script = [refuses(500), hang]
+    settings = described(upstream, second, retries=0) | {"provider_breaker_failures": 1}
+    async with run_runtime(**settings, provider_breaker_seconds=0.001) as runtime:
+        assert (await runtime.chat()).headers["x-provider"] == "second"
+        await asyncio.sleep(0.002)
+        trying = asyncio.create_task(runtime.chat())
+        await eventually(lambda: len(upstream.requests) == 2)
+        assert (await runtime.chat()).headers["x-provider"] == "second"
+        trying.cancel()
+        await eventually(lambda: answers_first(runtime))
+
+
+async def answers_first(runtime: Any) -> bool:
+    return bool((await runtime.chat()).headers["x-provider"] == "first")
 
 
 async def test_refused_requests_do_not_open_the_breaker(upstream: Upstream) -> None:
