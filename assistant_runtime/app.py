@@ -25,7 +25,7 @@ from assistant_runtime.api.chat import ChatCompletions
 from assistant_runtime.api.documents import documents_router, search_router
 from assistant_runtime.api.embeddings import EmbeddingsEndpoint, record_embeddings
 from assistant_runtime.api.health import health_router, metrics_router
-from assistant_runtime.api.middleware import BodyLimit, ErrorAnswers, Gate, RequestRecord
+from assistant_runtime.api.middleware import BodyLimit, ErrorAnswers, Gate, RequestRecord, ShortWay
 from assistant_runtime.api.models import models_router
 from assistant_runtime.api.openapi import install_openapi
 from assistant_runtime.api.request_body import invalid_parameters
@@ -167,11 +167,13 @@ def _core(settings: Settings) -> Core:
 def _add_routes(app: FastAPI, core: Core, loop: ToolLoop, parts: Sequence[Part], lifecycle: Lifecycle) -> None:
     """Route to every part; the hot endpoints first, because routes are tried in order."""
     responses = Responses(core.turns, loop, ResponseMemory(core.stores.conversations))
-    app.router.routes[:0] = [
+    hot = [
         Route("/v1/chat/completions", ChatCompletions(core.turns, loop), methods=["POST"]),
         Route("/v1/embeddings", EmbeddingsEndpoint(core.embeddings), methods=["POST"]),
         Route("/v1/responses", responses, methods=["POST"]),
     ]
+    app.router.routes[:0] = hot
+    app.add_middleware(ShortWay, routes=hot)
     app.include_router(models_router(core.watch))
     for router in (router for part in parts for router in part.routers):
         app.include_router(router)

@@ -41,7 +41,7 @@ class StoreConnection:
     def __init__(self, name: str, seconds: float, failures: tuple[type[Exception], ...], loss: str) -> None:
         self.name = name
         self._seconds = seconds
-        self._failures: tuple[type[Exception], ...] = (*failures, OSError, TimeoutError)
+        self.failures: tuple[type[Exception], ...] = (*failures, OSError, TimeoutError)
         self._loss = loss
         self._log = structlog.get_logger(__name__)
         self._status = "starting"
@@ -105,8 +105,7 @@ class StoreConnection:
         StoreUnavailableError
             The server is known to be down, or just failed.
         """
-        if not self.available:
-            raise StoreUnavailableError(f"{self.name} is down")
+        self.check_available()
         return await self.bounded(command)
 
     async def bounded(self, command: Callable[[], Awaitable[T]]) -> T:
@@ -120,9 +119,18 @@ class StoreConnection:
         try:
             async with asyncio.timeout(self._seconds):
                 return await command()
-        except self._failures as error:
-            self.mark_down(error)
-            raise StoreUnavailableError(f"{self.name} does not answer") from error
+        except self.failures as error:
+            raise self.given_up(error) from error
+
+    def check_available(self) -> None:
+        """Raise StoreUnavailableError if the server is known to be down."""
+        if not self.available:
+            raise StoreUnavailableError(f"{self.name} is down")
+
+    def given_up(self, error: Exception) -> StoreUnavailableError:
+        """Count the server as down, for this reason, and give what its callers are told."""
+        self.mark_down(error)
+        return StoreUnavailableError(f"{self.name} does not answer")
 
     @property
     def available(self) -> bool:

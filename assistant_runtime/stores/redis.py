@@ -5,6 +5,7 @@ can run it where that key is.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, TypeVar
 
@@ -13,6 +14,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AuthenticationError,
     NoPermissionError,
+    NoScriptError,
     OutOfMemoryError,
     RedisError,
     ResponseError,
@@ -21,6 +23,7 @@ from redis.exceptions import (
 from assistant_runtime.errors import StoreUnavailableError
 from assistant_runtime.stores import Verdict
 from assistant_runtime.stores.connection import StoreConnection
+from assistant_runtime.stores.redis_pipeline import Pipeline
 
 COMMAND_SECONDS = 1.0
 """A dead Redis refuses at once; this is for one that hangs. Less would take a pause of our own for Redis's: a pod that
@@ -67,6 +70,16 @@ a Redis list of numbers take about 10 bytes.
 MICROSECONDS = 1_000_000
 
 T = TypeVar("T")
+Execute = Callable[..., Awaitable[Any]]
+"""Runs one command, given as its words."""
+
+
+class Script:
+    """A script with one key, which Redis runs by its hash once it knows it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 class RedisConnection(StoreConnection):
@@ -85,6 +98,7 @@ class RedisConnection(StoreConnection):
         loss = "limits are kept per process, the cache is off"
         super().__init__("Redis", COMMAND_SECONDS, self.FAILURES, loss)
         self.client: Any = client
+        self._pipeline = Pipeline(client.connection_pool, COMMAND_SECONDS) if isinstance(client, Redis) else None
         self._full = False
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
 
@@ -101,6 +115,37 @@ class RedisConnection(StoreConnection):
         if isinstance(error, ResponseError):
             return f"Redis answered with an error: {error}"
         return super().reason(error)
+
+    async def execute(self, *command: str | bytes | int) -> Any:
+        """Run a command, in one exchange with those of other requests where there is no Cluster.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The server is known to be down, or just failed.
+        """
+        return await self._run(lambda execute: execute(*command))
+
+    async def evaluate(self, script: Script, key: str, *arguments: str | bytes | int) -> Any:
+        """Run a script on a key, as `execute` does."""
+
+        async def by_hash(execute: Execute) -> Any:
+            try:
+                return await execute("EVALSHA", script.sha, 1, key, *arguments)
+            except NoScriptError:
+                return await execute("EVAL", script.text, 1, key, *arguments)
+
+        return await self._run(by_hash)
+
+    async def _run(self, ask: Callable[[Execute], Awaitable[Any]]) -> Any:
+        pipeline = self._pipeline
+        if pipeline is None:
+            return await self.call(lambda: ask(self.client.execute_command))
+        self.check_available()
+        try:
+            return await self._or_full(lambda: ask(pipeline.execute))
+        except self.failures as error:
+            raise self.given_up(error) from error
 
     async def bounded(self, command: Callable[[], Awaitable[T]]) -> T:
         """Run a command for its longest time.
@@ -147,12 +192,13 @@ class RedisRateLimits:
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
-        self._script = connection.client.register_script(SLIDING_WINDOW)
+        self._script = Script(SLIDING_WINDOW)
 
     async def hit(self, key: str, limit: int, window: float) -> Verdict:
         """Admit the request if fewer than `limit` were admitted in the last `window` seconds."""
-        keys, arguments = [f"{KEY_PREFIX}limit:{key}"], [limit, int(window * MICROSECONDS)]
-        allowed, remaining, wait, reset = await self._connection.call(lambda: self._script(keys, arguments))
+        allowed, remaining, wait, reset = await self._connection.evaluate(
+            self._script, f"{KEY_PREFIX}limit:{key}", limit, int(window * MICROSECONDS)
+        )
         return Verdict(bool(allowed), remaining, wait / MICROSECONDS, reset / MICROSECONDS)
 
 
@@ -164,10 +210,9 @@ class RedisCache:
 
     async def get(self, key: str) -> bytes | None:
         """Give the value, or None."""
-        value = await self._connection.call(lambda: self._connection.client.get(f"{KEY_PREFIX}cache:{key}"))
+        value = await self._connection.execute("GET", f"{KEY_PREFIX}cache:{key}")
         return value if isinstance(value, bytes) else None
 
     async def put(self, key: str, value: bytes, ttl: int) -> None:
         """Keep the value for `ttl` seconds."""
-        client = self._connection.client
-        await self._connection.call(lambda: client.set(f"{KEY_PREFIX}cache:{key}", value, ex=ttl))
+        await self._connection.execute("SET", f"{KEY_PREFIX}cache:{key}", value, "EX", ttl)
