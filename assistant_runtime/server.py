@@ -13,7 +13,7 @@ from types import FrameType
 import structlog
 import uvicorn
 
-from assistant_runtime.api.bounded_head import BoundedHeadProtocol
+from assistant_runtime.api.protocol import RuntimeProtocol
 from assistant_runtime.app import create_app
 from assistant_runtime.lifecycle import Lifecycle
 from assistant_runtime.settings import Settings
@@ -73,7 +73,7 @@ def build_server(settings: Settings) -> RuntimeServer:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=BoundedHeadProtocol,
+        http=RuntimeProtocol,
         ws="none",
         lifespan="on",
         access_log=False,

@@ -52,12 +52,12 @@ class Pipeline:
         connection = None
         try:
             async with asyncio.timeout(self._seconds) as bound:
-                connection = await self._pool.get_connection()
+                connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
                 while self._waiting:
                     bound.reschedule(asyncio.get_running_loop().time() + self._seconds)
                     batch, self._waiting = self._waiting, []
                     await _exchange(connection, batch)
-        except BaseException as error:  # noqa: BLE001 - told to those who wait
+        except BaseException as error:
             # Whoever joined meanwhile would only find out the same, later.
             _fail([*batch, *self._waiting], error)
             self._waiting = []

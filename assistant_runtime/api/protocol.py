@@ -1,0 +1,99 @@
+"""uvicorn's HTTP protocol with two additions: a bound on a request's head, and answers written in few pieces."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD_BYTES = (256 + 64) * 1024
+"""Far more than any proxy lets through: 64 KiB of head, and one read of at most 256 KiB, which may end in a body.
+uvicorn's fast parser has no bound, and would collect headers until memory ends."""
+
+MAX_GATHERED_BYTES = 64 * 1024
+"""What may wait for the end of the loop's turn; more goes out at once, so that the transport's own bound holds."""
+
+
+class GatheringTransport(asyncio.Transport):
+    """Write together what is written in one turn of the loop: a head and its body, or several events.
+
+    Each write is a call of the system, which costs more than to make the answer, and wakes the client for half of it.
+
+    Parameters
+    ----------
+    transport
+        Takes what was gathered, and does everything else.
+    loop
+        The running loop.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+        self._size = 0
+        # These are asked of it for each request.
+        self.is_closing = transport.is_closing  # type: ignore[method-assign]
+        self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
+        self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
+
+    def write(self, data: Any) -> None:
+        """Write at the end of this turn, unless it is much."""
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > MAX_GATHERED_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Close once everything is written."""
+        self._flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._parts.clear()
+        self._transport.abort()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Give what is known of the connection."""
+        return self._transport.get_extra_info(name, default)
+
+    def _flush(self) -> None:
+        parts = self._parts
+        if parts and not self._transport.is_closing():
+            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        parts.clear()
+        self._size = 0
+
+
+class RuntimeProtocol(HttpToolsProtocol):
+    """Cut a connection whose request line and headers do not end, and gather what is written."""
+
+    _head_bytes = 0
+    _in_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Begin."""
+        super().connection_made(GatheringTransport(transport, self.loop))
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, unless they make the head too long."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.transport.abort()
+                return
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """Note that what follows is the body."""
+        self._in_head = False
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that the next bytes begin a new head."""
+        self._in_head = True
+        super().on_message_complete()
