@@ -18,8 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
 
-from assistant_runtime.agents.directory import AgentStore, Directory
-from assistant_runtime.agents.memory import MemoryAgents
+from assistant_runtime.agents.directory import Directory
 from assistant_runtime.api.agents import agents_router
 from assistant_runtime.api.chat import ChatCompletions
 from assistant_runtime.api.documents import documents_router, search_router
@@ -297,7 +296,7 @@ def _toolbox(settings: Settings, reranker: Reranker | None, library: Library | N
 def _assistant(core: Core, toolbox: Toolbox) -> tuple[ToolLoop, Part]:
     """Give what answers with tools and agents, and what that needs."""
     settings = core.settings
-    agents = Directory(settings.configured_agents(), _agent_store(core.stores))
+    agents = Directory(settings.configured_agents(), core.stores.agents)
     limits = Limits(
         calls=settings.max_tools_per_query,
         call_seconds=settings.tool_execution_timeout,
@@ -307,15 +306,6 @@ def _assistant(core: Core, toolbox: Toolbox) -> tuple[ToolLoop, Part]:
     environment = Environment(limits, core.metrics, settings.hmac_key)
     loop = ToolLoop(core.turns, toolbox, agents, environment, core.stores.history)
     return loop, Part(routers=[agents_router(agents)], resources=[toolbox])
-
-
-def _agent_store(stores: Stores) -> AgentStore:
-    """Give what keeps tenants' agents: the database where there is one, else this process."""
-    if stores.database is None:
-        return MemoryAgents()
-    from assistant_runtime.stores.agents import SqlAgents  # noqa: PLC0415 - the SDK is imported only where it is used
-
-    return SqlAgents(stores.database)
 
 
 def _local_model(settings: Settings) -> Part:

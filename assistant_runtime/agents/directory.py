@@ -1,26 +1,10 @@
 """The agents there are: those of the settings, for everyone, and each tenant's own."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
 
 from assistant_runtime.errors import StoreUnavailableError
 from assistant_runtime.settings.agents import Agent
-
-
-class AgentStore(Protocol):
-    """Keeps each tenant's agents; every method raises StoreUnavailableError."""
-
-    async def get(self, tenant: str, name: str) -> Agent | None:
-        """Give an agent."""
-
-    async def list(self, tenant: str) -> Sequence[Agent]:
-        """Give the tenant's agents, by name."""
-
-    async def put(self, tenant: str, agent: Agent) -> bool:
-        """Keep an agent in the place of any of its name; whether it is new."""
-
-    async def delete(self, tenant: str, name: str) -> bool:
-        """Forget an agent; whether there was one."""
+from assistant_runtime.stores.agents import AgentStore
 
 
 class Directory:
@@ -44,9 +28,13 @@ class Directory:
             own = await self.store.get(tenant, name)
         except StoreUnavailableError:
             own = None
-        return own or self.shared.get(name)
+        return own.agent if own else self.shared.get(name)
 
-    async def all(self, tenant: str) -> list[Agent]:
-        """Give every agent that the tenant can ask, by name; raises StoreUnavailableError."""
-        own = {agent.name: agent for agent in await self.store.list(tenant)}
-        return [agent for _, agent in sorted({**self.shared, **own}.items())]
+    async def all(self, tenant: str) -> list[tuple[Agent, int]]:
+        """Give every agent that the tenant can ask, by name, each with its version; raises StoreUnavailableError.
+
+        Agents that everyone shares have the version 0.
+        """
+        shared = {name: (agent, 0) for name, agent in self.shared.items()}
+        own = {kept.agent.name: (kept.agent, kept.version) for kept in await self.store.list(tenant)}
+        return [found for _, found in sorted({**shared, **own}.items())]

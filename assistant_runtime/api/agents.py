@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from assistant_runtime.agents.directory import Directory
@@ -13,7 +13,11 @@ from assistant_runtime.settings.agents import AGENT_NAME, DEFAULT_MAX_STEPS, Age
 MAX_AGENTS = 1000
 """Of one tenant; who needs more generates them, and can send the prompt with each chat."""
 
+MAX_VERSION = 2**31 - 1
+"""Of PostgreSQL's integers."""
+
 Name = Annotated[str, Path(pattern=AGENT_NAME)]
+ExpectedVersion = Annotated[int | None, Query(ge=1, le=MAX_VERSION)]
 
 
 class AgentChange(BaseModel):
@@ -27,11 +31,14 @@ class AgentChange(BaseModel):
                     "description": "Answers questions that need the web.",
                     "prompt": "Search before you answer, and name your sources.",
                     "tools": ["web_search"],
+                    "expected_version": 3,
                 }
             ]
         },
     )
 
+    expected_version: int | None = Field(None, ge=0, le=MAX_VERSION)
+    """The version that it replaces, 0: there must be none; absent: whatever is there."""
     description: str = Field("", max_length=1024)
     prompt: str = Field(min_length=1, max_length=64 * 1024)
     model: str | None = Field(None, min_length=1, max_length=256)
@@ -45,6 +52,8 @@ class AgentAnswer(Agent):
 
     shared: bool
     """Whether it comes from the settings, for everyone; such a one can't be changed or deleted here."""
+    version: int
+    """One more with each change; 0 for a shared one."""
 
 
 class AgentList(BaseModel):
@@ -60,56 +69,95 @@ class DeletedAgent(BaseModel):
     deleted: bool = True
 
 
-def agents_router(directory: Directory) -> APIRouter:
-    """Give the routes of agents."""
-    router = APIRouter(prefix="/v1/agents", tags=["agents"])
+class AgentRoutes:
+    """The routes of agents.
 
-    @router.get("", summary="Agents that can be asked, by name")
-    async def listed(request: Request) -> AgentList:
-        tenant = context_of(request.scope).tenant
-        own = {agent.name for agent in await directory.store.list(tenant)}
-        return AgentList(data=[_answer(agent, own) for agent in await directory.all(tenant)])
+    Parameters
+    ----------
+    directory
+        Finds and keeps them.
+    """
 
-    @router.get("/{name}", summary="An agent")
-    async def get(request: Request, name: Name) -> AgentAnswer:
-        tenant = context_of(request.scope).tenant
-        own = await directory.store.get(tenant, name)
-        agent = own or directory.shared.get(name)
-        if agent is None:
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    async def list(self, request: Request) -> AgentList:
+        """List every agent that the tenant can ask."""
+        return AgentList(data=[_answer(*found) for found in await self._directory.all(_tenant(request))])
+
+    async def get(self, request: Request, name: Name) -> AgentAnswer:
+        """Give an agent."""
+        own = await self._directory.store.get(_tenant(request), name)
+        if own is not None:
+            return _answer(own.agent, own.version)
+        if name not in self._directory.shared:
             raise _unknown(name)
-        return _answer(agent, {name} if own else set())
+        return _answer(self._directory.shared[name], 0)
 
-    @router.put("/{name}", summary="Make an agent, or change it", responses={201: {"model": AgentAnswer}})
-    async def put(request: Request, response: Response, name: Name, body: AgentChange) -> AgentAnswer:
-        tenant = context_of(request.scope).tenant
-        agent = Agent(name=name, **body.model_dump())
-        await _check(directory, tenant, agent)
-        response.status_code = 201 if await directory.store.put(tenant, agent) else 200
-        return _answer(agent, {name})
+    async def put(self, request: Request, response: Response, name: Name, body: AgentChange) -> AgentAnswer:
+        """Make an agent, or change it."""
+        agent = Agent(name=name, **body.model_dump(exclude={"expected_version"}))
+        await self._check(_tenant(request), agent)
+        version = await self._directory.store.put(_tenant(request), agent, body.expected_version)
+        if version is None:
+            raise await self._conflict(_tenant(request), name, body.expected_version)
+        response.status_code = 201 if version == 1 else 200
+        return _answer(agent, version)
 
-    @router.delete("/{name}", summary="Delete an agent of one's own")
-    async def delete(request: Request, name: Name) -> DeletedAgent:
-        if not await directory.store.delete(context_of(request.scope).tenant, name):
-            raise _unknown(name)
+    async def delete(self, request: Request, name: Name, expected_version: ExpectedVersion = None) -> DeletedAgent:
+        """Delete an agent of the tenant's own."""
+        if not await self._directory.store.delete(_tenant(request), name, expected_version):
+            raise await self._conflict(_tenant(request), name, expected_version)
         return DeletedAgent(name=name)
 
+    async def _check(self, tenant: str, agent: Agent) -> None:
+        """Refuse an agent that could not work; raises ApiError."""
+        known = {each.name for each, _ in await self._directory.all(tenant)}
+        for place, name in enumerate(agent.handoffs):
+            if name not in known | {agent.name}:
+                where = f"handoffs[{place}]"
+                raise ApiError(400, f"{where}: there is no agent {name!r}.", code="invalid_value", param=where)
+        if agent.name not in known and len(known) >= MAX_AGENTS:
+            raise ApiError(409, f"There are {MAX_AGENTS} agents already: delete some.", code="too_many_agents")
+
+    async def _conflict(self, tenant: str, name: str, expected: int | None) -> ApiError:
+        """Say why nothing was changed: the agent is at another version, or gone."""
+        current = await self._directory.store.get(tenant, name)
+        if current is None:
+            return _unknown(name)
+        return ApiError(
+            409,
+            f"The agent is at version {current.version}, not {expected}: read it, and change that.",
+            code="version_conflict",
+            param="expected_version",
+            headers={"x-agent-version": str(current.version)},
+        )
+
+
+def agents_router(directory: Directory) -> APIRouter:
+    """Give the routes of agents."""
+    routes = AgentRoutes(directory)
+    router = APIRouter(prefix="/v1/agents", tags=["agents"])
+    add = router.add_api_route
+    add("", routes.list, methods=["GET"], summary="Agents that can be asked, by name")
+    add("/{name}", routes.get, methods=["GET"], summary="An agent")
+    add(
+        "/{name}",
+        routes.put,
+        methods=["PUT"],
+        summary="Make an agent, or change it",
+        responses={201: {"model": AgentAnswer}},
+    )
+    add("/{name}", routes.delete, methods=["DELETE"], summary="Delete an agent of one's own")
     return router
 
 
-async def _check(directory: Directory, tenant: str, agent: Agent) -> None:
-    """Refuse an agent that could not work; raises ApiError."""
-    known = {each.name for each in await directory.all(tenant)}
-    for place, name in enumerate(agent.handoffs):
-        if name not in known | {agent.name}:
-            raise ApiError(
-                400, f"handoffs[{place}]: there is no agent {name!r}.", code="invalid_value", param=f"handoffs[{place}]"
-            )
-    if agent.name not in known and len(known) >= MAX_AGENTS:
-        raise ApiError(409, f"There are {MAX_AGENTS} agents already: delete some.", code="too_many_agents")
+def _tenant(request: Request) -> str:
+    return context_of(request.scope).tenant
 
 
-def _answer(agent: Agent, own: set[str]) -> AgentAnswer:
-    return AgentAnswer(**agent.model_dump(), shared=agent.name not in own)
+def _answer(agent: Agent, version: int) -> AgentAnswer:
+    return AgentAnswer(**agent.model_dump(), shared=version == 0, version=version)
 
 
 def _unknown(name: str) -> ApiError:

@@ -1,77 +1,40 @@
-"""Tenants' agents as rows of the SQL database.
+"""Tenants' agents: what every store of them promises.
 
-Each is one JSON text: an agent is read and written as a whole, and nothing but its tenant and name is asked for.
+Each change of an agent is its next version, and who says which version is to be replaced replaces no other: of two
+replicas that change one agent at once, one learns that it was late.
 """
 
 from collections.abc import Sequence
-
-from sqlalchemy import Column, MetaData, String, Table, Text, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from dataclasses import dataclass
+from typing import Protocol
 
 from assistant_runtime.settings.agents import Agent
-from assistant_runtime.stores.sql import SqlConnection, TakenError
-
-METADATA = MetaData()
-
-AGENTS = Table(
-    "assistant_agents",
-    METADATA,
-    Column("tenant", String(64), primary_key=True),
-    Column("name", String(64), primary_key=True),
-    Column("agent", Text, nullable=False),
-)
 
 
-class SqlAgents:
-    """Agents by tenant and name.
+@dataclass(frozen=True, slots=True)
+class KeptAgent:
+    """An agent of a tenant's own."""
 
-    Parameters
-    ----------
-    connection
-        The database, with the table above.
-    """
+    agent: Agent
+    version: int
+    """1 for a new one, and one more with each change."""
 
-    def __init__(self, connection: SqlConnection) -> None:
-        self._connection = connection
 
-    async def get(self, tenant: str, name: str) -> Agent | None:
+class AgentStore(Protocol):
+    """Keeps each tenant's agents; every method raises StoreUnavailableError."""
+
+    async def get(self, tenant: str, name: str) -> KeptAgent | None:
         """Give an agent."""
-        rows = await self._connection.rows(
-            select(AGENTS.c.agent).where(AGENTS.c.tenant == tenant, AGENTS.c.name == name)
-        )
-        return Agent.model_validate_json(rows[0]["agent"]) if rows else None
 
-    async def list(self, tenant: str) -> Sequence[Agent]:
+    async def list(self, tenant: str) -> Sequence[KeptAgent]:
         """Give the tenant's agents, by name."""
-        rows = await self._connection.rows(
-            select(AGENTS.c.agent).where(AGENTS.c.tenant == tenant).order_by(AGENTS.c.name)
-        )
-        return [Agent.model_validate_json(row["agent"]) for row in rows]
 
-    async def put(self, tenant: str, agent: Agent) -> bool:
-        """Keep an agent in the place of any of its name; whether it is new."""
-        row = {"tenant": tenant, "name": agent.name, "agent": agent.model_dump_json()}
+    async def put(self, tenant: str, agent: Agent, expected: int | None = None) -> int | None:
+        """Keep an agent in the place of the version `expected`, and give its version now.
 
-        async def replace(connection: AsyncConnection) -> bool:
-            found = await connection.execute(
-                update(AGENTS).where(AGENTS.c.tenant == tenant, AGENTS.c.name == agent.name).values(agent=row["agent"])
-            )
-            if found.rowcount:
-                return False
-            await connection.execute(insert(AGENTS).values(row))
-            return True
+        With 0 there must be none of its name; with None it takes the place of whatever is there. Gives None, and keeps
+        nothing, where another version is there.
+        """
 
-        try:
-            return await self._connection.write(replace)
-        except TakenError:
-            # Another replica made it at the same moment: now there is a row to update.
-            return await self._connection.write(replace)
-
-    async def delete(self, tenant: str, name: str) -> bool:
-        """Forget an agent; whether there was one."""
-
-        async def remove(connection: AsyncConnection) -> bool:
-            found = await connection.execute(delete(AGENTS).where(AGENTS.c.tenant == tenant, AGENTS.c.name == name))
-            return bool(found.rowcount)
-
-        return await self._connection.write(remove)
+    async def delete(self, tenant: str, name: str, expected: int | None = None) -> bool:
+        """Forget an agent, of the version `expected` or of any; whether there was such a one."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores import Backend, CacheStore, Check, RateLimitStore
+from assistant_runtime.stores.agents import AgentStore
+from assistant_runtime.stores.agents_memory import MemoryAgents
 from assistant_runtime.stores.budgets import BudgetStore, MemoryBudgets, RedisBudgets
 from assistant_runtime.stores.conversation_memory import MemoryConversationLog
 from assistant_runtime.stores.conversations import ConversationLog, Conversations
@@ -30,6 +32,7 @@ class Stores:
     budgets: BudgetStore
     conversations: Conversations
     history: History
+    agents: AgentStore
     mongodb: "MongoConnection | None"
     database: "SqlConnection | None"
     checks: Mapping[str, Check]
@@ -49,7 +52,8 @@ def choose_stores(settings: Settings) -> Stores:
         max_sessions=settings.sessions_per_tenant,
     )
     history = History(conversations, windows, settings.session_history_messages)
-    return Stores(limits, cache, budgets, conversations, history, mongodb, database, checks, backends)
+    agents = _agents(mongodb, database)
+    return Stores(limits, cache, budgets, conversations, history, agents, mongodb, database, checks, backends)
 
 
 def _redis(
@@ -95,9 +99,24 @@ def _log(
 
         log = SqlConversationLog(database)
     else:
-        checks["sessions"] = Embedded("MONGODB_URL is not set: sessions are kept in this process, and lost with it")
+        checks["sessions"] = Embedded(
+            "MONGODB_URL is not set: sessions and agents are kept in this process, and lost with it"
+        )
         log = MemoryConversationLog()
     return log
+
+
+def _agents(mongodb: "MongoConnection | None", database: "SqlConnection | None") -> AgentStore:
+    """Pick where tenants' agents are kept, as conversations are."""
+    if mongodb is not None:
+        from assistant_runtime.stores.agents_mongodb import MongoAgents  # noqa: PLC0415 - see the module's docstring
+
+        return MongoAgents(mongodb)
+    if database is not None:
+        from assistant_runtime.stores.agents_sql import SqlAgents  # noqa: PLC0415
+
+        return SqlAgents(database)
+    return MemoryAgents()
 
 
 def _database(settings: Settings, checks: dict[str, Check], backends: list[Backend]) -> "SqlConnection | None":

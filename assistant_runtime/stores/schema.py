@@ -3,12 +3,13 @@
 A step that was released is never changed; a change of the schema is a step at the end.
 """
 
-from assistant_runtime.stores import agents, audit_table, conversation_sql, keys
+from assistant_runtime.stores import agents_sql, audit_table, conversation_sql, keys
 from assistant_runtime.stores.sql import Step
 
 STEPS: tuple[Step, ...] = (
     conversation_sql.METADATA.create_all,
     keys.METADATA.create_all,
     audit_table.METADATA.create_all,
-    agents.METADATA.create_all,
+    agents_sql.METADATA.create_all,
+    agents_sql.add_version,
 )
