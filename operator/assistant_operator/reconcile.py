@@ -4,6 +4,7 @@
     desired   render everything that should exist (`desired.py`, pure)
     apply     make each object so, in order; what is already so costs nothing
     prune     delete what is no longer desired, after every apply succeeded
+    retain    own volumes and generated Secrets, or let go of them, as `deletionPolicy` says
     assess    judge each component by what the watches saw
     report    write the status where it differs, and an event where readiness changed
 
@@ -24,7 +25,7 @@ from pydantic import ValidationError
 from assistant_operator import conditions, desired, status
 from assistant_operator.assessment import Assessment
 from assistant_operator.assistant import AIAssistant
-from assistant_operator.cluster import apply, prune, volumes
+from assistant_operator.cluster import apply, prune, retention, volumes
 from assistant_operator.cluster import status as status_writer
 from assistant_operator.cluster.cache import Cache, Key, Ref
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client, Confirm
@@ -120,6 +121,8 @@ class Reconciler:
             for ref in await prune.prune(self._api, self._cache, assistant, objects):
                 self._count("deletion", True, ref.kind, ref.name)
                 await self._tell_kept_volumes(assistant, ref)
+            for ref in await retention.ensure(self._api, self._cache, assistant):
+                self._count("owner", True, ref.kind, ref.name)
         except ReconcileError as error:
             return error
         except ApiError as error:

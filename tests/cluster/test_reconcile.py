@@ -87,14 +87,34 @@ def test_what_is_turned_off_is_pruned_but_its_data_and_password_stay(kube: Kube)
     assert kube.secret("demo-redis")["password"] == password
 
 
-def test_a_volume_stays_when_its_component_is_turned_off_whatever_the_deletion_policy(kube: Kube) -> None:
+def _kept(kube: Kube) -> list[dict[str, Any]]:
+    """Give the metadata of Redis's volume claim and Secret."""
+    return [
+        kube.must(kind, name)["metadata"] for kind, name in (("pvc", "data-demo-redis-0"), ("secret", "demo-redis"))
+    ]
+
+
+def _owners(kube: Kube) -> list[list[str]]:
+    return [[owner["kind"] for owner in metadata.get("ownerReferences", [])] for metadata in _kept(kube)]
+
+
+def test_what_is_kept_of_a_component_that_is_off_goes_with_the_assistant_if_the_policy_says_so(kube: Kube) -> None:
+    def turned_off(policy: str) -> None:
+        kube.apply({**resource(redis={"enabled": False}, deletionPolicy=policy), "metadata": {"name": "demo"}})
+
     create(kube, deletionPolicy="Delete")
     eventually(lambda: kube.get("pvc", "data-demo-redis-0"), "the volume claim exists")
-    kube.apply({**resource(redis={"enabled": False}, deletionPolicy="Delete"), "metadata": {"name": "demo"}})
+    turned_off("Delete")
     gone(kube, "statefulset", "demo-redis")
-    claim = kube.must("pvc", "data-demo-redis-0")["metadata"]
-    assert not claim.get("ownerReferences")
-    assert not claim.get("deletionTimestamp")
+    eventually(lambda: _owners(kube) == [["AIAssistant"], ["AIAssistant"]], "it owns both", last=lambda: _kept(kube))
+    assert not any(metadata.get("deletionTimestamp") for metadata in _kept(kube))
+    turned_off("Retain")
+    eventually(lambda: _owners(kube) == [[], []], "it lets go of both", last=lambda: _kept(kube))
+    turned_off("Delete")
+    eventually(lambda: _owners(kube) == [["AIAssistant"], ["AIAssistant"]], "it owns both", last=lambda: _kept(kube))
+    kube.run("delete", "aia", "demo")
+    gone(kube, "secret", "demo-redis")
+    gone(kube, "pvc", "data-demo-redis-0")
 
 
 def test_objects_that_were_orphaned_are_adopted(kube: Kube) -> None:

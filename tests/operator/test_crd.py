@@ -37,6 +37,13 @@ def test_every_field_is_described(path: str, schema: Object) -> None:
     assert schema["description"].endswith(".")
 
 
+def test_a_volume_of_another_class_keeps_the_size_of_its_server() -> None:
+    sizes = {path: schema for path, schema in SPEC_FIELDS.items() if path.endswith("storage")}
+    assert sizes
+    for path, schema in sizes.items():
+        assert schema["default"]["size"] == schema["properties"]["size"]["default"], path
+
+
 def test_the_schema_is_structural() -> None:
     text = str(SCHEMA)
     for word in ("$ref", "$defs", "anyOf", "'title'", ": None"):

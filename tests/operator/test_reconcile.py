@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from assistant_operator import labels
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiError
 from assistant_operator.cluster.referenced import Referenced
@@ -321,6 +322,41 @@ async def test_deletion_policy_decides_who_owns_the_credentials() -> None:
     assert owner["uid"] == bench.resource["metadata"]["uid"]
     await bench.reconcile(deletionPolicy="Retain")
     assert bench.client.objects["Secret", "default", "demo-redis"]["metadata"]["ownerReferences"] == []
+
+
+async def test_what_is_kept_of_a_component_that_is_off_has_the_owner_that_the_deletion_policy_says() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    claim = {"name": "data-demo-redis-0", "labels": labels.standard("demo", "redis")}
+    bench.place({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": claim})
+    await bench.reconcile(redis={"enabled": False})
+    kept = (("PersistentVolumeClaim", "default", "data-demo-redis-0"), ("Secret", "default", "demo-redis"))
+    for policy, owners in (("Delete", [bench.resource["metadata"]["uid"]]), ("Retain", [])):
+        await bench.reconcile(deletionPolicy=policy)
+        for name in kept:
+            found = bench.client.objects[name]["metadata"].get("ownerReferences") or []
+            assert [owner["uid"] for owner in found] == owners
+        await bench.reconcile()
+        assert not [call for call in bench.client.writes() if call[0] == "merge"]
+
+
+async def test_what_a_predecessor_still_owns_is_left_to_it() -> None:
+    bench = Bench(deletionPolicy="Delete")
+    owner = {"apiVersion": "aiassistant.dev/v1alpha1", "kind": "AIAssistant", "name": "demo", "uid": "uid-of-another"}
+    claim = {"name": "data-demo-redis-0", "labels": labels.standard("demo", "redis"), "ownerReferences": [owner]}
+    bench.place({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": claim})
+    await bench.reconcile()
+    assert ("merge", "PersistentVolumeClaim", "data-demo-redis-0") not in bench.client.writes()
+
+
+async def test_an_owner_that_another_writer_was_faster_with_is_looked_at_again() -> None:
+    bench = Bench(deletionPolicy="Delete")
+    await bench.reconcile()
+    claim = {"name": "data-demo-redis-0", "labels": labels.standard("demo", "redis")}
+    bench.place({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": claim})
+    bench.client.refuse(ApiError(409, "Conflict", "the object has been modified"), verb="merge")
+    await bench.reconcile()
+    assert bench.error is None
 
 
 @pytest.mark.parametrize("kind", ["Service", "Secret"])

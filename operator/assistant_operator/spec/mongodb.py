@@ -3,7 +3,14 @@
 from typing import Literal
 
 from assistant_operator.spec.base import Backend, External, ManagedServer, Resources, Storage, one_mode
-from assistant_operator.values import MongoDBURL
+from assistant_operator.values import MongoDBURL, Size
+
+
+class MongoDBStorage(Storage):
+    """The volume of a MongoDB."""
+
+    size: Size = "8Gi"
+    """Capacity of the volume."""
 
 
 class ManagedMongoDB(ManagedServer):
@@ -15,7 +22,7 @@ class ManagedMongoDB(ManagedServer):
         requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "1000m", "memory": "1Gi"}
     )
     """Compute resources of each server."""
-    storage: Storage = Storage(size="8Gi")
+    storage: MongoDBStorage = MongoDBStorage()
     """Volume of each server. It stays when the AIAssistant is deleted, unless `deletionPolicy` is Delete."""
 
 

@@ -15,7 +15,14 @@ from assistant_operator.spec.base import (
     accepted_kinds,
     one_mode,
 )
-from assistant_operator.values import PostgreSQLURL
+from assistant_operator.values import PostgreSQLURL, Size
+
+
+class PostgreSQLStorage(Storage):
+    """The volume of a PostgreSQL."""
+
+    size: Size = "8Gi"
+    """Capacity of the volume."""
 
 
 class ManagedPostgreSQL(ManagedServer):
@@ -25,7 +32,7 @@ class ManagedPostgreSQL(ManagedServer):
         requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "1000m", "memory": "1Gi"}
     )
     """Compute resources of the server."""
-    storage: Storage = Storage(size="8Gi")
+    storage: PostgreSQLStorage = PostgreSQLStorage()
     """Volume of the database. It stays when the AIAssistant is deleted, unless `deletionPolicy` is Delete."""
     max_connections: Annotated[int, Field(ge=10, le=10_000)] = 200
     """Connections that the server takes. Each runtime pod opens up to `pool.size` + `pool.maxOverflow` of them."""
