@@ -82,15 +82,17 @@ def pod_trouble(pod: Mapping[str, Any], events: Events) -> Trouble | None:
 
 
 def job_trouble(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Trouble | None:
-    """Return what is wrong with a Job, None for one that is done or has not failed yet."""
-    status = job.get("status") or {}
-    ended = _condition(job, "Failed")
-    if _condition(job, "Complete") or not (ended or status.get("failed")):
+    """Return what is wrong with a Job, None for one that is done or has not failed yet.
+
+    Its own status does not count the failures of a pod whose containers are started again: those its pod tells.
+    """
+    if _condition(job, "Complete"):
         return None
     found = next(filter(None, (pod_trouble(pod, {}) for pod in _newest_first(pods))), None)
-    if found is None:
+    ended = _condition(job, "Failed")
+    if found is None and (ended or (job.get("status") or {}).get("failed")):
         found = Trouble(conditions.JOB_FAILED, (ended or {}).get("message") or "its pod failed, and is tried again")
-    return found._replace(reason=conditions.JOB_FAILED).of(f"job {job['metadata']['name']}")
+    return found._replace(reason=conditions.JOB_FAILED).of(f"job {job['metadata']['name']}") if found else None
 
 
 def _newest_first(pods: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -22,6 +22,7 @@ from tests.support.searxng import PAGES, engine
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 NAME = "full"
+RUNTIME_PODS = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/name=runtime"
 STATEFUL = ("redis", "mongodb", "postgresql", "milvus")
 
 
@@ -185,6 +186,22 @@ def test_what_was_written_outlives_the_servers_pods(assistant: Assistant) -> Non
         kube.run("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=240s", timeout=250)
     assistant.wait()
     assistant.expect_what_was_written()
+
+
+def test_a_changed_password_of_mongodb_reaches_server_and_runtime(assistant: Assistant) -> None:
+    kube, secret = assistant.kube, f"{NAME}-mongodb"
+    server = kube.must("pod", f"{NAME}-mongodb-0")["metadata"]["uid"]
+    before = {pod["metadata"]["uid"] for pod in kube.list("pods", RUNTIME_PODS)}
+    kube.run("patch", "secret", secret, "--type=merge", '-p={"stringData":{"password":"changed-by-hand"}}')
+    eventually(lambda: "changed-by-hand" in kube.secret(secret)["url"], "the URL has the new password")
+    eventually(
+        lambda: (now := {pod["metadata"]["uid"] for pod in kube.list("pods", RUNTIME_PODS)}) and not now & before,
+        "the runtime's pods are new",
+        timeout=120,
+    )
+    assistant.wait()
+    assistant.expect_what_was_written()
+    assert kube.must("pod", f"{NAME}-mongodb-0")["metadata"]["uid"] == server
 
 
 def test_what_was_written_outlives_the_assistant(assistant: Assistant) -> None:

@@ -16,9 +16,11 @@ PROVIDERS = {"items": [{"name": "local", "baseURL": "http://model-server:8080/v1
 
 def facts(found: AIAssistant) -> Facts:
     """FACTS with every pod that runs where all that is asked for runs."""
+    mongodb = found.spec.mongodb.managed
+    members = 3 if mongodb and mongodb.topology == "replicaSet" else 1
     pods = {
         part: tuple(PodFacts(f"{found.name}-{part}-{n}", f"uid-of-{part}-{n}", f"10.0.0.{n + 1}") for n in range(count))
-        for part, count in (("redis-cluster", 6), ("mongodb", 3))
+        for part, count in (("redis-cluster", 6), ("mongodb", members))
     }
     return replace(FACTS, pods=pods)
 

@@ -162,9 +162,13 @@ def test_a_job_counts_only_while_it_fails() -> None:
     done = {"conditions": [{"type": "Complete", "status": "True"}], "failed": 1}
     for calm in ({}, {"active": 1}, done):
         assert job_trouble(_job(**calm), []) is None
+    assert job_trouble(_job(**done), [_pod(_container(state=_ended()))]) is None
 
 
-@pytest.mark.parametrize("status", [{"failed": 1}, {"conditions": [{"type": "Failed", "status": "True"}]}])
+# The last: a container that failed is started again in the same pod, which the Job's status does not count.
+@pytest.mark.parametrize(
+    "status", [{"failed": 1}, {"conditions": [{"type": "Failed", "status": "True"}]}, {"active": 1, "ready": 0}]
+)
 def test_a_failing_job_is_told_with_its_pods_output(status: Object) -> None:
     found = job_trouble(_job(**status), [_pod(_container(state=_ended(message="no route")))])
     assert found is not None

@@ -1,28 +1,61 @@
 #!/opt/venv/bin/python
-"""Answer the probes of the operator as MongoDB's shell would: by its exit code.
+"""Do what the operator asks of MongoDB's shell, and answer by the exit code as it would.
 
 It is no shell. The two questions of the probes, a ping and whether the server takes writes, are both answered by
-whether the server says that it takes writes; anything else is refused.
+whether the server says that it takes writes. What the operator's script for a password does is done by other means.
+Anything else is refused.
 """
 
+import os
 import sys
+import time
+from pathlib import Path
 
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import AutoReconnect, PyMongoError
 
 QUESTIONS = ("db.adminCommand('ping')", "db.hello()")
+SCRIPT = "mongodb-password.js"
+PATIENCE_SECONDS = 120.0
 
 
 def main() -> int:
-    """Return 0 when the server takes writes."""
-    script = sys.argv[-1]
-    if sys.argv[1:-1] != ["--quiet", "--eval"] or not any(question in script for question in QUESTIONS):
-        sys.exit("this is no MongoDB shell: it answers the operator's probes and nothing else")
+    """Return 0 when the server takes writes, or when the user has the password."""
+    *options, script = sys.argv[1:]
+    if options == ["--quiet", "--nodb"] and Path(script).name == SCRIPT:
+        return _give_password()
+    if options == ["--quiet", "--eval"] and any(question in script for question in QUESTIONS):
+        return _answer()
+    sys.exit("this is no MongoDB shell: it answers the operator's probes, sets a password, and does nothing else")
+
+
+def _answer() -> int:
     try:
         with MongoClient[dict[str, object]](directConnection=True, serverSelectionTimeoutMS=5000) as client:
             return 0 if client.admin.command("hello").get("isWritablePrimary") else 1
     except PyMongoError as error:
         sys.exit(str(error))
+
+
+def _give_password() -> int:
+    """Give the runtime's user the password of the Secret, with the variables of the operator's script."""
+    root, password = (
+        Path(os.environ["AUTH_FOLDER"], name).read_text().strip() for name in ("root-password", "password")
+    )
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            with MongoClient[dict[str, object]](
+                os.environ["HOST"], username="root", password=root, directConnection=True, serverSelectionTimeoutMS=3000
+            ) as client:
+                client.admin.command("updateUser", os.environ["RUNTIME_USER"], pwd=password)
+        except AutoReconnect as error:  # it does not answer yet
+            if time.monotonic() > deadline:
+                sys.exit(str(error))
+        except PyMongoError as error:
+            sys.exit(str(error))
+        else:
+            return 0
 
 
 if __name__ == "__main__":

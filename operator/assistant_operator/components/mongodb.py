@@ -38,6 +38,7 @@ _USER = "assistant"
 _REPLICA_SET = "rs0"
 _MEMBERS = 3
 _SET_SCRIPTS = ("mongodb-start.sh", "mongodb-setup.js")
+_STANDALONE_SCRIPTS = ("mongodb-password.js",)
 _AUTH = "/etc/mongodb/auth"
 _SCRIPTS = "/etc/mongodb/scripts"
 _KEY_TOKENS = 8
@@ -57,6 +58,7 @@ def _is_set(server: Server) -> bool:
 
 
 def _hosts(server: Server) -> str:
+    """Return the addresses of a set's members."""
     members = (f"{server.name}-{ordinal}.{server.name}" for ordinal in range(_MEMBERS))
     return ",".join(f"{member}.{server.assistant.namespace}.svc:{PORT}" for member in members)
 
@@ -87,7 +89,8 @@ def _binding(assistant: AIAssistant) -> Binding:
 
 def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
     server = _server(assistant)
-    texts = {name: scripts.read(name) for name in ("mongodb-user.js", *(_SET_SCRIPTS if _is_set(server) else ()))}
+    names = ("mongodb-user.js", *(_SET_SCRIPTS if _is_set(server) else _STANDALONE_SCRIPTS))
+    texts = {name: scripts.read(name) for name in names}
     rendered = [
         manifests.config_map(server.name, assistant, NAME, texts),
         headless_service(server.name, server, PORT, "mongodb"),
@@ -95,8 +98,8 @@ def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
     ]
     if _is_set(server):
         rendered.append(budget(server))
-        if pods := setup.pods_of(server, facts, _MEMBERS):
-            rendered.append(_setup(server, facts, pods, texts))
+    if pods := setup.pods_of(server, facts, _MEMBERS if _is_set(server) else 1):
+        rendered.append(_setup(server, facts, pods, texts))
     return rendered
 
 
@@ -115,7 +118,10 @@ def _stateful_set(server: Server, facts: Facts, texts: Mapping[str, str]) -> Obj
         user_id=_USER_ID,
         containers=[_container(server, facts)],
         volumes=volumes,
-        config_hash=facts.config_hash([SecretKeyRef(name=server.name, key=key) for key in keys], *texts.values()),
+        # MongoDB has the passwords in its data, where the Job changes them: it need not start anew for them.
+        config_hash=facts.config_hash(
+            [SecretKeyRef(name=server.name, key=key) for key in keys if key == "keyfile"], *texts.values()
+        ),
         terminationGracePeriodSeconds=_GRACE_SECONDS,
         topologySpreadConstraints=spread(server) if is_set else None,
     )
@@ -194,19 +200,19 @@ def _probe(script: str, **timing: int) -> Object:
 
 
 def _setup(server: Server, facts: Facts, pods: Sequence[PodFacts], texts: Mapping[str, str]) -> Object:
+    """Build the Job that forms a set, or mends it, and that gives the runtime's user the password of the Secret."""
     keys = ("root-password", "password")
+    if _is_set(server):
+        script, where = "mongodb-setup.js", [env("MEMBERS", _hosts(server)), env("REPLICA_SET", _REPLICA_SET)]
+    else:
+        script, where = "mongodb-password.js", [env("HOST", f"{server.name}:{PORT}")]
     return setup.job(
         server,
         facts,
         pods,
         user_id=_USER_ID,
-        command=["mongosh", "--quiet", "--nodb", f"{_SCRIPTS}/mongodb-setup.js"],
-        env=[
-            env("MEMBERS", _hosts(server)),
-            env("REPLICA_SET", _REPLICA_SET),
-            env("SCRIPTS_FOLDER", _SCRIPTS),
-            *_runtime_user(),
-        ],
+        command=["mongosh", "--quiet", "--nodb", f"{_SCRIPTS}/{script}"],
+        env=[*where, env("SCRIPTS_FOLDER", _SCRIPTS), *_runtime_user()],
         volumes=[
             {"name": "scripts", "configMap": {"name": server.name}},
             mounted_keys("auth", server.name, *keys),

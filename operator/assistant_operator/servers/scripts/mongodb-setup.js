@@ -3,6 +3,7 @@
 const members = process.env.MEMBERS.split(',');
 const replicaSet = process.env.REPLICA_SET;
 const password = require('fs').readFileSync(`${process.env.AUTH_FOLDER}/root-password`, 'utf8').trim();
+const REFUSED = "MongoDB refuses the root-password of its Secret: put back the one that it knows, or change root's in MongoDB";
 const root = `root:${encodeURIComponent(password)}@`;
 
 function until(what, holds) {
@@ -11,6 +12,7 @@ function until(what, holds) {
       const found = holds();
       if (found) return found;
     } catch (error) {
+      if (error.codeName === 'AuthenticationFailed') throw new Error(REFUSED);
       print(`${what}: not yet (${error.codeName || error.name})`);
     }
     sleep(1000);
@@ -22,13 +24,23 @@ function direct(host, user = '') {
   return connect(`mongodb://${user}${host}/admin?directConnection=true&serverSelectionTimeoutMS=3000`);
 }
 
+function initiate(config) {
+  try {
+    return direct(members[0], root).adminCommand({ replSetInitiate: config }).ok;
+  } catch (error) {
+    // A member that has just started may not have read yet that it is in a set.
+    if (error.codeName === 'AlreadyInitialized') return true;
+    throw error;
+  }
+}
+
 const greetings = members.map((host) => [host, until(`${host} answers`, () => direct(host).hello())]);
 const joined = greetings.filter(([, hello]) => hello.setName).map(([host]) => host);
 
 if (joined.length === 0) {
   // The first member holds the root user; the others hold nothing, as a new set's other members must.
   const config = { _id: replicaSet, members: members.map((host, index) => ({ _id: index, host })) };
-  until('the set is initiated', () => direct(members[0], root).adminCommand({ replSetInitiate: config }).ok);
+  until('the set is initiated', () => initiate(config));
 }
 
 const seeds = (joined.length ? joined : members).join(',');
