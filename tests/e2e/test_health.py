@@ -33,8 +33,9 @@ SPEC = {
     "providers": {"items": [{"name": "local", "baseURL": "http://model-server:8080/v1", "model": "any"}]},
     "redis": {"managed": {**_server("redis", command=CRASHING), "maxMemory": "32Mi"}},
     "postgresql": {"enabled": True, "managed": _server("postgresql", readinessProbe=UNREADY)},
-    "mongodb": {"enabled": True, "managed": {"storage": {"size": "1Gi", "storageClassName": "missing"}}},
-    "searxng": {"enabled": True, "managed": {**_server("searxng"), "image": {"tag": "missing"}}},
+    "mongodb": {"managed": {"storage": {"size": "1Gi", "storageClassName": "missing"}}},
+    "searxng": {"managed": {**_server("searxng"), "image": {"tag": "missing"}}},
+    "milvus": {"enabled": False},
 }
 
 

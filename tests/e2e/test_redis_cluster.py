@@ -39,7 +39,9 @@ SPEC = {
         "items": [{"name": "local", "baseURL": "http://model-server:8080/v1", "model": "smollm2-135m-instruct"}]
     },
     "redis": {"managed": {"topology": "cluster", "maxMemory": "32Mi", "resources": _small("128Mi")}},
-    "mongodb": {"enabled": True, "managed": {"resources": _small("512Mi"), "storage": {"size": "1Gi"}}},
+    "mongodb": {"managed": {"resources": _small("512Mi"), "storage": {"size": "1Gi"}}},
+    "milvus": {"enabled": False},
+    "searxng": {"enabled": False},
 }
 
 
