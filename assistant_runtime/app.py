@@ -71,8 +71,11 @@ EXPOSED_HEADERS = (
     "x-provider",
     "x-request-id",
     "x-ratelimit-limit-requests",
+    "x-ratelimit-limit-tokens",
     "x-ratelimit-remaining-requests",
+    "x-ratelimit-remaining-tokens",
     "x-ratelimit-reset-requests",
+    "x-ratelimit-reset-tokens",
     "x-session-version",
 )
 """What a browser's script may read."""
@@ -145,6 +148,7 @@ def _core(settings: Settings) -> Core:
         fallback=settings.enable_provider_fallback,
         breaker_failures=settings.provider_breaker_failures,
         breaker_seconds=settings.provider_breaker_seconds,
+        configured=settings.named_models,
     )
     return Core(
         settings,
@@ -173,7 +177,6 @@ def _add_routes(app: FastAPI, core: Core, loop: ToolLoop, parts: Sequence[Part],
     ]
     app.router.routes[:0] = hot
     app.add_middleware(ShortWay, routes=hot)
-    app.include_router(models_router(core.watch))
     for router in (router for part in parts for router in part.routers):
         app.include_router(router)
     checks = {name: check for part in parts for name, check in part.checks.items()}
@@ -305,7 +308,7 @@ def _assistant(core: Core, toolbox: Toolbox) -> tuple[ToolLoop, Part]:
     )
     environment = Environment(limits, core.metrics, settings.hmac_key)
     loop = ToolLoop(core.turns, toolbox, agents, environment, core.stores.history)
-    return loop, Part(routers=[agents_router(agents)], resources=[toolbox])
+    return loop, Part(routers=[agents_router(agents), models_router(core.watch, agents)], resources=[toolbox])
 
 
 def _local_model(settings: Settings) -> Part:

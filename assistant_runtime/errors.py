@@ -6,6 +6,7 @@ AssistantError
 ├── ProviderError          a provider failed; carries what the client may be told
 ├── ToolError              a tool failed: the model is told, and goes on
 └── ApiError               answered to the client in OpenAI's error shape
+    └── ModelNotFoundError      no provider has the model
 
 OpenAI clients switch on the HTTP status, and show `message`; `param` names the field at fault and `code` is stable.
 """
@@ -70,6 +71,18 @@ class ApiError(AssistantError):
     def body(self) -> bytes:
         """The answer's JSON."""
         return error_body(self.error)
+
+
+class ModelNotFoundError(ApiError):
+    """Nobody has the model that a client named."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            404,
+            f"The model {model!r} does not exist. GET /v1/models lists those that there are.",
+            code="model_not_found",
+            param="model",
+        )
 
 
 class ProviderError(AssistantError):

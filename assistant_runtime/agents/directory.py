@@ -38,3 +38,10 @@ class Directory:
         shared = {name: (agent, 0) for name, agent in self.shared.items()}
         own = {kept.agent.name: (kept.agent, kept.version) for kept in await self.store.list(tenant)}
         return [found for _, found in sorted({**shared, **own}.items())]
+
+    async def names(self, tenant: str) -> list[str]:
+        """Give the names of every agent that the tenant can ask; while the store is down, only the shared ones."""
+        try:
+            return [agent.name for agent, _ in await self.all(tenant)]
+        except StoreUnavailableError:
+            return sorted(self.shared)

@@ -1,17 +1,38 @@
-"""GET /v1/models."""
+"""/v1/models: everything that a chat may name as its model, providers' models and agents alike."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
+from assistant_runtime.agents.base import MODEL_PREFIX
+from assistant_runtime.agents.directory import Directory
+from assistant_runtime.api.context import context_of
 from assistant_runtime.api.schemas import Model, ModelList
+from assistant_runtime.errors import ModelNotFoundError
 from assistant_runtime.providers.health import ProviderWatch
+from assistant_runtime.providers.routing import DEFAULT_MODEL
+
+OWNER = "assistant"
+"""Of what is no provider's model."""
 
 
-def models_router(watch: ProviderWatch) -> APIRouter:
-    """Give the route that lists models."""
+def models_router(watch: ProviderWatch, agents: Directory) -> APIRouter:
+    """Give the routes that list models."""
     router = APIRouter(tags=["models"])
 
-    @router.get("/v1/models", summary="Models of every provider, as last listed")
-    async def models() -> ModelList:
-        return ModelList(data=[Model.model_validate(entry) for entry in watch.models()])
+    async def known(request: Request) -> list[Model]:
+        listed = [Model.model_validate(entry) for entry in watch.models()]
+        names = [f"{MODEL_PREFIX}{name}" for name in await agents.names(context_of(request.scope).tenant)]
+        own = [DEFAULT_MODEL, *names] if listed else names
+        return [Model(id=name, created=0, owned_by=OWNER) for name in own] + listed
+
+    @router.get("/v1/models", summary="`default`, agents, and models of every provider as last listed")
+    async def models(request: Request) -> ModelList:
+        return ModelList(data=await known(request))
+
+    @router.get("/v1/models/{model:path}", summary="A model that is listed")
+    async def model(request: Request, model: str) -> Model:
+        found = next((each for each in await known(request) if each.id == model), None)
+        if found is None:
+            raise ModelNotFoundError(model)
+        return found
 
     return router

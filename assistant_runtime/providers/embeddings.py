@@ -52,7 +52,7 @@ class Embeddings:
         Raises
         ------
         ApiError
-            400: no model is named, and none is the default.
+            400: no model is named, and none is the default. 404: there is no such model.
         ProviderError
             No candidate answered.
         """
@@ -68,7 +68,7 @@ class Embeddings:
             self._observe(candidate, time.perf_counter() - started, completion)
             return completion
 
-        return await first_answer(self._routing.candidates(self._named(payload.get("model"))), ask)
+        return await first_answer(self._candidates(payload.get("model")), ask)
 
     async def embed(self, texts: Sequence[str], request_id: str = "", model: str | None = None) -> list[list[float]]:
         """Give each text's vector, in the order of the texts.
@@ -87,6 +87,13 @@ class Embeddings:
             _, completion = await self.answer(payload, request_id)
             vectors += _vectors(completion.body, len(batch))
         return vectors
+
+    def _candidates(self, model: str | None) -> tuple[Candidate, ...]:
+        """Give who is asked; lists decide only if the default model is in one, because many leave embeddings out."""
+        named = self._named(model)
+        default = self._routing.candidates(self._model, by_lists=False) if self._model else ()
+        by_lists = any(self._routing.is_known(candidate) for candidate in default)
+        return self._routing.candidates(named, by_lists=by_lists)
 
     def _named(self, model: str | None) -> str:
         named = self._model if model in {None, "", DEFAULT_MODEL} else model

@@ -65,6 +65,20 @@ class ProviderWatch:
         """Whether the provider lists the model."""
         return model in self._health[provider].names
 
+    def may_have_model(self, provider: str, model: str) -> bool:
+        """Whether the provider's list leaves it open: there is none, or the model is in it under another tag.
+
+        Lists name `vendor/model` where OpenRouter takes `vendor/model:online` as well, and `model:latest` where Ollama
+        takes `model`.
+        """
+        names = self._health[provider].names
+        return not names or f"{model}:latest" in names or model.rpartition(":")[0] in names
+
+    def refresh(self) -> None:
+        """List every provider's models now; those that were just listed wait a moment."""
+        for health in self._health.values():
+            health.wake.set()
+
     def models(self) -> list[dict[str, Any]]:
         """List every model under the name a client uses; the preferred provider's need no prefix."""
         return [

@@ -1,8 +1,9 @@
 """Which providers are asked for a model, in which order, and what to do when one fails.
 
 Names: none or `default` is each provider's own default model; `<provider>/<model>` is that provider's model and
-nobody else's; any other name goes to the preferred provider as it is. A model that a client named is never swapped for
-another: fallback goes only to providers that have that very model.
+nobody else's, whatever its list says; any other name goes to the providers that list it. A model that a client named is
+never swapped for another: fallback goes only to providers that have that very model. A name that no provider can have
+is refused here, because many servers answer to any name with whatever model they run.
 
 Neighbours in the order that have a weight are of equal preference: chance decides who of them is asked first. Falling
 back costs no wait; only when everyone failed are those asked again that may do better.
@@ -12,12 +13,12 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol, TypeVar
 
-from assistant_runtime.errors import ApiError, ProviderError
+from assistant_runtime.errors import ApiError, ModelNotFoundError, ProviderError
 from assistant_runtime.providers.base import Provider
 from assistant_runtime.providers.breaker import Breaker
 
@@ -54,6 +55,12 @@ class ModelLists(Protocol):
     def has_model(self, provider: str, model: str) -> bool:
         """Whether the provider is known to have the model."""
 
+    def may_have_model(self, provider: str, model: str) -> bool:
+        """Whether the provider may have the model, for all that is known."""
+
+    def refresh(self) -> None:
+        """Ask for the lists anew: a model may just have come."""
+
 
 class Routing:
     """Turn a model's name into candidates.
@@ -70,6 +77,8 @@ class Routing:
         Failures in a row after which a provider is left alone; 0: never.
     breaker_seconds
         For how long, at first.
+    configured
+        Models that the settings name: providers are asked for them, also if no list has them.
     """
 
     def __init__(
@@ -80,6 +89,7 @@ class Routing:
         fallback: bool,
         breaker_failures: int = 0,
         breaker_seconds: float = 0.0,
+        configured: Iterable[str] = (),
     ) -> None:
         self._providers = tuple(providers)
         self._breakers = {each.name: Breaker(breaker_failures, breaker_seconds) for each in providers}
@@ -88,14 +98,22 @@ class Routing:
         self._by_name = {provider.name: provider for provider in providers}
         self._models = models
         self._fallback = fallback
+        self._configured = frozenset(configured)
 
-    def candidates(self, model: str | None) -> tuple[Candidate, ...]:
+    def candidates(self, model: str | None, *, by_lists: bool = True) -> tuple[Candidate, ...]:
         """Give who is asked, in order.
+
+        Parameters
+        ----------
+        model
+            As the client named it.
+        by_lists
+            Whether a model that is in nobody's list is refused; otherwise its provider decides.
 
         Raises
         ------
         ApiError
-            503 without any provider.
+            503 without any provider; 404 for a model that nobody has.
         """
         if not self._providers:
             raise ApiError(
@@ -104,7 +122,7 @@ class Routing:
                 error_type="upstream_error",
                 code="no_provider",
             )
-        everyone = self._all_candidates(model or DEFAULT_MODEL)
+        everyone = self._all_candidates(model or DEFAULT_MODEL, by_lists=by_lists)
         if self._weighted:
             everyone = _spread(everyone)
         return tuple(everyone if self._fallback else everyone[:1])
@@ -114,7 +132,7 @@ class Routing:
         name, model = candidate.provider.name, candidate.model
         return model == candidate.provider.default_model or self._models.has_model(name, model)
 
-    def _all_candidates(self, model: str) -> list[Candidate]:
+    def _all_candidates(self, model: str, *, by_lists: bool) -> list[Candidate]:
         if model == DEFAULT_MODEL:
             return [self._candidate(provider, provider.default_model) for provider in self._providers]
         prefix, _, name = model.partition("/")
@@ -122,8 +140,18 @@ class Routing:
             provider = self._by_name[prefix]
             return [self._candidate(provider, provider.default_model if name == DEFAULT_MODEL else name)]
         everyone = [self._candidate(provider, model) for provider in self._providers]
-        # Without a list that has it, the preferred provider decides whether the model exists.
-        return [candidate for candidate in everyone if self.is_known(candidate)] or everyone[:1]
+        return [candidate for candidate in everyone if self.is_known(candidate)] or [
+            self._unlisted(everyone, by_lists=by_lists and model not in self._configured)
+        ]
+
+    def _unlisted(self, everyone: Sequence[Candidate], *, by_lists: bool) -> Candidate:
+        """Give the first candidate whose list, or the lack of one, leaves it open whether it has the model."""
+        model = everyone[0].model
+        for candidate in everyone:
+            if not by_lists or self._models.may_have_model(candidate.provider.name, model):
+                return candidate
+        self._models.refresh()
+        raise ModelNotFoundError(model)
 
     def _candidate(self, provider: Provider, model: str) -> Candidate:
         return Candidate(provider, model, self._pools[provider.name], self._breakers[provider.name])

@@ -68,6 +68,12 @@ class Settings(
         except ValidationError as error:
             raise SettingsError(describe(error)) from None
 
+    @property
+    def named_models(self) -> frozenset[str]:
+        """The models that agents, writers and documents use, as a client would name them."""
+        agents = (agent.model or "" for agent in self.configured_agents().values())
+        return frozenset({self.embedding_model, *self.writer_models, *self.checker_models, *agents})
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         problems = [problem for group in GROUPS for problem in group.problems(self)]

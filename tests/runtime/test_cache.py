@@ -38,7 +38,7 @@ async def test_an_answer_never_crosses_tenants(cached: Runtime, upstream: Upstre
 
 
 @pytest.mark.parametrize(
-    "fields", [{"model": "other"}, {"temperature": 0.5}, {"messages": [{"role": "user", "content": "Else?"}]}]
+    "fields", [{"model": "first/other"}, {"temperature": 0.5}, {"messages": [{"role": "user", "content": "Else?"}]}]
 )
 async def test_another_question_is_not_answered_from_the_cache(cached: Runtime, fields: dict[str, Any]) -> None:
     await cached.chat(ALICE)

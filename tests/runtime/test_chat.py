@@ -64,6 +64,7 @@ async def test_tool_calls_of_the_model_reach_the_client(upstream: Upstream) -> N
 async def test_the_models_name_decides_who_is_asked_for_what(
     upstream: Upstream, second: Upstream, asked: str | None, provider: str, model: str
 ) -> None:
+    upstream.models = (MODEL, "big", "vendor/big")
     async with run_runtime(upstream, second) as runtime:
         reply = await runtime.chat(model=asked)
     asked_provider = {"first": upstream, "second": second}[provider]
@@ -163,7 +164,7 @@ async def test_a_model_that_the_provider_lacks_is_404(upstream: Upstream) -> Non
         refuses(404, "no such model", code="model_not_found", type="invalid_request_error", param="model")
     ]
     async with run_runtime(upstream) as runtime:
-        reply = await runtime.chat(model="nonsense")
+        reply = await runtime.chat(model="first/nonsense")
     assert reply.status == 404
     assert reply.error["code"] == "model_not_found"
     assert reply.error["param"] == "model"

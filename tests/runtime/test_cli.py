@@ -42,7 +42,7 @@ async def test_chat_prints_the_answer(upstream: Upstream) -> None:
             "--api-key-env",
             "KEYS",
             "--model",
-            "m",
+            "first/m",
             "Where?",
             KEYS="one-key,x",
         )

@@ -41,7 +41,7 @@ async def test_a_stream(upstream: Upstream) -> None:
 async def test_the_models(upstream: Upstream) -> None:
     async with openai_client(upstream) as client:
         models = [model.id async for model in client.models.list()]
-    assert models == [MODEL]
+    assert models == ["default", MODEL]
 
 
 async def test_errors_have_the_classes_that_clients_catch(upstream: Upstream) -> None:
@@ -49,7 +49,7 @@ async def test_errors_have_the_classes_that_clients_catch(upstream: Upstream) ->
         ask = client.chat.completions.create
         upstream.script = [refuses(404, "no such model"), refuses(500), refuses(429, headers={"retry-after": "7"})]
         with pytest.raises(openai.NotFoundError):
-            await ask(model="nonsense", messages=MESSAGES)
+            await ask(model="first/nonsense", messages=MESSAGES)
         with pytest.raises(openai.InternalServerError):
             await ask(model="default", messages=MESSAGES)
         with pytest.raises(openai.RateLimitError) as limited:
