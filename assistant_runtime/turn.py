@@ -21,6 +21,9 @@ from assistant_runtime.security.spending import spend
 from assistant_runtime.stores.response_cache import ResponseCache
 from assistant_runtime.telemetry import OTHER_MODEL, Metrics, ModelCall
 
+USAGE_REFUSED_SECONDS = 300.0
+"""For how long a provider that does not know `stream_options` is not sent them, before it is tried again."""
+
 T = TypeVar("T")
 
 
@@ -50,6 +53,11 @@ class Question:
     def model(self) -> str | None:
         """The model that the client named."""
         return self.payload.get("model")
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether the client asked for a stream's tokens."""
+        return bool((self.payload.get("stream_options") or {}).get("include_usage"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,8 @@ class Turns:
         self._cache = cache
         self._metrics = metrics
         self._reports = reports
+        self._refused_usage: dict[str, float] = {}
+        """Providers that do not know `stream_options`, and until when they are not sent them."""
 
     async def answer(self, question: Question) -> Answer:
         """Answer at once.
@@ -141,11 +151,24 @@ class Turns:
 
         async def begin(candidate: Candidate) -> tuple[CompletionStream, float]:
             started = time.perf_counter()
-            return await candidate.provider.stream(_body(question, candidate), question.request_id), started
+            return await self._begin(question, candidate), started
 
         candidate, (stream, started) = await first_answer(candidates, lambda it: self._watched(it, begin))
         self._metrics.first_chunk(self._call(candidate, stream.summary.model), time.perf_counter() - started)
         return AnswerStream(self._recorded(candidate, stream, started), candidate.provider.name, stream)
+
+    async def _begin(self, question: Question, candidate: Candidate) -> CompletionStream:
+        """Begin a stream that tells its tokens, also if the client does not ask for them: they are counted here."""
+        provider, wanted = candidate.provider, question.wants_usage
+        if wanted or self._refused_usage.get(provider.name, 0.0) > time.perf_counter():
+            return await provider.stream(_body(question, candidate), question.request_id, hide_usage=not wanted)
+        try:
+            return await provider.stream(_counted_body(question, candidate), question.request_id, hide_usage=True)
+        except ProviderError as error:
+            if error.fallback or "stream_options" not in f"{error.message} {error.error}":
+                raise
+        self._refused_usage[provider.name] = time.perf_counter() + USAGE_REFUSED_SECONDS
+        return await provider.stream(_body(question, candidate), question.request_id, hide_usage=True)
 
     async def _timed(self, candidate: Candidate, ask: Callable[[Candidate], Awaitable[Completion]]) -> Completion:
         started = time.perf_counter()
@@ -223,3 +246,8 @@ class Turns:
 
 def _body(question: Question, candidate: Candidate) -> bytes:
     return orjson.dumps(question.payload | {"model": candidate.model})
+
+
+def _counted_body(question: Question, candidate: Candidate) -> bytes:
+    options = {**(question.payload.get("stream_options") or {}), "include_usage": True}
+    return orjson.dumps(question.payload | {"model": candidate.model, "stream_options": options})

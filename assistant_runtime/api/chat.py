@@ -10,6 +10,7 @@ from assistant_runtime.api.client_watch import ClientWatch
 from assistant_runtime.api.context import RequestContext, header
 from assistant_runtime.api.endpoint import Call, JsonEndpoint
 from assistant_runtime.api.schemas import ChatRequest
+from assistant_runtime.api.session_header import with_session
 from assistant_runtime.errors import ProviderError, error_body
 from assistant_runtime.tool_loop.loop import AssistedStream, ToolLoop
 from assistant_runtime.turn import AnswerStream, Question, Turns
@@ -80,7 +81,7 @@ def _question(payload: dict[str, Any], context: RequestContext, scope: Scope) ->
     directives = {directive.strip() for directive in cache_control.lower().split(b",")}
     no_store = b"no-store" in directives
     return Question(
-        payload,
+        with_session(payload, scope),
         tenant=context.tenant,
         request_id=context.request_id,
         read_cache=not no_store and b"no-cache" not in directives,

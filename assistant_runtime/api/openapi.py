@@ -1,5 +1,6 @@
 """The OpenAPI document: FastAPI's own, and the routes that are plain Starlette endpoints."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -7,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from assistant_runtime.api import session_header
 from assistant_runtime.api.responses.request import ResponsesRequest
 from assistant_runtime.api.schemas import (
     ChatCompletion,
@@ -16,8 +18,16 @@ from assistant_runtime.api.schemas import (
     ErrorAnswer,
     ResponseAnswer,
 )
+from assistant_runtime.tool_loop.options import SESSION_ID
 
 REF = "#/components/schemas/{model}"
+
+SESSION_HEADER = {
+    "name": session_header.NAME,
+    "in": "header",
+    "schema": {"type": "string", "pattern": SESSION_ID.pattern},
+    "description": "The session that `assistant.session` would name.",
+}
 
 STREAM_EXAMPLE = 'data: {"choices":[{"delta":{"content":"Paris"}}]}\n\ndata: [DONE]\n\n'
 
@@ -29,7 +39,7 @@ RESPONSE_EXAMPLE = (
 ERRORS = {
     "400": "The request is malformed; `param` names the field.",
     "401": "No API key, or not a valid one.",
-    "404": "There is no such thing, or the provider does not have the model.",
+    "404": "There is no such thing, or no provider has the model.",
     "409": "It conflicts with what is there.",
     "413": "The request is larger than MAX_REQUEST_BYTES.",
     "429": "Too many requests, here or at the provider; see Retry-After.",
@@ -72,6 +82,7 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
             ChatRequest,
             ChatCompletion,
             stream_example=STREAM_EXAMPLE,
+            parameters=[SESSION_HEADER],
         )
     }
     document["paths"]["/v1/responses"] = {
@@ -82,6 +93,7 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
             ResponsesRequest,
             ResponseAnswer,
             stream_example=RESPONSE_EXAMPLE,
+            parameters=[SESSION_HEADER],
         )
     }
     document["paths"]["/v1/embeddings"] = {
@@ -113,7 +125,14 @@ def _error(description: str) -> dict[str, Any]:
 
 
 def _operation(
-    name: str, tag: str, summary: str, asked: type[BaseModel], answer: type[BaseModel], *, stream_example: str = ""
+    name: str,
+    tag: str,
+    summary: str,
+    asked: type[BaseModel],
+    answer: type[BaseModel],
+    *,
+    stream_example: str = "",
+    parameters: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Describe a POST of one of our models that is answered with another, or with a stream as the example has it."""
     content: dict[str, Any] = {"application/json": {"schema": _ref(answer)}}
@@ -126,6 +145,7 @@ def _operation(
         "tags": [tag],
         "summary": summary,
         "operationId": name,
+        "parameters": list(parameters),
         "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(asked)}}},
         "responses": answers,
     }

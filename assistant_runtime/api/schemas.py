@@ -51,6 +51,7 @@ class ChatRequest(BaseModel):
     )
     messages: list[ChatMessage] = Field(min_length=1)
     stream: bool | None = Field(None, description="Answer as server-sent events.")
+    stream_options: dict[str, Any] | None = Field(None, description="`include_usage`: tell the tokens at the end.")
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     n: int | None = Field(None, ge=1, le=128)

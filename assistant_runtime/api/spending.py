@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from assistant_runtime.api.context import context_of, header
+from assistant_runtime.api.context import context_of, encoded, header
 from assistant_runtime.errors import StoreUnavailableError
 from assistant_runtime.security.principal import Principal
 from assistant_runtime.security.spending import SPENDING_PATHS, Budgets, Reservation, Spent, begin_spending
@@ -35,8 +35,11 @@ class Spending:
         if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith(SPENDING_PATHS):
             await self._app(scope, receive, send)
             return
-        principal = context_of(scope).principal
+        context = context_of(scope)
+        principal = context.principal
         reservation = await self._budgets.reserve(principal, int(header(scope, b"content-length") or 0))
+        if reservation is not None:
+            context.headers.extend(encoded(reservation.headers))
         spent = begin_spending()
         try:
             await self._app(scope, receive, send)

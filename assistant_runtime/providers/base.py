@@ -43,6 +43,8 @@ class StreamSummary:
 
     model: str = ""
     usage: Usage | None = None
+    only_usage: bool = False
+    """The last event told the tokens and nothing else."""
     finished: bool = False
     """A choice gave its finish_reason: the answer is whole."""
     done: bool = False
@@ -85,8 +87,11 @@ class Provider(Protocol):
     async def complete(self, body: bytes, request_id: str) -> Completion:
         """Answer a chat request at once; raises ProviderError."""
 
-    async def stream(self, body: bytes, request_id: str) -> CompletionStream:
-        """Answer a chat request as a stream, once its first event is there; raises ProviderError."""
+    async def stream(self, body: bytes, request_id: str, *, hide_usage: bool) -> CompletionStream:
+        """Answer a chat request as a stream, once its first event is there; raises ProviderError.
+
+        With `hide_usage`, an event that tells the tokens and nothing else is noted and left out.
+        """
 
     async def embeddings(self, body: bytes, request_id: str) -> Completion:
         """Answer an embeddings request; raises ProviderError."""

@@ -114,10 +114,10 @@ class OpenAICompatibleProvider:
             raise ProviderError(502, f"provider {self.name} failed: {reason}", code="provider_error")
         return answer, payload
 
-    async def stream(self, body: bytes, request_id: str) -> CompletionStream:
+    async def stream(self, body: bytes, request_id: str, *, hide_usage: bool) -> CompletionStream:
         """Answer a chat request as a stream, once its first event is there."""
         connection = await self._post(self._chat, body, request_id, whole=False)
-        reader = EventReader()
+        reader = EventReader(hide_usage=hide_usage)
         events = self._events(connection, reader)
         try:
             first = await anext(events)

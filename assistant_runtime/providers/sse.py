@@ -20,10 +20,17 @@ DONE = b"data: [DONE]\n\n"
 
 
 class EventReader:
-    """Cut one stream into whole events, noting in `summary` what they tell."""
+    """Cut one stream into whole events, noting in `summary` what they tell.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    hide_usage
+        Whether an event that tells the tokens and nothing else is left out.
+    """
+
+    def __init__(self, *, hide_usage: bool = False) -> None:
         self.summary = StreamSummary()
+        self._hide_usage = hide_usage
         self.started = False
         """An event that is part of the answer has arrived; comments are not."""
         self.problem: ProviderError | None = None
@@ -32,16 +39,20 @@ class EventReader:
     def feed(self, data: bytes) -> bytes:
         """Give the events that are now whole, byte for byte, up to a bad one, which becomes `problem`."""
         buffer = self._rest + data
-        whole = 0
+        whole = begin = 0
+        before = b""
         # What was searched before is not searched again, but for an end that the cut fell into.
         for end in EVENT_END.finditer(buffer, max(0, len(self._rest) - 3)):
             if not self._accept(buffer[whole : end.end()]):
                 break
+            if self._hidden:
+                before += buffer[begin:whole]
+                begin = end.end()
             whole = end.end()
         self._rest = buffer[whole:]
         if len(self._rest) > MAX_EVENT_BYTES:
             self.problem = self.problem or bad_event(f"an event longer than {MAX_EVENT_BYTES} bytes")
-        return buffer[:whole]
+        return before + buffer[begin:whole]
 
     def finish(self) -> bytes:
         """Give what the end of the stream completes; an answer cut short becomes `problem`.
@@ -54,7 +65,7 @@ class EventReader:
             return b""
         last = b""
         if self._rest.strip() and self._accept(self._rest):
-            last = self._rest.rstrip(b"\r\n") + b"\n\n"
+            last = b"" if self._hidden else self._rest.rstrip(b"\r\n") + b"\n\n"
         if self.summary.done:
             return last
         if self.summary.finished and not self.problem:
@@ -63,6 +74,11 @@ class EventReader:
             502, "the provider ended the stream before the answer was complete", code="provider_stream_truncated"
         )
         return last
+
+    @property
+    def _hidden(self) -> bool:
+        """Whether the event that was read last is left out."""
+        return self._hide_usage and self.summary.only_usage
 
     def _accept(self, event: bytes) -> bool:
         if self.summary.done or self.problem:
@@ -89,6 +105,7 @@ def read_event(event: bytes, summary: StreamSummary) -> bool:
     ProviderError
         The event is no JSON object, or it is the provider's own error.
     """
+    summary.only_usage = False
     data = event_data(event)
     if not data:
         return False
@@ -101,6 +118,7 @@ def read_event(event: bytes, summary: StreamSummary) -> bool:
     summary.model = summary.model or str(chunk.get("model") or "")
     if chunk.get("usage"):
         summary.usage = read_usage(chunk) or summary.usage
+        summary.only_usage = not chunk.get("choices")
     choices = chunk.get("choices")
     if isinstance(choices, list):
         summary.finished = summary.finished or any(

@@ -1,12 +1,12 @@
 """What a request spends: counted for its key, held against the key's budget, and written to the usage ledger.
 
 The rule of budgets: a request is admitted while tokens are left, and reserves an estimate of what it will take, or all
-that is left. When it is answered, the reservation becomes what the provider counted. A provider that tells no usage, as
-in many streams, is counted as estimated. So a budget is exceeded at most by what the requests in flight take beyond
+that is left. When it is answered, the reservation becomes what the provider counted. A provider that tells no usage
+is counted as estimated. So a budget is exceeded at most by what the requests in flight take beyond
 their estimates. While Redis is down, each process counts by itself from an empty start.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -69,6 +69,8 @@ class Reservation:
     amount: int
     store: BudgetStore
     """Where they are held, and will be settled."""
+    headers: Mapping[str, str]
+    """How the key's budget stands, in the names that OpenAI's clients know."""
 
 
 class Budgets:
@@ -123,7 +125,7 @@ class Budgets:
             got = await store.reserve(principal.key_id, period, amount, daily, monthly)
         if not got.amount:
             raise _exceeded(now, got, daily, monthly)
-        return Reservation(principal.key_id, period, got.amount, store)
+        return Reservation(principal.key_id, period, got.amount, store, _headers(now, got, daily, monthly))
 
     async def settle(self, reservation: Reservation, spent: Spent) -> None:
         """Count what a request took in place of what was held for it; raises StoreUnavailableError."""
@@ -141,5 +143,16 @@ def _exceeded(now: datetime, got: Reserved, daily: int, monthly: int) -> ApiErro
         f"The key's budget of {limit} tokens for this {name} is spent. The next {name} begins in {wait} s (UTC).",
         error_type="rate_limit_error",
         code="token_budget_exceeded",
-        headers={"retry-after": str(wait)},
+        headers=_headers(now, got, daily, monthly) | {"retry-after": str(wait)},
     )
+
+
+def _headers(now: datetime, got: Reserved, daily: int, monthly: int) -> dict[str, str]:
+    """Tell how the budget stands that has the fewest tokens left, with those that are held counted as spent."""
+    budgets = [(daily - got.day, daily, False), (monthly - got.month, monthly, True)]
+    left, limit, in_month = min(budget for budget in budgets if budget[1] != NO_LIMIT)
+    return {
+        "x-ratelimit-limit-tokens": str(limit),
+        "x-ratelimit-remaining-tokens": str(max(0, left)),
+        "x-ratelimit-reset-tokens": f"{seconds_left(now, monthly=in_month)}s",
+    }

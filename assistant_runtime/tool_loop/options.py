@@ -1,5 +1,6 @@
 """What a client may ask of the assistant beyond the model: the request's `assistant` field."""
 
+import re
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,6 +9,8 @@ from assistant_runtime.settings.agents import AgentName
 
 FIELD = "assistant"
 """The one field that is added to OpenAI's requests and answers."""
+
+SESSION_ID = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 
 
 class AssistantOptions(BaseModel):
@@ -19,6 +22,6 @@ class AssistantOptions(BaseModel):
     tools: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = Field(
         None, max_length=64, description="Server tools to offer to the model; absent: all; empty: none."
     )
-    session: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")] | None = Field(
+    session: Annotated[str, Field(pattern=SESSION_ID.pattern)] | None = Field(
         None, description="Session under /v1/sessions whose messages come before, and which keeps this turn."
     )

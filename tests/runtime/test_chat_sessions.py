@@ -1,13 +1,14 @@
 """Chats in a session: what came before is sent, and what was said is kept, also when it breaks off."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
 from tests.runtime.test_tool_loop import CLIENTS, RESULTS, SEARCH
 from tests.support.json_server import run_json_server
-from tests.support.runtime import Reply, Runtime, eventually, run_runtime
+from tests.support.runtime import QUESTION, Reply, Runtime, eventually, run_runtime
 from tests.support.tool_calls import calls, says
 from tests.support.upstream import WORDS, Upstream, die_mid_stream, paced, refuses
 
@@ -50,6 +51,36 @@ async def test_a_session_remembers(upstream: Upstream, stream: bool) -> None:
         ("user", "Who am I?"),
         ("assistant", "Ada."),
     ]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+async def test_a_header_names_the_session_as_the_field_does(upstream: Upstream, path: str) -> None:
+    async with run_runtime(upstream) as runtime:
+        session = await new_session(runtime)
+        body = json.dumps({**QUESTION, "input": QUESTION["messages"][0]["content"]})
+        reply = await runtime.post(body, {"x-session-id": session}, path)
+        assert reply.json["assistant"]["session"] == {"id": session, "version": 1}
+        assert [role for role, _ in await kept(runtime, session)] == ["user", "assistant"]
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "code"), [("a b", 400, "invalid_value"), ("sess_unknown", 404, "session_not_found")]
+)
+async def test_a_header_that_names_no_session_is_refused(
+    upstream: Upstream, given: str, status: int, code: str
+) -> None:
+    async with run_runtime(upstream) as runtime:
+        reply = await runtime.chat(headers={"x-session-id": given})
+    assert (reply.status, reply.error["code"]) == (status, code)
+    assert upstream.requests == []
+
+
+async def test_header_and_field_must_not_differ(upstream: Upstream) -> None:
+    async with run_runtime(upstream) as runtime:
+        session = await new_session(runtime)
+        assert (await say(runtime, session, "hi", headers={"x-session-id": session})).status == 200
+        other = await say(runtime, session, "hi", headers={"x-session-id": "other"})
+    assert (other.status, other.error["param"]) == (400, "X-Session-Id")
 
 
 async def test_the_same_key_is_kept_once(upstream: Upstream) -> None:

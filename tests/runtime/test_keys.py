@@ -99,6 +99,21 @@ async def test_a_budget_ends(upstream: Upstream, database: dict[str, Any]) -> No
         over = await runtime.chat(key, user="other")
         assert (over.status, over.error["code"]) == (429, "token_budget_exceeded")
         assert 1 <= int(over.headers["retry-after"]) <= 86_400
+        assert over.headers["x-ratelimit-remaining-tokens"] == "0"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_learns_how_its_budget_stands(
+    upstream: Upstream, database: dict[str, Any], stream: bool
+) -> None:
+    async with run_runtime(upstream, **database) as runtime:
+        key = (await make(runtime, token_budget_daily=5000, token_budget_monthly=100_000))["key"]
+        replies = [await runtime.chat(key, user=str(number), stream=stream) for number in range(2)]
+        assert "x-ratelimit-limit-tokens" not in (await runtime.chat(ADMIN)).headers
+    assert [reply.headers["x-ratelimit-limit-tokens"] for reply in replies] == ["5000", "5000"]
+    first, second = (int(reply.headers["x-ratelimit-remaining-tokens"]) for reply in replies)
+    assert first - second == 20, "what the first answer took, streamed or not, in place of what was held for it"
+    assert replies[0].headers["x-ratelimit-reset-tokens"].endswith("s")
 
 
 async def test_usage_is_kept_by_key_model_and_day(upstream: Upstream, database: dict[str, Any]) -> None:

@@ -127,7 +127,7 @@ async def test_a_provider_without_a_list_of_models_is_up(upstream: Upstream, sta
     upstream.models_status = status
     async with run_runtime(upstream) as runtime:
         await eventually(lambda: is_ready(runtime))
-        assert [model["id"] for model in (await runtime.get("/v1/models")).json["data"]] == [MODEL]
+        assert [model["id"] for model in (await runtime.get("/v1/models")).json["data"]] == ["default", MODEL]
 
 
 async def test_draining_is_not_ready_and_still_serves(upstream: Upstream) -> None:
@@ -146,7 +146,7 @@ async def test_draining_is_not_ready_and_still_serves(upstream: Upstream) -> Non
 async def test_models_of_other_providers_carry_their_name(upstream: Upstream, second: Upstream) -> None:
     second.models = ("big", "vendor/small")
     async with run_runtime(upstream, second) as runtime:
-        expected = [MODEL, "second/big", "second/vendor/small"]
+        expected = ["default", MODEL, "second/big", "second/vendor/small"]
         await eventually(lambda: models_are(runtime, expected))
 
 
@@ -204,15 +204,15 @@ async def test_the_metrics_count_what_happened(upstream: Upstream) -> None:
     assert seen[key_of("http_requests_in_flight")] == 1, "the scrape itself"
     assert seen[key_of("gen_ai_client_operation_duration_seconds_count", **model, error_type="")] == 2
     assert seen[key_of("gen_ai_client_operation_time_to_first_chunk_seconds_count", **model)] == 1
-    assert seen[key_of("gen_ai_client_token_usage_sum", **model, gen_ai_token_type="input")] == 14
-    assert seen[key_of("gen_ai_client_token_usage_sum", **model, gen_ai_token_type="output")] == 6
+    assert seen[key_of("gen_ai_client_token_usage_sum", **model, gen_ai_token_type="input")] == 28, "of the stream too"
+    assert seen[key_of("gen_ai_client_token_usage_sum", **model, gen_ai_token_type="output")] == 12
     assert key_of("event_loop_lag_seconds") in seen
 
 
 async def test_a_client_cant_invent_time_series(upstream: Upstream) -> None:
     async with run_runtime(upstream) as runtime:
         for number in range(5):
-            await runtime.chat(model=f"invented-{number}")
+            await runtime.chat(model=f"first/invented-{number}")
             await runtime.get(f"/invented/{number}")
         text = (await runtime.get("/metrics")).body.decode()
     assert 'gen_ai_request_model="other"' in text

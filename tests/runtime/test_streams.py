@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assistant_runtime.providers.base import Usage
 from assistant_runtime.providers.sse import EventReader
 from tests.support.runtime import PATIENCE_SECONDS, QUESTION, Runtime, eventually, run_runtime
 from tests.support.upstream import (
@@ -23,12 +24,16 @@ from tests.support.upstream import (
     die_mid_stream,
     hang,
     paced,
+    refuses,
     sse,
+    usage_chunk,
     whole_stream,
     writes,
 )
 
 WHOLE = b"".join(whole_stream(MODEL))
+COUNTED = [*whole_stream(MODEL)[:-1], usage_chunk(MODEL), b"data: [DONE]\n\n"]
+"""The same from a provider that was asked for its tokens."""
 MUCH_BYTES = 64 * 1024 * 1024
 """More than every buffer between a provider and a client together."""
 
@@ -61,6 +66,40 @@ async def test_however_the_provider_cuts_its_writes(upstream: Upstream, parts: l
     upstream.script = [writes(*parts)]
     async with run_runtime(upstream) as runtime:
         assert (await runtime.chat(stream=True)).body == b"".join(parts)
+
+
+async def test_tokens_are_always_asked_for_and_told_to_who_asks(upstream: Upstream) -> None:
+    async with run_runtime(upstream) as runtime:
+        unasked = await runtime.chat(stream=True, stream_options={"include_obfuscation": False})
+        asked = await runtime.chat(stream=True, stream_options={"include_usage": True})
+    assert unasked.body == WHOLE
+    assert asked.body == b"".join(COUNTED)
+    assert [request["stream_options"] for request in upstream.requests] == [
+        {"include_obfuscation": False, "include_usage": True},
+        {"include_usage": True},
+    ]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        refuses(400, "Unknown parameter: 'stream_options'"),
+        refuses(422, "", type="extra_forbidden", param="stream_options"),
+    ],
+)
+async def test_a_provider_that_counts_no_stream_is_asked_without(upstream: Upstream, refusal: Behaviour) -> None:
+    upstream.script = [refusal, writes(WHOLE), writes(WHOLE)]
+    async with run_runtime(upstream) as runtime:
+        replies = [await runtime.chat(stream=True) for _ in range(2)]
+    assert [reply.body for reply in replies] == [WHOLE, WHOLE]
+    assert ["stream_options" in request for request in upstream.requests] == [True, False, False]
+
+
+async def test_a_client_that_asks_for_tokens_hears_that_there_are_none(upstream: Upstream) -> None:
+    upstream.script = [refuses(400, "Unknown parameter: 'stream_options'")]
+    async with run_runtime(upstream) as runtime:
+        reply = await runtime.chat(stream=True, stream_options={"include_usage": True})
+    assert (reply.status, len(upstream.requests)) == (400, 1)
 
 
 async def test_comments_before_the_answer_hold_nothing_up(upstream: Upstream) -> None:
@@ -104,6 +143,16 @@ def test_any_cut_gives_the_same_events(cuts: list[int]) -> None:
     assert all(part == b"" or part.endswith(b"\n\n") for part in given_out)
     assert reader.summary.done
     assert reader.problem is None
+
+
+@given(st.lists(st.integers(min_value=0, max_value=len(b"".join(COUNTED))), max_size=12), st.booleans())
+def test_any_cut_hides_the_tokens_alone(cuts: list[int], ended: bool) -> None:
+    sent = b"".join(COUNTED if ended else COUNTED[:-1])
+    reader = EventReader(hide_usage=True)
+    edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
+    given_out = [reader.feed(sent[a:b]) for a, b in pairwise(edges)]
+    assert b"".join(given_out) + reader.finish() == WHOLE
+    assert reader.summary.usage == Usage(14, 6)
 
 
 async def test_a_hundred_streams_at_once_lose_and_mix_nothing(upstream: Upstream) -> None:

@@ -106,6 +106,12 @@ def whole_stream(model: str, words: tuple[str, ...] = WORDS) -> list[bytes]:
     return [*(chunk(model, word) for word in words), chunk(model, None, "stop"), b"data: [DONE]\n\n"]
 
 
+def usage_chunk(model: str) -> bytes:
+    """Give the event that tells the tokens, as OpenAI sends it before the last."""
+    event = completion(model) | {"object": "chat.completion.chunk", "choices": []}
+    return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+
 async def sse(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"content-type": "text/event-stream"})
     await response.prepare(request)
@@ -117,7 +123,10 @@ async def normal(_: Upstream, request: web.Request, body: dict[str, Any]) -> web
     if not body.get("stream"):
         return web.json_response(completion(body["model"]))
     response = await sse(request)
-    for event in whole_stream(body["model"]):
+    *events, done = whole_stream(body["model"])
+    if (body.get("stream_options") or {}).get("include_usage"):
+        events.append(usage_chunk(body["model"]))
+    for event in (*events, done):
         await response.write(event)
     return response
 

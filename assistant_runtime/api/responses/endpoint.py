@@ -13,6 +13,7 @@ from assistant_runtime.api.responses.answer import envelope, from_chat
 from assistant_runtime.api.responses.events import EventStream
 from assistant_runtime.api.responses.memory import ResponseMemory, unstored_id
 from assistant_runtime.api.responses.request import ResponsesRequest, chat_payload
+from assistant_runtime.api.session_header import with_session
 from assistant_runtime.errors import ProviderError
 from assistant_runtime.tool_loop.loop import AssistedStream, ToolLoop
 from assistant_runtime.tool_loop.options import FIELD
@@ -39,7 +40,7 @@ class Responses(JsonEndpoint):
 
     async def serve(self, call: Call) -> None:
         """Give a response."""
-        asked, context = call.payload, call.context
+        asked, context = with_session(call.payload, call.scope), call.context
         payload = chat_payload(asked)
         session_id, response_id = await self._place(asked, context.tenant)
         if session_id:
