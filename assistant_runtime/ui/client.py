@@ -55,6 +55,8 @@ class Step:
 class Source:
     """Where the answer's facts are from."""
 
+    number: int
+    """As the answer names it, in brackets."""
     title: str
     url: str = ""
     snippet: str = ""
@@ -178,8 +180,9 @@ def read_event(chunk: Mapping[str, Any]) -> list[Event]:
         raise ProblemError(str(error.get("message") or "The answer is truncated."))
     events: list[Event] = []
     extension = chunk.get("assistant") or {}
-    events += [_step(step) for step in extension.get("steps") or ()]
-    events += [_source(source) for source in extension.get("sources") or ()]
+    # A step is told when it begins and when it ends; the last event tells all of them, and the sources.
+    events += [_step(step) for step in (extension.get("step"), *(extension.get("steps") or ())) if step]
+    events += [_source(number, source) for number, source in enumerate(extension.get("sources") or (), start=1)]
     for choice in chunk.get("choices") or ():
         if text := (choice.get("delta") or {}).get("content"):
             events.append(Text(text))
@@ -200,9 +203,10 @@ def _arguments(arguments: Any) -> str:
     return "\n".join(f"{name}: {value}" for name, value in arguments.items())
 
 
-def _source(source: Mapping[str, Any]) -> Source:
+def _source(place: int, source: Mapping[str, Any]) -> Source:
     url = str(source.get("url") or "")
-    return Source(str(source.get("title") or url or "A document"), url, str(source.get("snippet") or ""))
+    title = str(source.get("title") or url or "A document")
+    return Source(int(source.get("number") or place), title, url, str(source.get("snippet") or ""))
 
 
 def _refusal(answer: httpx.Response) -> ProblemError:

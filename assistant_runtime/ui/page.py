@@ -5,6 +5,7 @@ the API, so that the page itself may do nothing and everyone sees only their own
 """
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class ChatPage:
         with gr.Sidebar(width=280):
             self._new = gr.Button("New chat", variant="primary", elem_id="new-chat")
             self._list = gr.Radio([], label="Chats", elem_id="chats", container=False)
-            self._delete = gr.Button("Delete this chat", size="sm", elem_id="delete-chat")
+            self._delete = gr.Button("Delete this chat", size="sm", visible=False, elem_id="delete-chat")
             self._upload = gr.UploadButton(
                 "Add documents", file_count="multiple", file_types=FILE_TYPES, size="sm", elem_id="add-documents"
             )
@@ -91,6 +92,7 @@ class ChatPage:
         self._delete.click(self._forget, [self._conversation, self._key], [self._chat, self._conversation]).then(
             self._titles, [self._key, self._conversation], self._list
         )
+        self._conversation.change(lambda opened: gr.Button(visible=bool(opened)), self._conversation, self._delete)
         self._upload.upload(self._add, [self._upload, self._key, self._chat], self._chat)
         # The key goes into the browser first: everything else is asked with it.
         self._key_box.blur(lambda key: key.strip(), self._key_box, self._key).then(
@@ -135,11 +137,12 @@ class ChatPage:
             return [problem(str(error))], conversation
         return [], ""
 
-    async def _add(self, files: list[str], key: str | None, shown: list[Message]) -> list[Message]:
+    async def _add(self, files: list[str], key: str | None, shown: list[Message]) -> AsyncIterator[list[Message]]:
         transcript = Transcript()
         async with self._client(key) as client:
-            await _upload(client, files, transcript)
-        return [*shown, *transcript.messages()]
+            async for step in _upload(client, files):
+                transcript.take(step)
+                yield [*shown, *transcript.messages()]
 
     async def _answer(
         self, asked: Mapping[str, Any], shown: list[Message], conversation: str, key: str | None, model: str
@@ -152,7 +155,9 @@ class ChatPage:
         transcript = Transcript()
         async with self._client(key) as client:
             try:
-                await _upload(client, files, transcript)
+                async for step in _upload(client, files):
+                    transcript.take(step)
+                    yield gr.skip(), [*before, *transcript.messages()], conversation
                 if question:
                     conversation = conversation or (await client.start(question[:TITLE_CHARACTERS])).id
                     async for event in client.ask(question, conversation, model or "default"):
@@ -163,14 +168,17 @@ class ChatPage:
         yield _ready(), [*before, *transcript.messages()], conversation
 
 
-async def _upload(client: AssistantClient, files: list[str], transcript: Transcript) -> None:
+async def _upload(client: AssistantClient, files: list[str]) -> AsyncIterator[Step]:
     """Give the assistant each file; one that it refuses stops none of the others."""
     for number, file in enumerate(files):
+        step = Step(f"document-{number}", f"Document: {Path(file).name}", "running")
+        yield step
         try:
-            title, status, detail = await client.upload(Path(file)), "done", "The assistant can answer from it now."
+            title = await client.upload(Path(file))
         except ProblemError as error:
-            title, status, detail = Path(file).name, "failed", str(error)
-        transcript.take(Step(f"document-{number}", f"Document: {title}", status, detail))
+            yield replace(step, status="failed", detail=str(error))
+        else:
+            yield replace(step, name=f"Document: {title}", status="done", detail="The assistant can answer from it.")
 
 
 def _ready() -> Any:

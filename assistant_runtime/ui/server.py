@@ -5,8 +5,10 @@ import threading
 
 import gradio as gr
 import structlog
+from starlette.middleware import Middleware
 
 from assistant_runtime.settings import Settings
+from assistant_runtime.ui.content import OwnContentOnly
 from assistant_runtime.ui.page import CSS_FILE, FONTS, ChatPage
 
 MAX_UPLOAD = "20mb"
@@ -45,6 +47,8 @@ def launch(settings: Settings) -> gr.Blocks:
         # It would keep what was sent, the key too, in the browser as it is.
         run_history=False,
         theme=gr.themes.Soft(font=FONTS, font_mono=("ui-monospace", "monospace")),
-        css_paths=CSS_FILE,
+        # Not as `css`: Gradio would put its own selectors before ours, and none of what is around the page would match.
+        head=f"<style>{CSS_FILE.read_text()}</style>",
+        app_kwargs={"middleware": [Middleware(OwnContentOnly)]},
     )
     return page

@@ -1,5 +1,6 @@
 """From what the API tells to what the page shows: the messages of Gradio's Chatbot. Pure."""
 
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,9 @@ from assistant_runtime.ui.client import Event, Source, Step, Text
 Message = dict[str, Any]
 
 SYMBOLS = {"failed": "⚠️", "refused": "⚠️", "skipped": "⏭️"}
+SNIPPET_CHARACTERS = 160
+"""Two lines: enough to see what a source says."""
+
 SHOWN_ROLES = ("user", "assistant")
 """What a person said and was told; tool calls and instructions are the model's own matter."""
 
@@ -19,7 +23,7 @@ class Transcript:
 
     text: str = ""
     steps: dict[str, Step] = field(default_factory=dict)
-    sources: dict[str, Source] = field(default_factory=dict)
+    sources: dict[int, Source] = field(default_factory=dict)
     problem: str = ""
 
     def take(self, event: Event) -> None:
@@ -30,7 +34,7 @@ class Transcript:
             case Step():
                 self.steps[event.id] = event
             case Source():
-                self.sources.setdefault(event.url or event.title, event)
+                self.sources.setdefault(event.number, event)
 
     def messages(self) -> list[Message]:
         """Return the answer as messages: the steps, then the text with its sources, then what went wrong."""
@@ -48,8 +52,8 @@ def said(role: str, text: str) -> Message:
 
 
 def problem(text: str) -> Message:
-    """Return the message that tells what went wrong."""
-    return {"role": "assistant", "content": text, "metadata": {"title": "⚠️ That did not work"}}
+    """Return the message that tells what went wrong, unfolded: it is what a person has to read."""
+    return said("assistant", f"⚠️ **That did not work.** {_escaped(text)}")
 
 
 def past(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
@@ -63,7 +67,9 @@ def past(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
 
 def _step(step: Step) -> Message:
     title = f"{SYMBOLS[step.status]} {step.name}" if step.status in SYMBOLS else step.name
-    metadata: dict[str, Any] = {"title": title, "status": "pending" if step.status == "running" else "done"}
+    metadata: dict[str, Any] = {"title": title}
+    if step.status not in SYMBOLS:  # what went wrong stays unfolded
+        metadata["status"] = "pending" if step.status == "running" else "done"
     if step.seconds is not None:
         metadata["duration"] = round(step.seconds, 2)
     # As it is, whatever it holds: a model chose these words, and they are no Markdown.
@@ -72,12 +78,23 @@ def _step(step: Step) -> Message:
 
 
 def _list(sources: Iterable[Source]) -> str:
-    lines = [f"{number}. {_link(source)}" for number, source in enumerate(sources, 1)]
+    lines = [f"{source.number}. {_link(source)}{_quote(source)}" for source in sources]
     return "\n\n**Sources**\n\n" + "\n".join(lines) if lines else ""
 
 
+def _quote(source: Source) -> str:
+    words = " ".join(source.snippet.split())
+    short = words if len(words) <= SNIPPET_CHARACTERS else f"{words[:SNIPPET_CHARACTERS].rstrip()} …"
+    return f"  \n   {_escaped(short)}" if words else ""
+
+
+def _escaped(text: str) -> str:
+    """Write text from outside so that none of it is Markdown or HTML."""
+    return "".join(f"&#{ord(character)};" if character in string.punctuation else character for character in text)
+
+
 def _link(source: Source) -> str:
-    title = source.title.replace("[", "(").replace("]", ")").replace("\n", " ")
+    title = _escaped(source.title.replace("\n", " "))
     # Only what a browser opens as a page: a source comes from outside, and may be anything.
     if source.url.startswith(("http://", "https://")):
         return f"[{title}](<{source.url.replace('>', '%3E')}>)"

@@ -62,21 +62,28 @@ async def test_a_person_asks_and_comes_back_later(browser: Browser, upstream: Up
     async with run_json_server() as search, run_runtime(upstream, searxng_url=search.url, **settings) as runtime:
         results = [{"title": "Weather in Paris", "url": "https://weather.example/paris", "content": "Sunny, 21 °C."}]
         search.answer("GET", "/search", {"query": "weather", "results": results, "unresponsive_engines": []})
-        upstream.script = [calls(("1", "web_search", {"query": "weather in Paris"})), says("It is **sunny** [1].")]
+        picture = "![](http://127.0.0.2:9/what-was-said)"
+        answer = f"It is **sunny** [1]. {picture}"
+        upstream.script = [calls(("1", "web_search", {"query": "weather in Paris"})), says(answer)]
         page, asked = await shown(browser, settings, runtime)
+        refused: list[str] = []
+        page.on("console", lambda message: refused.append(message.text))
         await say(page, "How is the weather in Paris?")
         await expect(page.locator("#chat strong", has_text="sunny")).to_be_visible()
         await expect(page.locator("#chat").get_by_text("web_search")).to_be_visible()
         link = page.locator("#chat a", has_text="Weather in Paris")
         await expect(link).to_have_attribute("href", "https://weather.example/paris")
+        await eventually(lambda: any("Content Security Policy" in text and picture[4:-1] in text for text in refused))
         await screenshot(page, "chat")
+        await page.emulate_media(color_scheme="dark")
         await page.reload()
         await page.locator("#chats label", has_text="How is the weather in Paris?").click()
         await expect(page.locator("#chat strong", has_text="sunny")).to_be_visible()
-        await screenshot(page, "chat-reopened")
+        await screenshot(page, "chat-reopened-dark")
         await page.locator("#delete-chat").click()
         await expect(page.locator("#chats label")).to_have_count(0)
-        assert {urlsplit(url).hostname for url in asked if url.startswith("http")} == {"127.0.0.1"}
+        others = {url for url in asked if url.startswith("http") and urlsplit(url).hostname != "127.0.0.1"}
+        assert others <= {picture[4:-1]}, "the browser asks nobody else"
 
 
 async def test_a_key_is_asked_for_and_stays_in_the_browser(browser: Browser, upstream: Upstream) -> None:
@@ -122,19 +129,38 @@ async def _down(_: Upstream, request: Any, __: dict[str, Any]) -> Any:
 def test_a_transcript_shows_steps_before_the_text_and_sources_after_it() -> None:
     transcript = Transcript()
     step = Step("1", "web_search", "running", "query: rain")
-    for event in (step, Text("It "), Text("rains."), Source("A [page]", "https://a.example/x>y")):
+    found = [Source(1, "A [page]", "https://a.example/x>y"), Source(2, "A [page]", snippet="It *rains*.")]
+    for event in (step, Text("It "), Text("rains [2]."), *found):
         transcript.take(event)
     transcript.take(Step("1", "web_search", "done", "query: rain", 0.5))
     first, answer = transcript.messages()
     assert first["metadata"] == {"title": "web_search", "status": "done", "duration": 0.5}
-    assert answer["content"] == "It rains.\n\n**Sources**\n\n1. [A (page)](<https://a.example/x%3Ey>)"
+    assert answer["content"].split("\n") == [
+        "It rains [2].",
+        "",
+        "**Sources**",
+        "",
+        "1. [A &#91;page&#93;](<https://a.example/x%3Ey>)",
+        "2. A &#91;page&#93;  ",
+        "   It &#42;rains&#42;&#46;",
+    ]
+
+
+def test_a_step_is_shown_while_it_runs() -> None:
+    transcript = Transcript()
+    for status in ("running", "done"):
+        told = {"id": "1", "name": "web_search", "arguments": {"query": "rain"}, "status": status, "seconds": 0.5}
+        for event in read_event({"choices": [{"delta": {}}], "assistant": {"step": told}}):
+            transcript.take(event)
+        (message,) = transcript.messages()
+        assert message["metadata"]["status"] == ("pending" if status == "running" else "done")
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "", "/etc/passwd"])
 def test_only_web_addresses_become_links(url: str) -> None:
     transcript = Transcript()
     transcript.take(Text("x"))
-    transcript.take(Source("title", url))
+    transcript.take(Source(1, "title", url))
     assert url == "" or url not in transcript.messages()[-1]["content"]
 
 
@@ -143,7 +169,7 @@ def test_what_a_tool_was_asked_is_shown_as_it_is() -> None:
     transcript.take(Step("1", "fetch", "failed", "```\n# loud <script>"))
     (message,) = transcript.messages()
     assert message["content"] == "```text\n\n# loud <script>\n```"
-    assert message["metadata"]["title"] == "⚠️ fetch"
+    assert message["metadata"] == {"title": "⚠️ fetch"}, "it stays unfolded"
 
 
 def test_a_broken_stream_tells_why() -> None:
