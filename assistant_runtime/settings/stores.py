@@ -61,6 +61,12 @@ class StoresGroup(Group):
         "standalone", description="What REDIS_URL leads to: `standalone`, `cluster` or `sentinel`."
     )
     redis_sentinel_master: str = Field("mymaster", description="Name of the master that the Sentinels watch.")
+    redis_sentinel_password: SecretStr | None = Field(
+        None, description="Password of the Sentinels themselves. Empty: user and password of Redis."
+    )
+    redis_sentinel_auth_enabled: bool = Field(
+        default=True, description="Whether the Sentinels ask for a password, where Redis does."
+    )
     redis_cache_enabled: bool = Field(default=True, description="Cache answers that were not streamed.")
     cache_ttl: int = Field(3600, ge=1, le=2_592_000, description="Seconds that a cached answer is kept.")
     cache_compression: bool = Field(default=True, description="Compress cached answers with zstd.")

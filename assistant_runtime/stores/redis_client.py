@@ -36,7 +36,7 @@ def redis_connection(settings: Settings) -> stores.RedisConnection:
     if settings.redis_topology == "cluster":
         return ClusterConnection(_cluster(hosts, options))
     if settings.redis_topology == "sentinel":
-        return stores.RedisConnection(_master(hosts, options, settings.redis_sentinel_master))
+        return stores.RedisConnection(_master(hosts, options, settings))
     host, port = hosts[0]
     if "path" not in options:
         options |= {"host": host, "port": port}
@@ -69,10 +69,22 @@ def _cluster(hosts: list[tuple[str, int]], options: dict[str, Any]) -> RedisClus
     return RedisCluster(startup_nodes=nodes, ssl=tls, max_connections=stores.MAX_CONNECTIONS, **options)
 
 
-def _master(hosts: list[tuple[str, int]], options: dict[str, Any], name: str) -> Redis:
+def _master(hosts: list[tuple[str, int]], options: dict[str, Any], settings: Settings) -> Redis:
     tls = options.pop("connection_class", None) is SSLConnection
-    # Sentinels share the user, the password and the certificates; they have no databases.
-    asked = {key: value for key, value in options.items() if key != "db"} | {"ssl": tls}
+    asked = {**_of_sentinels(options, settings), "ssl": tls}
     sentinel = Sentinel(hosts, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+    name = settings.redis_sentinel_master
     client: Redis = sentinel.master_for(name, ssl=tls, max_connections=stores.MAX_CONNECTIONS, **options)
     return client
+
+
+def _of_sentinels(options: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Give the options for the Sentinels: those of Redis without the database, and perhaps with another password."""
+    shared = {key: value for key, value in options.items() if key != "db"}
+    if settings.redis_sentinel_auth_enabled and settings.redis_sentinel_password is None:
+        return shared
+    # A server without a password refuses a client that sends one.
+    account: dict[str, str | None] = {"username": None, "password": None}
+    if settings.redis_sentinel_auth_enabled and settings.redis_sentinel_password:
+        account["password"] = settings.redis_sentinel_password.get_secret_value()
+    return shared | account

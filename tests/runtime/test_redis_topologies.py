@@ -126,5 +126,20 @@ async def test_the_master_of_sentinels_is_shared(upstream: Upstream, sentinels: 
     await works(upstream, by_sentinels(sentinels))
 
 
+async def test_sentinels_may_have_no_password_or_one_of_their_own(
+    upstream: Upstream, sentinels: RedisSentinels
+) -> None:
+    for server in sentinels.servers:
+        server.command("CONFIG", "SET", "masterauth", "of-redis", "requirepass", "of-redis")
+    for sentinel in sentinels.sentinels:
+        sentinel.command("SENTINEL", "SET", sentinels.master_name, "auth-pass", "of-redis")
+    settings = {**by_sentinels(sentinels), "redis_password": "of-redis"}
+    await works(upstream, {**settings, "redis_sentinel_auth_enabled": False})
+    for sentinel in sentinels.sentinels:
+        sentinel.command("ACL", "SETUSER", "default", "resetpass", ">of-sentinels")
+    another_database = settings["redis_url"].removesuffix("0") + "1"
+    await works(upstream, {**settings, "redis_url": another_database, "redis_sentinel_password": "of-sentinels"})
+
+
 async def test_sentinels_name_another_master(upstream: Upstream, sentinels: RedisSentinels) -> None:
     await survives(upstream, by_sentinels(sentinels), sentinels.master())
