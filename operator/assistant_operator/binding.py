@@ -15,8 +15,8 @@ class Binding:
 
     url: str | SecretKeyRef
     """Connection URL, or the Secret key that holds it where a password is part of it."""
-    username: SecretKeyRef | None = None
-    """User name that stands beside the URL, as other operators' Secrets have it."""
+    username: str | SecretKeyRef | None = None
+    """User name that stands beside the URL, as other operators' objects or Secrets have it."""
     password: SecretKeyRef | None = None
     """Password that stands beside the URL."""
     api_key: SecretKeyRef | None = None
@@ -25,6 +25,8 @@ class Binding:
     """Certificates (PEM) to trust; None: those that the client trusts by itself."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """What else a client must know, by the end of its variable's name: {"TOPOLOGY": "cluster"}."""
+    secret_settings: Mapping[str, SecretKeyRef] = field(default_factory=dict)
+    """The same for what is in Secrets: {"SENTINEL_PASSWORD": ...}."""
     pod_labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the pods behind it; empty for pods that this operator does not run."""
     port: int | None = None
@@ -32,7 +34,7 @@ class Binding:
 
     def secrets(self) -> Iterator[SecretKeyRef]:
         """Yield every Secret key that a client reads."""
-        for value in (self.url, self.username, self.password, self.api_key, self.ca):
+        for value in (self.url, self.username, self.password, self.api_key, self.ca, *self.secret_settings.values()):
             if isinstance(value, SecretKeyRef):
                 yield value
 

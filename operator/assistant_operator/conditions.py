@@ -25,6 +25,7 @@ CRASHED = "Crashed"
 VOLUME_PENDING = "VolumePending"
 JOB_FAILED = "JobFailed"
 OBJECT_NOT_FOUND = "ObjectNotFound"
+OBJECT_UNUSABLE = "ObjectUnusable"
 API_NOT_INSTALLED = "ApiNotInstalled"
 TERMINATING = "Terminating"
 INVALID_SPEC = "InvalidSpec"
@@ -48,6 +49,7 @@ REASONS = (
     VOLUME_PENDING,
     JOB_FAILED,
     OBJECT_NOT_FOUND,
+    OBJECT_UNUSABLE,
     API_NOT_INSTALLED,
     TERMINATING,
     INVALID_SPEC,

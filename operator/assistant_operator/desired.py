@@ -80,7 +80,7 @@ def binding(component: Component, assistant: AIAssistant, facts: Facts) -> Bindi
     if backend.mode == "External":
         return component.external(component.external_block(assistant.spec))
     named = referenced_object(component, assistant)
-    return named.kind.binding(facts.referenced.get(component.name) or _unseen(named, assistant)) if named else None
+    return named.binding(facts.referenced.get(component.name) or _unseen(named, assistant)) if named else None
 
 
 def referenced_object(component: Component, assistant: AIAssistant) -> ReferencedObject | None:
@@ -90,7 +90,7 @@ def referenced_object(component: Component, assistant: AIAssistant) -> Reference
         return None
     # The spec's rules promise that the kind is one of these.
     kind = next(kind for kind in component.referenced if (kind.group, kind.kind) == (ref.group, ref.kind))
-    return ReferencedObject(f"{component.block}.operatorRef", kind, ref.api_version, ref.name)
+    return ReferencedObject(f"{component.block}.operatorRef", kind, ref)
 
 
 def referenced_objects(assistant: AIAssistant) -> dict[str, ReferencedObject]:
@@ -116,7 +116,13 @@ def references(assistant: AIAssistant, facts: Facts) -> list[Reference]:
         if server := component.external_block(assistant.spec):
             found += [Reference(f"{component.block}.external.{name}", secret) for name, secret in server.secrets()]
         elif (named := referenced_object(component, assistant)) and (bound := binding(component, assistant, facts)):
-            found += [Reference(named.field, secret, named.kind.operator) for secret in bound.secrets()]
+            given = {secret: f"{named.field}.{name}" for name, secret in named.ref.secrets()}
+            found += [
+                Reference(given[secret], secret)
+                if secret in given
+                else Reference(named.field, secret, named.kind.operator)
+                for secret in bound.secrets()
+            ]
     return found
 
 

@@ -203,6 +203,7 @@ def _connection(name: str, prefix: str, binding: Binding) -> list[Object]:
         "API_KEY": binding.api_key,
         "CA_FILE": _certificate(name) if binding.ca else None,
         **binding.settings,
+        **binding.secret_settings,
     }
     given = {f"{prefix}_{end}": value for end, value in values.items() if value is not None}
     return [

@@ -169,7 +169,7 @@ class Reconciler:
         Raises
         ------
         StalledError
-            The spec names an object of a kind that the cluster does not serve.
+            The spec names an object of a kind that the cluster does not serve, or one that can't be used as it is.
         WaitingError
             A Secret or an object that the spec names is missing, or the Secret lacks the key.
         """
@@ -186,10 +186,12 @@ class Reconciler:
         return replace(facts, secrets={**found, **generated})
 
     async def _read_referenced(self, assistant: AIAssistant) -> dict[str, Object]:
-        return {
-            component: await self._referenced.read(assistant.namespace, named)
-            for component, named in desired.referenced_objects(assistant).items()
-        }
+        found = {}
+        for component, named in desired.referenced_objects(assistant).items():
+            found[component] = await self._referenced.read(assistant.namespace, named)
+            if problem := named.problem(found[component]):
+                raise StalledError(conditions.OBJECT_UNUSABLE, f"{named.field}: {problem}")
+        return found
 
     def _pods(self, assistant: AIAssistant) -> dict[str, tuple[PodFacts, ...]]:
         key = (assistant.namespace, assistant.name)
@@ -316,7 +318,7 @@ def _check_reference(reference: Reference, found: SecretFacts | None, namespace:
         raise WaitingError(
             conditions.SECRET_NOT_FOUND if found is None else conditions.SECRET_KEY_NOT_FOUND,
             f"{reference.field}: {reference.made_by} has not yet put key {secret.key} into Secret {secret.name} in "
-            f"namespace {namespace}.",
+            f"namespace {namespace}. Where that is a Secret of yours which the object names, create it.",
         )
     if found is None:
         raise WaitingError(

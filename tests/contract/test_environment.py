@@ -6,9 +6,11 @@ No import joins the programs, so these tests hold both ends together.
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 
@@ -16,10 +18,11 @@ from assistant_operator import desired, labels
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.components.runtime import PORT
 from assistant_operator.environment import CERTIFICATES
+from assistant_operator.facts import Facts
 from assistant_operator.values import seconds
 from assistant_runtime.app import create_app
 from assistant_runtime.settings import Settings
-from tests.operator.assistants import FACTS, PROVIDERS, assistant
+from tests.operator.assistants import FACTS, PROVIDERS, assistant, facts
 from tests.operator.strategies import ASSISTANTS
 
 NOT_RENDERED = {
@@ -34,12 +37,7 @@ NOT_RENDERED = {
         "the chat page has pods of its own",
     ),
     "DATA_DIR": "a pod's file system is not kept; stores in the cluster have servers",
-    "REDIS_USERNAME": "comes with spec.redis",
-    "REDIS_PASSWORD": "comes with spec.redis",
-    "MONGODB_USERNAME": "comes with spec.mongodb",
-    "MONGODB_PASSWORD": "comes with spec.mongodb",
-    "DATABASE_USERNAME": "comes with spec.postgresql",
-    "DATABASE_PASSWORD": "comes with spec.postgresql",
+    "REDIS_USERNAME": "a URL in a Secret has it; what the operators of Redis run has its default user only",
 }
 """Variables of the runtime that no field of an AIAssistant sets, and why."""
 
@@ -121,6 +119,11 @@ ELSEWHERE: dict[str, Any] = {
     },
 }
 """The same with servers that need more to be said of them."""
+GOLDEN = Path(__file__).parents[1] / "operator/golden/runtime"
+OBJECTS = sorted(
+    path.name.removesuffix(".input.yaml") for path in GOLDEN.glob("*.input.yaml") if "operatorRef" in path.read_text()
+)
+"""Golden cases in which an object of another operator stands for a server."""
 SECRETS = {
     "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20token",
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
@@ -136,8 +139,8 @@ SECRETS = {
 """Values of Secrets that must have a form; any other will do."""
 
 
-def _pod(found: AIAssistant, component: str = "runtime") -> dict[str, Any]:
-    rendered = desired.desired(found, FACTS).objects
+def _pod(found: AIAssistant, component: str = "runtime", known: Facts = FACTS) -> dict[str, Any]:
+    rendered = desired.desired(found, known).objects
     deployment = next(
         o for o in rendered if o["kind"] == "Deployment" and o["metadata"]["labels"][labels.NAME] == component
     )
@@ -145,9 +148,9 @@ def _pod(found: AIAssistant, component: str = "runtime") -> dict[str, Any]:
     return spec
 
 
-def _environment(found: AIAssistant) -> dict[str, str]:
+def _environment(found: AIAssistant, known: Facts = FACTS) -> dict[str, str]:
     """The container's environment as the kubelet would set it, with made-up Secret values."""
-    variables = {v["name"]: v.get("value") for v in _pod(found)["containers"][0]["env"]}
+    variables = {v["name"]: v.get("value") for v in _pod(found, known=known)["containers"][0]["env"]}
     made_up = {name: SECRETS.get(name, "from-a-secret") for name, value in variables.items() if value is None}
     # The mounted files are not here; any readable one does.
     given = {**variables, **made_up}
@@ -164,13 +167,28 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[AIAssistant], Sett
     return use
 
 
+def _referenced(case: str) -> dict[str, str]:
+    source, *others = yaml.safe_load_all((GOLDEN / f"{case}.input.yaml").read_text())
+    found = AIAssistant.model_validate(source)
+    return _environment(found, facts(found, *others))
+
+
 def test_every_rendered_variable_is_one_that_the_runtime_declares() -> None:
     rendered = _environment(assistant(**FULL)) | _environment(assistant(**ELSEWHERE))
+    for case in OBJECTS:
+        rendered |= _referenced(case)
     keys = {provider["api_key_env"] for provider in json.loads(rendered["PROVIDERS"])}
     keys |= {server["token_env"] for server in json.loads(rendered["MCP_SERVERS"])}
     declared = {name.upper() for name in Settings.model_fields}
     assert set(rendered) - keys == declared - set(NOT_RENDERED)
     assert keys <= set(rendered)
+
+
+@pytest.mark.parametrize("case", OBJECTS)
+def test_what_another_operators_object_says_starts_the_runtime(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in _referenced(case).items():
+        monkeypatch.setenv(name, value)
+    Settings.load()
 
 
 @hypothesis_settings(deadline=None)

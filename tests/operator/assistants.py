@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from assistant_operator import desired
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.facts import Facts, PodFacts
 from assistant_operator.settings import DEFAULT_IMAGES
@@ -14,15 +15,21 @@ FACTS = Facts(IMAGES)
 PROVIDERS = {"items": [{"name": "local", "baseURL": "http://model-server:8080/v1", "model": "smollm2"}]}
 
 
-def facts(found: AIAssistant) -> Facts:
-    """FACTS with every pod that runs where all that is asked for runs."""
+def facts(found: AIAssistant, *others: dict[str, Any]) -> Facts:
+    """FACTS with every pod that runs where all that is asked for runs, and the objects of other operators."""
     mongodb = found.spec.mongodb.managed
     members = 3 if mongodb and mongodb.topology == "replicaSet" else 1
     pods = {
         part: tuple(PodFacts(f"{found.name}-{part}-{n}", f"uid-of-{part}-{n}", f"10.0.0.{n + 1}") for n in range(count))
         for part, count in (("redis-cluster", 6), ("mongodb", members))
     }
-    return replace(FACTS, pods=pods)
+    referenced = {
+        component: {**body, "metadata": {"namespace": found.namespace, **body["metadata"]}}
+        for component, named in desired.referenced_objects(found).items()
+        for body in others
+        if (body["kind"], body["metadata"]["name"]) == (named.kind.kind, named.name)
+    }
+    return replace(FACTS, pods=pods, referenced=referenced)
 
 
 def resource(name: str = "demo", namespace: str = "default", **spec: Any) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from tests.operator.assistants import PROVIDERS
 ITEM = PROVIDERS["items"][0]
 CLUSTER = {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "name": "main"}
 MILVUS = {"apiVersion": "milvus.io/v1beta1", "kind": "Milvus", "name": "vectors"}
+REDIS = {"apiVersion": "redis.redis.opstreelabs.in/v1beta2", "kind": "RedisCluster", "name": "main"}
+PERCONA = {"apiVersion": "psmdb.percona.com/v1", "kind": "PerconaServerMongoDB", "name": "main"}
 LATEST = {"repository": "registry.example.com/runtime", "tag": "latest"}
 
 
@@ -74,7 +76,20 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "cpu below zero": ({"resources": {"limits": {"cpu": "-1"}}}, "must be a Kubernetes quantity"),
     "two modes": (
         {"redis": {"managed": {}, "external": {"url": "redis://a"}}},
-        "give at most one of managed, external; none means managed",
+        "give at most one of managed, operatorRef, external; none means managed",
+    ),
+    "redis by another kind": (
+        {"redis": {"operatorRef": {**REDIS, "kind": "Redis"}}},
+        "operatorRef: must name one of RedisCluster (redis.redis.opstreelabs.in), RedisReplication",
+    ),
+    "redis by a mongodb": ({"redis": {"operatorRef": PERCONA}}, "operatorRef: must name one of RedisCluster"),
+    "mongodb by a redis": (
+        {"mongodb": {"operatorRef": REDIS}},
+        "must name one of PerconaServerMongoDB (psmdb.percona.com), MongoDBCommunity (mongodbcommunity.mongodb.com)",
+    ),
+    "mongodb in two modes": (
+        {"mongodb": {"managed": {}, "operatorRef": PERCONA}},
+        "give at most one of managed, operatorRef, external; none means managed",
     ),
     "external without a url": ({"redis": {"external": {}}}, "external: give url, or urlFrom"),
     "external with two urls": (
@@ -149,6 +164,10 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "milvus by another kind": (
         {"milvus": {"operatorRef": {**MILVUS, "kind": "MilvusCluster"}}},
         "operatorRef: must name one of Milvus (milvus.io)",
+    ),
+    "milvus object's password without a user": (
+        {"milvus": {"operatorRef": {**MILVUS, "passwordFrom": {"name": "a"}}}},
+        "operatorRef: give usernameFrom and passwordFrom together, or neither",
     ),
     "milvus password without a user": (
         {"milvus": {"external": {"url": "http://a:19530", "passwordFrom": {"name": "a"}}}},

@@ -56,6 +56,8 @@ POD = {"image": IMAGES, "resources": RESOURCES, "podTemplate": OVERLAYS}
 """What the `managed` block of every backend may have."""
 SERVER = {**POD, "storage": st.fixed_dictionaries({"size": st.sampled_from(["1Gi", 2**30])})}
 """What that of every backend with a volume may have."""
+REDIS_KINDS = ("RedisCluster", "RedisReplication", "RedisSentinel")
+MONGODB_KINDS = {"PerconaServerMongoDB": "psmdb.percona.com/v1", "MongoDBCommunity": "mongodbcommunity.mongodb.com/v1"}
 MILVUS = {"apiVersion": "milvus.io/v1beta1", "kind": "Milvus", "name": "vectors"}
 
 RERANKER = {"repository": "registry.example.com/reranker", "tag": "1.2.3"}
@@ -108,7 +110,10 @@ SPECS = st.fixed_dictionaries(
                 )
             },
         )
-        | st.fixed_dictionaries({"external": _external("redis://redis.example.com:6379/0")}),
+        | st.fixed_dictionaries({"external": _external("redis://redis.example.com:6379/0")})
+        | st.sampled_from(REDIS_KINDS)
+        .flatmap(lambda kind: _operator_ref("redis.redis.opstreelabs.in/v1beta2", kind))
+        .map(lambda ref: {"operatorRef": ref}),
         "capacity": st.fixed_dictionaries(
             {},
             optional={
@@ -165,7 +170,10 @@ SPECS = st.fixed_dictionaries(
                 )
             },
         )
-        | st.fixed_dictionaries({"external": _external("mongodb://mongodb.example.com:27017/ai_assistant")}),
+        | st.fixed_dictionaries({"external": _external("mongodb://mongodb.example.com:27017/ai_assistant")})
+        | st.sampled_from(sorted(MONGODB_KINDS))
+        .flatmap(lambda kind: _operator_ref(MONGODB_KINDS[kind], kind))
+        .map(lambda ref: {"enabled": True, "operatorRef": ref}),
         "postgresql": st.fixed_dictionaries(
             {"enabled": st.booleans()},
             optional={"managed": st.fixed_dictionaries({}, optional={**SERVER, "maxConnections": st.just(50)})},

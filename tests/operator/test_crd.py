@@ -73,6 +73,12 @@ def test_every_rule_has_a_message() -> None:
 
 DATABASE: Object = {"enabled": True}
 CLUSTER: Object = {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "name": "main"}
+REDIS_OBJECT: Object = {"apiVersion": "redis.redis.opstreelabs.in/v1beta2", "kind": "RedisCluster", "name": "main"}
+MONGODB_OBJECT: Object = {
+    "apiVersion": "mongodbcommunity.mongodb.com/v1",
+    "kind": "MongoDBCommunity",
+    "name": "main",
+}
 ON: Object = {"enabled": True, "host": "a.example.com"}
 WRITERS: Object = {"enabled": True}
 MCP: Object = {"name": "desk", "url": "http://desk/mcp"}
@@ -110,6 +116,12 @@ BLOCKS: dict[str, Object] = {
 """The blocks that have the fields below, each with what must be given for them to count."""
 
 NAMED: Object = {"name": "given"}
+
+
+def _account(**other: Object) -> Object:
+    return {"usernameFrom": NAMED, "passwordFrom": NAMED, **other}
+
+
 KEYED_URL: Object = {"url": FIRECRAWL_URL, "apiKeyFrom": NAMED}
 SHARED: dict[str, tuple[Object, Object]] = {
     "image.repository": ({}, {"image": {"repository": "b.example.com/image", "tag": "1.0.0"}}),
@@ -133,6 +145,17 @@ SHARED: dict[str, tuple[Object, Object]] = {
 """Fields that many blocks have: what is in the block before, and after."""
 
 
+ACCOUNT: dict[str, tuple[Object, Object]] = {
+    "usernameFrom.name": (_account(), _account(usernameFrom={"name": "other"})),
+    "usernameFrom.key": (_account(), _account(usernameFrom={**NAMED, "key": "other"})),
+    "passwordFrom.name": (_account(), _account(passwordFrom={"name": "other"})),
+    "passwordFrom.key": (_account(), _account(passwordFrom={**NAMED, "key": "other"})),
+    "caFrom.name": ({}, {"caFrom": NAMED}),
+    "caFrom.key": ({"caFrom": NAMED}, {"caFrom": {**NAMED, "key": "other"}}),
+}
+"""What an operatorRef to a Milvus has beside its name."""
+
+
 def _nested(block: str, fields: Object) -> Object:
     """Put fields at the path of a block; a backend is on, whatever its default."""
     backend, _, rest = block.partition(".")
@@ -145,6 +168,20 @@ def _nested(block: str, fields: Object) -> Object:
 
 def _external(block: str, before: Object, after: Object) -> tuple[Object, Object]:
     return _nested(f"{block}.external", before), _nested(f"{block}.external", after)
+
+
+def _references(block: str, named: Object, other: Object) -> dict[str, tuple[Object, Object]]:
+    """The fields of an operatorRef, the kind's with an object of another kind."""
+    before = _nested(f"{block}.operatorRef", named)
+    changed = {
+        "apiVersion": {"apiVersion": f"{named['apiVersion'].partition('/')[0]}/v2"},
+        "kind": other,
+        "name": {"name": "other"},
+    }
+    return {
+        f"{block}.operatorRef.{field}": (before, _nested(f"{block}.operatorRef", named | after))
+        for field, after in changed.items()
+    }
 
 
 def _milvus_account(username: Object, password: Object) -> Object:
@@ -352,6 +389,15 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     ),
     "milvus.enabled": ({}, {"milvus": {"enabled": False}}),
     "milvus.managed.config": ({}, _nested("milvus.managed", {"config": {"log": {"level": "warn"}}})),
+    **_references("redis", REDIS_OBJECT, {**REDIS_OBJECT, "kind": "RedisReplication"}),
+    **_references("mongodb", MONGODB_OBJECT, {"apiVersion": "psmdb.percona.com/v1", "kind": "PerconaServerMongoDB"}),
+    **{
+        f"milvus.operatorRef.{field}": (
+            _nested("milvus.operatorRef", MILVUS | before),
+            _nested("milvus.operatorRef", MILVUS | after),
+        )
+        for field, (before, after) in ACCOUNT.items()
+    },
     "milvus.operatorRef.apiVersion": ({}, _nested("milvus.operatorRef", MILVUS)),
     "milvus.operatorRef.kind": ({}, _nested("milvus.operatorRef", MILVUS)),
     "milvus.operatorRef.name": (

@@ -1,5 +1,7 @@
 """What do we create? Each case is a pair of files: an AIAssistant, and every object that its room renders from it.
 
+Where an object of another operator stands for a server, the input has it too, as that operator leaves it in a cluster.
+
 `make golden` rewrites the outputs; review the difference as you would review code.
 """
 
@@ -24,41 +26,43 @@ from assistant_operator.components import (
     searxng,
     ui,
 )
+from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object
 from assistant_operator.policies import disruption, ingress
 from assistant_operator.reconcile import parse
-from tests.operator.assistants import FACTS, facts
+from tests.operator.assistants import facts
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(GOLDEN.glob("*/*.input.yaml"))
 
 
-def _bindings(assistant: AIAssistant) -> Bindings:
-    found = {c.name: desired.binding(c, assistant, FACTS) for c in desired.enabled(assistant)}
+def _bindings(assistant: AIAssistant, known: Facts) -> Bindings:
+    found = {c.name: desired.binding(c, assistant, known) for c in desired.enabled(assistant)}
     return {name: bound for name, bound in found.items() if bound}
 
 
-ROOMS: dict[str, Callable[[AIAssistant], list[Object]]] = {
-    "redis": lambda a: redis.COMPONENT.objects(a, facts(a), {}),
-    "mongodb": lambda a: mongodb.COMPONENT.objects(a, facts(a), {}),
-    "postgresql": lambda a: postgresql.COMPONENT.objects(a, FACTS, {}),
-    "milvus": lambda a: milvus.COMPONENT.objects(a, FACTS, {}),
-    "searxng": lambda a: searxng.COMPONENT.objects(a, FACTS, {}),
-    "firecrawl": lambda a: firecrawl.COMPONENT.objects(a, FACTS, _bindings(a)),
-    "reranker": lambda a: reranker.COMPONENT.objects(a, FACTS, {}),
-    "runtime": lambda a: runtime.COMPONENT.objects(a, FACTS, _bindings(a)),
-    "ui": lambda a: ui.COMPONENT.objects(a, FACTS, {}),
-    "ingress": ingress.objects,
-    "disruption": disruption.objects,
-    "assistant": lambda a: desired.desired(a, facts(a)).objects,
+ROOMS: dict[str, Callable[[AIAssistant, Facts], list[Object]]] = {
+    "redis": lambda a, f: redis.COMPONENT.objects(a, f, {}),
+    "mongodb": lambda a, f: mongodb.COMPONENT.objects(a, f, {}),
+    "postgresql": lambda a, f: postgresql.COMPONENT.objects(a, f, {}),
+    "milvus": lambda a, f: milvus.COMPONENT.objects(a, f, {}),
+    "searxng": lambda a, f: searxng.COMPONENT.objects(a, f, {}),
+    "firecrawl": lambda a, f: firecrawl.COMPONENT.objects(a, f, _bindings(a, f)),
+    "reranker": lambda a, f: reranker.COMPONENT.objects(a, f, {}),
+    "runtime": lambda a, f: runtime.COMPONENT.objects(a, f, _bindings(a, f)),
+    "ui": lambda a, f: ui.COMPONENT.objects(a, f, {}),
+    "ingress": lambda a, _: ingress.objects(a),
+    "disruption": lambda a, _: disruption.objects(a),
+    "assistant": lambda a, f: desired.desired(a, f).objects,
 }
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: f"{path.parent.name}/{path.name.split('.')[0]}")
 def test_renders_the_golden_objects(case: Path, request: pytest.FixtureRequest) -> None:
-    source = yaml.safe_load(case.read_text())
+    source, *others = yaml.safe_load_all(case.read_text())
     source["metadata"] = {"namespace": "default", "uid": "11111111-2222-3333-4444-555555555555", **source["metadata"]}
-    rendered = dump(ROOMS[case.parent.name](parse(source)))
+    assistant = parse(source)
+    rendered = dump(ROOMS[case.parent.name](assistant, facts(assistant, *others)))
     golden = case.with_name(case.name.replace(".input.", ".output."))
     if request.config.getoption("--update-golden"):
         golden.write_text(rendered)

@@ -36,7 +36,9 @@ def _health(body: Any) -> Health:
 
 
 KIND = ReferencedKind("db.example.com", "Cluster", "clusters", "Example Operator", _bound, _health)
-WANTED = ReferencedObject("spec.redis.operatorRef", KIND, "db.example.com/v1", "main")
+WANTED = ReferencedObject(
+    "spec.redis.operatorRef", KIND, OperatorRef(api_version="db.example.com/v1", kind="Cluster", name="main")
+)
 
 
 def _object(version: int, name: str = "main", **status: Any) -> Object:
@@ -189,7 +191,7 @@ class _Elsewhere(Backend):
 @pytest.fixture
 def engine(api: Any, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """An engine for which every assistant's Redis is the object `main` of the example's operator."""
-    block = _Elsewhere(operator_ref=OperatorRef(api_version=WANTED.api_version, kind=KIND.kind, name=WANTED.name))
+    block = _Elsewhere(operator_ref=WANTED.ref)
     component = redis.COMPONENT.__class__(
         **{**vars(redis.COMPONENT), "backend": lambda _: block, "referenced": (KIND,)}
     )

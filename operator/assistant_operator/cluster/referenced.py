@@ -143,7 +143,7 @@ class Referenced:
         )
 
     def _named(self, namespace: str, wanted: ReferencedObject) -> _Named:
-        kind = Kind(wanted.api_version, wanted.kind.kind, wanted.kind.plural, READ)
+        kind = Kind(wanted.ref.api_version, wanted.kind.kind, wanted.kind.plural, READ)
         return _Named(_Place(kind, None if self._everywhere else namespace), namespace, wanted.name)
 
 
@@ -153,7 +153,7 @@ def _explain(refusal: ApiError, wanted: ReferencedObject) -> StalledError | Tran
         return TransientError(conditions.API_ERROR, f"{wanted.field}: the API server answered {refusal}")
     return StalledError(
         conditions.API_NOT_INSTALLED,
-        f"{wanted.field}: this cluster serves no {kind.kind} of {wanted.api_version}. Install {kind.operator}, which "
-        f"brings the CustomResourceDefinition {kind.crd}, or name a version of it that is served. "
+        f"{wanted.field}: this cluster serves no {kind.kind} of {wanted.ref.api_version}. Install {kind.operator}, "
+        f"which brings the CustomResourceDefinition {kind.crd}, or name a version of it that is served. "
         "This is noticed within seconds.",
     )

@@ -10,7 +10,7 @@ from assistant_operator.credentials import Credential
 from assistant_operator.facts import Facts
 from assistant_operator.health import Health
 from assistant_operator.manifests import Object
-from assistant_operator.spec.base import Backend, External, Mode, SecretKeyRef
+from assistant_operator.spec.base import Backend, External, Mode, OperatorRef, SecretKeyRef
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,14 @@ class Reference:
     secret: SecretKeyRef
     made_by: str | None = None
     """The operator that makes the Secret; None for a Secret of the user's."""
+
+
+def _no_problem(_: Mapping[str, Any], __: Any) -> str | None:
+    return None
+
+
+def _as_the_object_says(bound: Binding, _: Any) -> Binding:
+    return bound
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,10 @@ class ReferencedKind:
     """How clients reach what the object stands for."""
     health: Callable[[Mapping[str, Any]], Health]
     """What the object's status says."""
+    problem: Callable[[Mapping[str, Any], Any], str | None] = _no_problem
+    """What keeps the runtime from using the object, and what to do; given the `operatorRef` too."""
+    completed: Callable[[Binding, Any], Binding] = _as_the_object_says
+    """The binding with what the `operatorRef` adds to it, where the object does not say everything."""
 
     @property
     def crd(self) -> str:
@@ -52,8 +64,20 @@ class ReferencedObject:
     field: str
     """Where the spec names it, such as spec.postgresql.operatorRef."""
     kind: ReferencedKind
-    api_version: str
-    name: str
+    ref: OperatorRef
+
+    @property
+    def name(self) -> str:
+        """Name of the object."""
+        return self.ref.name
+
+    def binding(self, body: Mapping[str, Any]) -> Binding:
+        """Return how clients reach what the object stands for."""
+        return self.kind.completed(self.kind.binding(body), self.ref)
+
+    def problem(self, body: Mapping[str, Any]) -> str | None:
+        """Return what keeps the runtime from using the object, and what to do; None where nothing does."""
+        return self.kind.problem(body, self.ref)
 
 
 def _no_credentials(_: AIAssistant) -> Sequence[Credential]:

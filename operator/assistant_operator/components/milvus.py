@@ -6,18 +6,17 @@ it has no password, so that it listens on the pod's loopback only.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import yaml
 
-from assistant_operator import conditions, manifests
+from assistant_operator import manifests
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Binding, Bindings, external
 from assistant_operator.components.base import Component, ReferencedKind, Workload
 from assistant_operator.credentials import Credential
 from assistant_operator.facts import Facts
-from assistant_operator.health import Health
 from assistant_operator.manifests import Object, env, secret_env
+from assistant_operator.servers import milvus_operator
 from assistant_operator.servers.base import Server, container, pod_template, stateful_set
 from assistant_operator.spec.base import SecretKeyRef
 from assistant_operator.spec.milvus import ExternalMilvus, ManagedMilvus
@@ -147,23 +146,6 @@ def _container(server: Server, facts: Facts) -> Object:
     )
 
 
-def _referenced_binding(milvus: Mapping[str, Any]) -> Binding:
-    """Return how a `Milvus` object is reached: as its status says, or by the Service that its operator will make."""
-    metadata, status = milvus["metadata"], milvus.get("status") or {}
-    host = status.get("endpoint") or f"{metadata['name']}-milvus.{metadata['namespace']}:{PORT}"
-    return Binding(url=f"http://{host}")
-
-
-def _referenced_health(milvus: Mapping[str, Any]) -> Health:
-    status = milvus.get("status") or {}
-    name, state = milvus["metadata"]["name"], status.get("status") or "Pending"
-    if state == "Healthy":
-        return Health(True, conditions.READY, f"Milvus {name} is Healthy.")
-    failing = (entry for entry in status.get("conditions") or [] if entry.get("status") == "False")
-    detail = next((f": {entry.get('type')}: {entry.get('message')}" for entry in failing), ".")
-    return Health(False, conditions.PROGRESSING if state == "Pending" else state, f"Milvus {name} is {state}{detail}")
-
-
 COMPONENT = Component(
     name=NAME,
     condition="MilvusReady",
@@ -174,7 +156,16 @@ COMPONENT = Component(
     binding=_binding,
     external=_external,
     referenced=(
-        ReferencedKind("milvus.io", "Milvus", "milvuses", "Milvus Operator", _referenced_binding, _referenced_health),
+        ReferencedKind(
+            milvus_operator.GROUP,
+            milvus_operator.KIND,
+            milvus_operator.PLURAL,
+            milvus_operator.OPERATOR,
+            milvus_operator.binding,
+            milvus_operator.health,
+            milvus_operator.problem,
+            milvus_operator.completed,
+        ),
     ),
     objects=_objects,
     credentials=lambda assistant: [Credential(_server(assistant).name, NAME, _fill)],

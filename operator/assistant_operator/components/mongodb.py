@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from assistant_operator import manifests
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Binding, Bindings
-from assistant_operator.components.base import Component, Workload
+from assistant_operator.components.base import Component, ReferencedKind, Workload
 from assistant_operator.credentials import Credential
 from assistant_operator.facts import Facts, PodFacts
 from assistant_operator.manifests import Object, env
-from assistant_operator.servers import scripts, setup
+from assistant_operator.servers import mongodb_community, percona_mongodb, scripts, setup
 from assistant_operator.servers.base import (
     Server,
     budget,
@@ -239,6 +239,26 @@ COMPONENT = Component(
     block="spec.mongodb",
     backend=lambda spec: spec.mongodb,
     binding=_binding,
+    referenced=(
+        ReferencedKind(
+            percona_mongodb.GROUP,
+            percona_mongodb.KIND,
+            percona_mongodb.PLURAL,
+            percona_mongodb.OPERATOR,
+            percona_mongodb.binding,
+            percona_mongodb.health,
+            percona_mongodb.problem,
+        ),
+        ReferencedKind(
+            mongodb_community.GROUP,
+            mongodb_community.KIND,
+            mongodb_community.PLURAL,
+            mongodb_community.OPERATOR,
+            mongodb_community.binding,
+            mongodb_community.health,
+            mongodb_community.problem,
+        ),
+    ),
     objects=_objects,
     credentials=lambda assistant: [_credential(assistant)],
 )

@@ -1,13 +1,14 @@
 """Redis: response cache, rate limits and the hot state of sessions; one server, or a cluster of six."""
 
 from dataclasses import replace
+from functools import partial
 
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Binding, Bindings, external
-from assistant_operator.components.base import Component, Workload
+from assistant_operator.components.base import Component, ReferencedKind, Workload
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object
-from assistant_operator.servers import redis, redis_cluster
+from assistant_operator.servers import opstree_redis, redis, redis_cluster
 from assistant_operator.servers.base import Server
 from assistant_operator.spec.redis import ExternalRedis, ManagedRedis
 from assistant_operator.values import quantity
@@ -56,6 +57,8 @@ def _workload(assistant: AIAssistant) -> Workload:
     return Workload("StatefulSet", server.name, server.component, _IMMUTABLE)
 
 
+_referenced = partial(ReferencedKind, group=opstree_redis.GROUP, operator=opstree_redis.OPERATOR)
+
 COMPONENT = Component(
     name=NAME,
     condition="RedisReady",
@@ -65,6 +68,27 @@ COMPONENT = Component(
     backend=lambda spec: spec.redis,
     binding=_binding,
     external=_external,
+    referenced=(
+        _referenced(
+            kind="RedisCluster",
+            plural="redisclusters",
+            binding=opstree_redis.cluster_binding,
+            health=opstree_redis.cluster_health,
+        ),
+        _referenced(
+            kind="RedisReplication",
+            plural="redisreplications",
+            binding=opstree_redis.replication_binding,
+            health=opstree_redis.replication_health,
+        ),
+        _referenced(
+            kind="RedisSentinel",
+            plural="redissentinels",
+            binding=opstree_redis.sentinel_binding,
+            health=opstree_redis.sentinel_health,
+            problem=opstree_redis.sentinel_problem,
+        ),
+    ),
     objects=_objects,
     credentials=lambda assistant: [redis.credential(_server(assistant))],
 )

@@ -132,6 +132,13 @@ class CertificateKeyRef(SecretKeyRef):
     """Key within the Secret's data."""
 
 
+def named_secrets(block: Model) -> Iterator[tuple[str, SecretKeyRef]]:
+    """Yield the fields of a block that name a key of a Secret, each as the resource writes it, and what they name."""
+    for name in type(block).model_fields:
+        if isinstance(value := getattr(block, name), SecretKeyRef):
+            yield to_camel(name), value
+
+
 class OperatorRef(Model):
     """An object of another operator, in the AIAssistant's namespace, that stands for a server."""
 
@@ -146,6 +153,10 @@ class OperatorRef(Model):
     def group(self) -> str:
         """API group of the object."""
         return self.api_version.partition("/")[0]
+
+    def secrets(self) -> Iterator[tuple[str, SecretKeyRef]]:
+        """Yield the fields that name a key of a Secret of the user's, and what they name."""
+        return named_secrets(self)
 
 
 class External(Model):
@@ -165,10 +176,8 @@ class External(Model):
     """Secret key that holds the certificates (PEM) to trust. Default: those that the runtime's image trusts."""
 
     def secrets(self) -> Iterator[tuple[str, SecretKeyRef]]:
-        """Yield the fields that name a key of a Secret, each as the resource writes it, and what they name."""
-        for name in type(self).model_fields:
-            if isinstance(value := getattr(self, name), SecretKeyRef):
-                yield to_camel(name), value
+        """Yield the fields that name a key of a Secret, and what they name."""
+        return named_secrets(self)
 
 
 class Backend(Model):

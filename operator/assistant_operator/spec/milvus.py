@@ -3,6 +3,7 @@
 from assistant_operator.rules import Rule
 from assistant_operator.spec.base import (
     Backend,
+    CertificateKeyRef,
     External,
     ManagedServer,
     OperatorRef,
@@ -83,6 +84,25 @@ class ExternalMilvus(External):
     """Secret key that holds a token, in place of user and password."""
 
 
+class MilvusRef(OperatorRef):
+    """A `Milvus` object of the Milvus operator. The users are in Milvus itself, so that no object tells of them."""
+
+    rules = (
+        Rule(
+            cel="has(self.usernameFrom) == has(self.passwordFrom)",
+            message="operatorRef: give usernameFrom and passwordFrom together, or neither",
+            holds=lambda ref: bool(ref.username_from) == bool(ref.password_from),
+        ),
+    )
+
+    username_from: UsernameKeyRef | None = None
+    """Secret key that holds the user's name, for a Milvus with authorization."""
+    password_from: PasswordKeyRef | None = None
+    """Secret key that holds the password."""
+    ca_from: CertificateKeyRef | None = None
+    """Secret key that holds the certificates to trust where Milvus has TLS. Default: those that the object mounts."""
+
+
 class Milvus(Backend):
     """Milvus: vector search for retrieval."""
 
@@ -92,7 +112,7 @@ class Milvus(Backend):
     """Whether the assistant keeps vectors in Milvus. Without it, it keeps no documents."""
     managed: ManagedMilvus | None = None
     """Settings of the Milvus that the operator runs."""
-    operator_ref: OperatorRef | None = None
-    """A `Milvus` object of the Milvus operator, without authorization; for one with it, use `external`."""
+    operator_ref: MilvusRef | None = None
+    """A `Milvus` object of the Milvus operator, for more than one server."""
     external: ExternalMilvus | None = None
     """A Milvus that runs elsewhere."""

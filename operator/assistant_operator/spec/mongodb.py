@@ -2,8 +2,20 @@
 
 from typing import Literal
 
-from assistant_operator.spec.base import Backend, External, ManagedServer, Resources, Storage, one_mode
+from assistant_operator.spec.base import (
+    Backend,
+    External,
+    ManagedServer,
+    OperatorRef,
+    Resources,
+    Storage,
+    accepted_kinds,
+    one_mode,
+)
 from assistant_operator.values import MongoDBURL, Size
+
+KINDS = (("psmdb.percona.com", "PerconaServerMongoDB"), ("mongodbcommunity.mongodb.com", "MongoDBCommunity"))
+"""API groups and kinds that `operatorRef` may name."""
 
 
 class MongoDBStorage(Storage):
@@ -36,11 +48,13 @@ class ExternalMongoDB(External):
 class MongoDB(Backend):
     """MongoDB: conversations, the audit log, and the jobs of several writers."""
 
-    rules = (one_mode("managed", "external"),)
+    rules = (one_mode("managed", "operatorRef", "external"), accepted_kinds(*KINDS))
 
     enabled: bool = True
     """Whether the assistant uses MongoDB. Without it sessions are kept in PostgreSQL, else in each runtime pod."""
     managed: ManagedMongoDB | None = None
     """Settings of the MongoDB that the operator runs."""
+    operator_ref: OperatorRef | None = None
+    """An object of Percona's or MongoDB's own operator."""
     external: ExternalMongoDB | None = None
     """A MongoDB that runs elsewhere."""

@@ -6,8 +6,19 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from assistant_operator.rules import Rule
-from assistant_operator.spec.base import Backend, External, ManagedServer, Resources, one_mode
+from assistant_operator.spec.base import (
+    Backend,
+    External,
+    ManagedServer,
+    OperatorRef,
+    Resources,
+    accepted_kinds,
+    one_mode,
+)
 from assistant_operator.values import RedisURL, Size, quantity
+
+KINDS = tuple(("redis.redis.opstreelabs.in", kind) for kind in ("RedisCluster", "RedisReplication", "RedisSentinel"))
+"""API groups and kinds that `operatorRef` may name."""
 
 _OTHER_DATABASE = "[^/]/[1-9][0-9]*([?]|$)|[?&]db=[1-9]"
 """What a URL that asks for another database than 0 matches."""
@@ -78,11 +89,13 @@ class ExternalRedis(External):
 class Redis(Backend):
     """Redis: response cache and rate limits."""
 
-    rules = (one_mode("managed", "external"),)
+    rules = (one_mode("managed", "operatorRef", "external"), accepted_kinds(*KINDS))
 
     enabled: bool = True
     """Whether the assistant uses Redis. Without it each runtime pod keeps its own cache and its own limits."""
     managed: ManagedRedis | None = None
     """Settings of the Redis that the operator runs."""
+    operator_ref: OperatorRef | None = None
+    """An object of the OpsTree Redis operator, for more servers than one."""
     external: ExternalRedis | None = None
     """A Redis that runs elsewhere."""
