@@ -4,6 +4,7 @@ Each command imports what it needs when it runs: a health check starts in millis
 """
 
 import argparse
+import gc
 import http.client
 import json
 import os
@@ -139,6 +140,9 @@ def _free_port() -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    # What a start imports and builds stays until the end: to look for garbage in it takes a seventh of the start, and
+    # later a pause now and then.
+    gc.disable()
     from assistant_runtime.logs import configure_logging, warn_of_risks  # noqa: PLC0415 - see the module's docstring
     from assistant_runtime.server import build_server  # noqa: PLC0415
 
@@ -151,6 +155,8 @@ def _serve(options: argparse.Namespace) -> int:
     configure_logging(settings)
     warn_of_risks(settings)
     server = build_server(settings)
+    gc.freeze()
+    gc.enable()
     server.run()
     return 1 if server.force_exit or not server.started else 0
 

@@ -2,20 +2,22 @@
 
 For servers that the settings name: they are trusted as far as the settings go, so that this client has a bound on time
 and size, the server's certificates and key, and no guard on addresses. Each failure is one ProviderError whose text
-never holds the key.
+never holds the key. aiohttp is imported only where such a server is configured, because a start waits for it.
 """
 
 import asyncio
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import aiohttp
 import orjson
 from pydantic import SecretStr
 
 from assistant_runtime.errors import ProviderError
+
+if TYPE_CHECKING:
+    import aiohttp
 
 CONNECT_SECONDS = 5.0
 """A server of the same installation that does not accept within this is down."""
@@ -46,11 +48,13 @@ class JsonClient:
         Seconds for a whole request.
     """
 
-    _session: aiohttp.ClientSession
+    _session: "aiohttp.ClientSession"
 
     def __init__(
         self, name: str, base_url: str, *, key: SecretStr | None = None, ca_file: str | None = None, timeout: float
     ) -> None:
+        import aiohttp  # noqa: PLC0415 - see the module's docstring
+
         self.name = name
         self.base_url = base_url
         self._key = key.get_secret_value() if key else ""
@@ -58,6 +62,8 @@ class JsonClient:
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(timeout, CONNECT_SECONDS))
 
     async def __aenter__(self) -> Self:
+        import aiohttp  # noqa: PLC0415 - see the module's docstring
+
         trusted: ssl.SSLContext | bool = True
         if self._ca_file:
             trusted = await asyncio.to_thread(ssl.create_default_context, cafile=self._ca_file)
@@ -80,6 +86,8 @@ class JsonClient:
         return await self._request("POST", path, data=orjson.dumps(body), headers={"content-type": "application/json"})
 
     async def _request(self, method: str, path: str, **sent: Any) -> Any:
+        import aiohttp  # noqa: PLC0415 - see the module's docstring
+
         url = f"{self.base_url}{path}"
         try:
             async with self._session.request(
@@ -94,7 +102,7 @@ class JsonClient:
             raise ProviderError(502, f"{self.name} can't be reached: {reason}", code="provider_unreachable") from error
         return self._decoded(status, body)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, response: "aiohttp.ClientResponse") -> bytes:
         body = bytearray()
         async for part in response.content.iter_any():
             body += part

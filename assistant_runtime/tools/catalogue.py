@@ -5,11 +5,8 @@ from collections.abc import Iterator
 from assistant_runtime.providers.json_client import JsonClient
 from assistant_runtime.providers.reranker import Reranker
 from assistant_runtime.rag.library import Library
-from assistant_runtime.security.fetch_guard import FetchGuard
 from assistant_runtime.settings import Settings
 from assistant_runtime.tools.base import Toolset
-from assistant_runtime.tools.fetch import FetchPage
-from assistant_runtime.tools.firecrawl import Firecrawl
 from assistant_runtime.tools.mcp_server import McpServer
 from assistant_runtime.tools.retrieval import SearchDocuments
 from assistant_runtime.tools.searxng import SearXNG
@@ -28,7 +25,6 @@ def toolsets(settings: Settings, reranker: Reranker | None, library: Library | N
     """
     if not settings.tool_calling_enabled:
         return
-    guard = FetchGuard(settings.fetch_allowed_hosts)
     if settings.searxng_url and settings.searxng_tool_enabled:
         yield SearXNG(
             JsonClient(
@@ -39,7 +35,19 @@ def toolsets(settings: Settings, reranker: Reranker | None, library: Library | N
             ),
             reranker,
         )
+    yield from _page_readers(settings, reranker)
+    if library is not None and settings.retrieval_tool_enabled:
+        yield SingleTools(SearchDocuments(library, settings.retrieval_limit))
+    for server in settings.mcp_servers:
+        yield McpServer(server)
+
+
+def _page_readers(settings: Settings, reranker: Reranker | None) -> Iterator[Toolset]:
+    """Give the tool that reads web pages, under the guard: Firecrawl, or else a fetch of our own."""
     if settings.firecrawl_url and settings.firecrawl_tool_enabled:
+        from assistant_runtime.security.fetch_guard import FetchGuard  # noqa: PLC0415 - imported only where it is used
+        from assistant_runtime.tools.firecrawl import Firecrawl  # noqa: PLC0415
+
         yield Firecrawl(
             JsonClient(
                 "Firecrawl",
@@ -48,12 +56,11 @@ def toolsets(settings: Settings, reranker: Reranker | None, library: Library | N
                 ca_file=settings.firecrawl_ca_file,
                 timeout=settings.tool_execution_timeout,
             ),
-            guard,
+            FetchGuard(settings.fetch_allowed_hosts),
             reranker,
         )
     elif settings.fetch_tool_enabled:
-        yield SingleTools(FetchPage(guard))
-    if library is not None and settings.retrieval_tool_enabled:
-        yield SingleTools(SearchDocuments(library, settings.retrieval_limit))
-    for server in settings.mcp_servers:
-        yield McpServer(server)
+        from assistant_runtime.security.fetch_guard import FetchGuard  # noqa: PLC0415 - imported only where it is used
+        from assistant_runtime.tools.fetch import FetchPage  # noqa: PLC0415
+
+        yield SingleTools(FetchPage(FetchGuard(settings.fetch_allowed_hosts)))
