@@ -37,8 +37,13 @@ def chunk(number: int, finish: str | None = None) -> bytes:
     return b"data: " + json.dumps(event).encode() + b"\n\n"
 
 
+PACE_SECONDS = 0.01
+"""Between the events of a paced stream: a fast model's hundred tokens a second."""
+
 EVENTS = [*(chunk(number) for number in range(CHUNKS)), chunk(0, "stop"), b"data: [DONE]\n\n"]
 STREAM = b"".join(EVENTS)
+STREAM_SECONDS = len(EVENTS) * PACE_SECONDS
+"""How long a paced stream takes."""
 
 
 def _json(body: bytes) -> bytes:
@@ -106,7 +111,7 @@ class Provider(asyncio.Protocol):
         self._transport.write(STREAM_HEAD)
         for event in EVENTS:
             self._transport.write(_framed(event))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(PACE_SECONDS)
         self._transport.write(STREAM_END)
 
 
