@@ -4,6 +4,7 @@ Nothing here lives at module level: two applications in one process share nothin
 """
 
 import asyncio
+import math
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -137,10 +138,11 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
 
 def _core(settings: Settings) -> Core:
     tracing = choose_tracing(settings)
-    metrics = Metrics(enabled=settings.metrics_collection_enabled, tracing=tracing)
+    metrics = Metrics(enabled=settings.metrics_collection_enabled, tracing=tracing, shared=settings.workers > 1)
     providers = [OpenAICompatibleProvider(provider) for provider in settings.providers_in_order]
     watch = ProviderWatch(providers)
-    saturation = Saturation(settings.max_concurrent_requests, settings.max_event_loop_lag_seconds)
+    share = math.ceil(settings.max_concurrent_requests / settings.workers)
+    saturation = Saturation(share, settings.max_event_loop_lag_seconds)
     stores = choose_stores(settings)
     routing = Routing(
         providers,
@@ -197,10 +199,10 @@ def choose_tracing(settings: Settings) -> OpenTelemetryTracing | None:
 
 
 def _metrics_part(settings: Settings, metrics: Metrics) -> Part:
-    """Serve the metrics on a port of their own, where one is named."""
-    if settings.prometheus_port is None or not (settings.metrics_collection_enabled and settings.prometheus_enabled):
+    """Serve the metrics on a port of their own, where one is named; for several workers, who started them does."""
+    if settings.metrics_port is None or settings.workers > 1:
         return Part()
-    return Part(resources=[metrics_server(metrics, settings.host, settings.prometheus_port)])
+    return Part(resources=[metrics_server(metrics, settings.host, settings.metrics_port)])
 
 
 def _response_cache(settings: Settings, stores: Stores) -> ResponseCache | None:

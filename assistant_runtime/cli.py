@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="everything on this machine, without a server or key: a small model, embeddings, and stores in files",
     )
+    serve.add_argument("--listener", type=int, help=argparse.SUPPRESS)  # the socket that a worker accepts from
     serve.set_defaults(run=_serve)
     page = commands.add_parser(
         "page",
@@ -144,7 +145,6 @@ def _serve(options: argparse.Namespace) -> int:
     # later a pause now and then.
     gc.disable()
     from assistant_runtime.logs import configure_logging, warn_of_risks  # noqa: PLC0415 - see the module's docstring
-    from assistant_runtime.server import build_server  # noqa: PLC0415
 
     local = _local_settings() if options.local else {}
     settings = _load_settings(
@@ -153,11 +153,29 @@ def _serve(options: argparse.Namespace) -> int:
     if settings is None:
         return EXIT_BAD_SETTINGS
     configure_logging(settings)
-    warn_of_risks(settings)
+    if options.listener is None:
+        warn_of_risks(settings)
+        if settings.workers > 1:
+            from assistant_runtime.workers import serve_with_workers  # noqa: PLC0415 - see the module's docstring
+
+            gc.enable()
+            return serve_with_workers(settings)
+    return _serve_port(settings, options.listener)
+
+
+def _serve_port(settings: "Settings", listener: int | None) -> int:
+    """Serve the port, or, as one of several workers, what comes in at their common socket."""
+    from assistant_runtime.children import end_with_parent  # noqa: PLC0415 - see the module's docstring
+    from assistant_runtime.server import build_server  # noqa: PLC0415
+
     server = build_server(settings)
     gc.freeze()
     gc.enable()
-    server.run()
+    if listener is None:
+        server.run()
+    else:
+        end_with_parent()
+        server.run([socket.socket(fileno=listener)])
     return 1 if server.force_exit or not server.started else 0
 
 

@@ -6,6 +6,7 @@ makes a time series for each invention.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from prometheus_client import (
     generate_latest,
     start_http_server,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from assistant_runtime.providers.base import Usage
 from assistant_runtime.tracing import NoTracing, Tracing
@@ -39,6 +41,9 @@ LAG_INTERVAL_SECONDS = 0.5
 
 OTHER_MODEL = "other"
 """Stands for a model that no provider lists: its name is the client's invention."""
+
+SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""prometheus_client's variable: the folder in which several workers count, each in files of its own."""
 
 UNMATCHED = "unmatched"
 """Stands for every path without a route."""
@@ -76,10 +81,13 @@ class Metrics:
         Whether anything is collected.
     tracing
         Told of the same calls, for traces.
+    shared
+        Whether this is one of several workers, which count in SHARED_DIRECTORY and tell the sum.
     """
 
-    def __init__(self, *, enabled: bool, tracing: Tracing | None = None) -> None:
+    def __init__(self, *, enabled: bool, tracing: Tracing | None = None, shared: bool = False) -> None:
         self._enabled = enabled
+        self._shared = shared
         self.tracing = tracing or NoTracing()
         self.registry = CollectorRegistry()
         if enabled:
@@ -107,7 +115,9 @@ class Metrics:
                 registry=registry,
             )
         )
-        self._in_flight = Gauge("http_requests_in_flight", "Requests being answered.", registry=registry)
+        self._in_flight = Gauge(
+            "http_requests_in_flight", "Requests being answered.", registry=registry, multiprocess_mode="livesum"
+        )
         self._cache = Labelled(
             Counter("response_cache_requests_total", "Chat requests by cache result.", ["result"], registry=registry)
         )
@@ -115,7 +125,10 @@ class Metrics:
             Counter("rate_limit_decisions_total", "Requests by rate limit decision.", ["decision"], registry=registry)
         )
         self._lag = Gauge(
-            "event_loop_lag_seconds", "How late the event loop ran a timer, last measured.", registry=registry
+            "event_loop_lag_seconds",
+            "How late the event loop ran a timer, last measured.",
+            registry=registry,
+            multiprocess_mode="livemax",
         )
 
     def _define_genai(self) -> None:
@@ -223,7 +236,14 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Give every metric in Prometheus's text format."""
-        return generate_latest(self.registry)
+        return generate_latest(sum_of_workers(os.environ[SHARED_DIRECTORY]) if self._shared else self.registry)
+
+
+def sum_of_workers(directory: str) -> CollectorRegistry:
+    """Give what all workers have counted in a folder; workers that ended count on, but for what they had in hand."""
+    registry = CollectorRegistry(support_collectors_without_names=True)
+    MultiProcessCollector(registry, directory)  # type: ignore[no-untyped-call]
+    return registry
 
 
 def _span_attributes(call: ModelCall, usage: Usage | None) -> dict[str, Any]:

@@ -56,6 +56,16 @@ class ServerGroup(Group):
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container serves its pod's network
     port: int = Field(8000, ge=1, le=65535, description="TCP port to listen on.")
 
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description=(
+            "Processes that serve the port together, each with its share of MAX_CONCURRENT_REQUESTS. More than one "
+            "needs SECRET_KEY, REDIS_URL, and MONGODB_URL or DATABASE_URL. In a cluster, replicas do more."
+        ),
+    )
+
     secret_key: SecretStr | None = Field(
         None,
         description=(
@@ -122,8 +132,14 @@ class ServerGroup(Group):
         """Key of every HMAC: `secret_key`, or a random one that lives as long as these settings."""
         return (self.secret_key or self._random_secret).get_secret_value().encode()
 
+    @property
+    def metrics_port(self) -> int | None:
+        """The port for the metrics alone; None: there is none."""
+        return self.prometheus_port if self.metrics_collection_enabled and self.prometheus_enabled else None
+
     def problems(self) -> Iterable[str]:
         """Say what is not safe."""
+        yield from self._problems_of_workers()
         if self.prometheus_port == self.port:
             yield "PROMETHEUS_PORT: give a port other than PORT, or leave it empty to serve /metrics on PORT"
         if self.secret_key and len(self.secret_key.get_secret_value()) < MIN_SECRET_CHARACTERS:
@@ -136,3 +152,17 @@ class ServerGroup(Group):
             yield "API_KEYS: set at least one key in production, or anyone who reaches the port spends your tokens"
         if self.debug:
             yield "DEBUG: turn it off in production, its answers tell internals"
+
+    def _problems_of_workers(self) -> Iterable[str]:
+        """Say what keeps several workers from being one assistant: they share nothing but servers."""
+        if self.workers == 1:
+            return
+        if self.secret_key is None:
+            yield "WORKERS: several need SECRET_KEY, or each takes the same client for another tenant"
+        if getattr(self, "redis_url", None) is None:
+            yield "WORKERS: several need REDIS_URL, or each has limits and a cache of its own"
+        if not (getattr(self, "mongodb_url", None) or getattr(self, "database_url", None)):
+            yield "WORKERS: several need MONGODB_URL or DATABASE_URL, or each has sessions of its own"
+        for name in ("data_dir", "local_model_port"):
+            if getattr(self, name, None) is not None:
+                yield f"WORKERS: leave it at 1 with {name.upper()}, whose files or port one process has for itself"

@@ -36,6 +36,7 @@ NOT_RENDERED = {
         ("GRADIO_ENABLED", "GRADIO_HOST", "GRADIO_PORT", "GRADIO_ROOT_PATH", "ASSISTANT_URL"),
         "the chat page has pods of its own",
     ),
+    "WORKERS": "a pod has one, and replicas scale it",
     "DATA_DIR": "a pod's file system is not kept; stores in the cluster have servers",
     "REDIS_USERNAME": "a URL in a Secret has it; what the operators of Redis run has its default user only",
 }
