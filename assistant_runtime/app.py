@@ -275,8 +275,10 @@ def _security_part(security: Security) -> Part:
     if security.managed is None or security.ledger is None:
         return Part(background=background)
     from assistant_runtime.api.keys import keys_router  # noqa: PLC0415 - imported only where it is used
+    from assistant_runtime.api.users import users_router  # noqa: PLC0415
 
-    return Part(routers=[keys_router(security.managed)], background=[*background, security.ledger.run])
+    routers = [keys_router(security.managed), users_router(security.managed)]
+    return Part(routers=routers, background=[*background, security.ledger.run])
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""`assistant-runtime serve | page | chat | settings | audit | healthcheck`.
+"""`assistant-runtime serve | page | chat | keys | settings | audit | healthcheck`.
 
 Each command imports what it needs when it runs: a health check starts in milliseconds, every half minute.
 """
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     chat.add_argument("--model", default="default", help="model to ask (%(default)s)")
     chat.set_defaults(run=_chat)
+    _add_keys(commands)
     settings = commands.add_parser(
         "settings", help="list every setting", description="Print every environment variable, as Markdown."
     )
@@ -84,6 +85,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(run=_healthcheck)
     return parser
+
+
+def _add_keys(commands: Any) -> None:
+    keys = commands.add_parser(
+        "keys",
+        help="make, list and revoke API keys",
+        description="Work on the API keys in the database of DATABASE_URL or DATA_DIR (docs/security.md).",
+    )
+    actions = keys.add_subparsers(required=True, metavar="action", dest="action")
+    create = actions.add_parser(
+        "create",
+        help="make a key",
+        description="Make a key. It is printed this once, on standard output and with nothing else.",
+    )
+    create.add_argument("name", help="what the key is for")
+    create.add_argument("--user", help="whose it is: keys of one user share sessions and documents")
+    create.add_argument(
+        "--scope", action="append", help="what it opens, repeatable; without any: all but admin (docs/security.md)"
+    )
+    create.add_argument("--expires-in", type=int, metavar="SECONDS", help="when it ends")
+    create.add_argument(
+        "--rate-limit", type=int, nargs=2, metavar=("REQUESTS", "SECONDS"), help="a rate limit of its own"
+    )
+    create.add_argument("--token-budget-daily", type=int, metavar="TOKENS", help="a budget of its own for a day")
+    create.add_argument("--token-budget-monthly", type=int, metavar="TOKENS", help="and for a month")
+    listing = actions.add_parser("list", help="list the keys", description="List the keys, one a line, without them.")
+    listing.add_argument("--user", help="of this user alone")
+    revoke = actions.add_parser("revoke", help="end a key", description="Revoke a key for good.")
+    revoke.add_argument("id", help="the key's id, as `keys list` has it")
+    keys.set_defaults(run=_keys)
 
 
 def _load_settings(**given: Any) -> "Settings | None":
@@ -186,6 +217,15 @@ def _verify(options: argparse.Namespace) -> int:
     from assistant_runtime.audit_check import verify  # noqa: PLC0415 - see the module's docstring
 
     return verify(settings, options.file)
+
+
+def _keys(options: argparse.Namespace) -> int:
+    settings = _load_settings()
+    if settings is None:
+        return EXIT_BAD_SETTINGS
+    from assistant_runtime import key_commands  # noqa: PLC0415 - see the module's docstring
+
+    return key_commands.run(settings, options)
 
 
 def _settings(_: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 import time
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,10 +14,20 @@ from assistant_runtime.security.principal import USER_SCOPES, Scope
 from assistant_runtime.settings.security import MAX_TOKENS
 from assistant_runtime.stores.keys import StoredKey
 
-Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
+PRINTED = r"^[^\x00-\x1f]*$"
+"""No control characters: PostgreSQL takes no NUL."""
+
+Name = Annotated[str, Field(min_length=1, max_length=128, pattern=PRINTED)]
 Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
 KeyId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+AfterKey = Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]*$", description="`next` of the page before.")]
+OfUser = Annotated[
+    str | None, Query(max_length=128, pattern=PRINTED, description="Name of a user: of the user's keys alone.")
+]
+ROOT = "/v1/keys"
+PATH = "/v1/keys/{key_id}"
 PAGE = 100
+"""Entries of a page, at most."""
 
 
 class KeyLimit(BaseModel):
@@ -48,6 +58,21 @@ class NewKey(BaseModel):
     token_budget_daily: Tokens | None = None
     token_budget_monthly: Tokens | None = None
     expires_in: Annotated[int | None, Field(ge=60, le=10**9, description="Seconds.")] = None
+
+
+class KeyChange(BaseModel):
+    """What is to change of a key."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"token_budget_daily": 2000000, "rate_limit": None}]}
+    )
+
+    name: Name | None = None
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=16)] | None = None
+    rate_limit: KeyLimit | None = None
+    token_budget_daily: Tokens | None = None
+    token_budget_monthly: Tokens | None = None
+    expires_in: Annotated[int | None, Field(ge=60, le=10**9, description="Seconds from now.")] = None
 
 
 class KeyAnswer(BaseModel):
@@ -99,56 +124,87 @@ class UsageList(BaseModel):
     data: list[UsageEntry]
 
 
-def keys_router(keys: ManagedKeys) -> APIRouter:
-    """Give the routes of keys and usage."""
-    router = APIRouter(tags=["administration"])
+class KeyRoutes:
+    """The routes of keys and usage.
 
-    @router.post("/v1/keys", summary="Make a key", status_code=201)
-    async def create(body: NewKey) -> CreatedKey:
-        secret, key = await keys.create(_wanted(body))
+    Parameters
+    ----------
+    keys
+        The keys in the database.
+    """
+
+    def __init__(self, keys: ManagedKeys) -> None:
+        self._keys = keys
+
+    async def create(self, body: NewKey) -> CreatedKey:
+        """Make a key, and tell its secret this once."""
+        secret, key = await self._keys.create(wanted_key(body))
         note("key_created", id=key.id, user=key.user, scopes=key.scopes)
         return CreatedKey(**_answer(key).model_dump(), key=secret)
 
-    @router.get("/v1/keys", summary="List keys")
-    async def listed(
-        limit: Annotated[int, Query(ge=1, le=PAGE)] = 20,
-        after: Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")] = "",
+    async def list(
+        self, limit: Annotated[int, Query(ge=1, le=PAGE)] = 20, after: AfterKey = "", user: OfUser = None
     ) -> KeyList:
-        found = await keys.store.listed(limit + 1, after)
+        """List keys, also those that are revoked or have expired."""
+        found = await self._keys.store.listed(limit + 1, after, user)
         page = found[:limit]
         return KeyList(data=[_answer(key) for key in page], next=page[-1].id if len(found) > limit else None)
 
-    @router.get("/v1/keys/{key_id}", summary="A key")
-    async def get(key_id: KeyId) -> KeyAnswer:
-        return _answer(await _known(keys, key_id))
+    async def get(self, key_id: KeyId) -> KeyAnswer:
+        """Give a key."""
+        return _answer(await self._known(key_id))
 
-    @router.delete("/v1/keys/{key_id}", summary="Revoke a key: every replica refuses it within seconds")
-    async def revoke(key_id: KeyId) -> KeyAnswer:
-        await keys.revoke(key_id)
-        return _answer(await _known(keys, key_id))
+    async def change(self, key_id: KeyId, body: KeyChange) -> KeyAnswer:
+        """Change what is given; null takes a limit, a budget or an expiry away."""
+        changes = _changes(body)
+        await self._keys.change(key_id, changes)
+        key = await self._known(key_id)
+        note("key_changed", id=key.id, fields=sorted(changes))
+        return _answer(key)
 
-    @router.get("/v1/usage", summary="Tokens by key, model and day")
+    async def revoke(self, key_id: KeyId) -> KeyAnswer:
+        """Revoke a key for good."""
+        await self._keys.revoke(key_id)
+        key = await self._known(key_id)
+        note("key_revoked", id=key.id)
+        return _answer(key)
+
     async def usage(
+        self,
         since: Annotated[date | None, Query(description="First day; default: 30 days ago.")] = None,
         until: Annotated[date | None, Query(description="Last day; default: today.")] = None,
         key_id: Annotated[str | None, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")] = None,
+        user: OfUser = None,
     ) -> UsageList:
+        """Tell what was spent."""
         today = datetime.now(UTC).date()
         first, last = since or today - timedelta(days=30), until or today
-        rows = await keys.store.usage(first.isoformat(), last.isoformat(), key_id)
+        rows = await self._keys.store.usage(first.isoformat(), last.isoformat(), key_id, user)
         return UsageList(data=[UsageEntry.model_validate(row, from_attributes=True) for row in rows])
 
+    async def _known(self, key_id: str) -> StoredKey:
+        key = await self._keys.store.get(key_id)
+        if key is None:
+            raise ApiError(404, f"There is no key {key_id!r}.", code="key_not_found", param="key_id")
+        return key
+
+
+def keys_router(keys: ManagedKeys) -> APIRouter:
+    """Give the routes of keys and usage."""
+    routes = KeyRoutes(keys)
+    router = APIRouter(tags=["administration"])
+    add = router.add_api_route
+    add(ROOT, routes.create, methods=["POST"], status_code=201, summary="Make a key")
+    add(ROOT, routes.list, methods=["GET"], summary="List keys")
+    add(PATH, routes.get, methods=["GET"], summary="A key")
+    add(PATH, routes.change, methods=["PATCH"], summary="Change a key: every replica knows within seconds")
+    add(PATH, routes.revoke, methods=["DELETE"], summary="Revoke a key: every replica refuses it within seconds")
+    add("/v1/usage", routes.usage, methods=["GET"], summary="Tokens by key, model and day")
     return router
 
 
-async def _known(keys: ManagedKeys, key_id: str) -> StoredKey:
-    key = await keys.store.get(key_id)
-    if key is None:
-        raise ApiError(404, f"There is no key {key_id!r}.", code="key_not_found", param="key_id")
-    return key
-
-
-def _wanted(body: NewKey) -> StoredKey:
+def wanted_key(body: NewKey) -> StoredKey:
+    """Give the key that is to be made, as far as it is known before."""
     now = time.time()
     return StoredKey(
         id="",
@@ -165,6 +221,23 @@ def _wanted(body: NewKey) -> StoredKey:
         budget_monthly=body.token_budget_monthly,
         expires=now + body.expires_in if body.expires_in else None,
     )
+
+
+def _changes(body: KeyChange) -> dict[str, Any]:
+    """Give the fields to set, by their names in the store."""
+    given: dict[str, Any] = {"name": body.name, "scopes": sorted(set(body.scopes or ()))}
+    changes = {name: value for name, value in given.items() if value}
+    limit = body.rate_limit
+    limited = {"rate_limit_requests": limit and limit.requests, "rate_limit_window": limit and limit.window}
+    removable: dict[str, dict[str, Any]] = {
+        "rate_limit": limited,
+        "token_budget_daily": {"budget_daily": body.token_budget_daily},
+        "token_budget_monthly": {"budget_monthly": body.token_budget_monthly},
+        "expires_in": {"expires": body.expires_in and time.time() + body.expires_in},
+    }
+    for name in removable.keys() & body.model_fields_set:
+        changes |= removable[name]
+    return changes
 
 
 def _answer(key: StoredKey) -> KeyAnswer:

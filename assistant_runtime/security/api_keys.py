@@ -38,6 +38,10 @@ class Digests:
         """Give the id of the tenant that a key or a name stands for."""
         return self.digest(secret).hex()[:TENANT_CHARACTERS]
 
+    def user(self, name: str) -> str:
+        """Give the id of the user of that name, which is a tenant's."""
+        return self.tenant(f"user:{name}".encode())
+
 
 class ApiKeys:
     """The keys of API_KEYS, which open everything; with none, everyone may ask, and nobody is an administrator.

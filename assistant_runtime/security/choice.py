@@ -35,7 +35,7 @@ class Security:
 def choose_security(settings: Settings, stores: Stores) -> Security:
     """Pick the parts."""
     digests = Digests(settings.hmac_key)
-    managed, ledger = _in_database(stores, digests)
+    managed, ledger = in_database(stores, digests)
     keys = ApiKeys((key.get_secret_value() for key in settings.api_keys), digests)
     limit = RateLimit(
         stores.limits,
@@ -55,15 +55,17 @@ def choose_security(settings: Settings, stores: Stores) -> Security:
     )
 
 
-def _in_database(stores: Stores, digests: Digests) -> "tuple[ManagedKeys | None, UsageLedger | None]":
+def in_database(stores: Stores, digests: Digests) -> "tuple[ManagedKeys | None, UsageLedger | None]":
+    """Give the keys that administrators make, and the ledger, where there is a database."""
     if stores.database is None:
         return None, None
     from assistant_runtime.security.ledger import UsageLedger  # noqa: PLC0415 - see the module's docstring
     from assistant_runtime.security.managed_keys import ManagedKeys  # noqa: PLC0415
     from assistant_runtime.stores.keys import SqlKeys  # noqa: PLC0415
+    from assistant_runtime.stores.users import SqlUsers  # noqa: PLC0415
 
     store = SqlKeys(stores.database)
-    return ManagedKeys(store, digests), UsageLedger(store)
+    return ManagedKeys(store, SqlUsers(stores.database), digests), UsageLedger(store)
 
 
 def _audit(settings: Settings, stores: Stores) -> "AuditLog | None":

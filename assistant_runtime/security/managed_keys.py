@@ -7,12 +7,14 @@ refused within that time by every replica. While the database does not answer, k
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from assistant_runtime.errors import StoreUnavailableError
 from assistant_runtime.security.api_keys import MANAGED_PREFIX, TENANT_CHARACTERS, Digests
 from assistant_runtime.security.principal import Principal
 from assistant_runtime.stores.keys import SqlKeys, StoredKey
+from assistant_runtime.stores.users import SqlUsers
 
 FRESH_SECONDS = 5.0
 """Within which a revoked key is refused everywhere."""
@@ -32,15 +34,20 @@ class ManagedKeys:
     Parameters
     ----------
     store
-        The database.
+        The keys' tables.
+    users
+        The users' table.
     digests
         Makes the HMACs that keys are kept as.
     clock
         Seconds since 1970.
     """
 
-    def __init__(self, store: SqlKeys, digests: Digests, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: SqlKeys, users: SqlUsers, digests: Digests, clock: Callable[[], float] = time.time
+    ) -> None:
         self.store = store
+        self.users = users
         self._digests = digests
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[float, StoredKey | None]] = OrderedDict()
@@ -60,7 +67,7 @@ class ManagedKeys:
         """Make a secret for a key, keep the key, and give both; the secret is nowhere else."""
         secret = MANAGED_PREFIX.decode() + secrets.token_urlsafe(32)
         digest = self._digests.digest(secret.encode()).hex()
-        tenant = self._digests.tenant(f"user:{key.user}".encode()) if key.user else digest[:TENANT_CHARACTERS]
+        tenant = self._digests.user(key.user) if key.user else digest[:TENANT_CHARACTERS]
         kept = StoredKey(
             id=f"key_{secrets.token_hex(12)}",
             digest=digest,
@@ -79,9 +86,32 @@ class ManagedKeys:
         await self.store.add(kept)
         return secret, kept
 
+    async def change(self, key_id: str, values: Mapping[str, Any]) -> bool:
+        """Set some of a key's fields; says whether there is such a key."""
+        done = await self.store.update(key_id, values)
+        self._known.clear()
+        return done
+
     async def revoke(self, key_id: str) -> bool:
         """Revoke a key; says whether there is such a key."""
         done = await self.store.revoke(key_id, self._clock())
+        self._known.clear()
+        return done
+
+    async def create_user(self, name: str) -> str | None:
+        """Make a user and give its id; None: there is one of that name."""
+        user_id = self._digests.user(name)
+        return user_id if await self.users.add(user_id, name, self._clock()) else None
+
+    async def disable_user(self, user_id: str, *, disabled: bool) -> bool:
+        """Let a user's keys open nothing, or let them open again; says whether there is such a user."""
+        done = await self.users.disable(user_id, self._clock() if disabled else None)
+        self._known.clear()
+        return done
+
+    async def delete_user(self, user_id: str) -> bool:
+        """Forget a user and revoke all of its keys; says whether there was such a user."""
+        done = await self.users.delete(user_id, self._clock())
         self._known.clear()
         return done
 

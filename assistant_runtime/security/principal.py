@@ -17,6 +17,7 @@ _PATHS: tuple[tuple[str, str], ...] = (
     ("/v1/agents", "agents"),
     ("/v1/writers", "writers"),
     ("/v1/keys", "admin"),
+    ("/v1/users", "admin"),
     ("/v1/usage", "admin"),
 )
 """Where routes begin that need another scope than `chat`."""

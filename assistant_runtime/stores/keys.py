@@ -4,11 +4,27 @@ A key is kept as an HMAC alone. Whoever reads the tables can neither use a key n
 SECRET_KEY.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Column, Float, MetaData, RowMapping, String, Table, Text, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Float,
+    MetaData,
+    RowMapping,
+    String,
+    Table,
+    Text,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,6 +38,7 @@ USERS = Table(
     Column("tenant", String(64), primary_key=True),
     Column("name", String(128), nullable=False, unique=True),
     Column("created", Float(53), nullable=False),
+    Column("disabled", Float(53)),
 )
 
 KEYS = Table(
@@ -53,6 +70,13 @@ USAGE = Table(
     Column("input_tokens", BigInteger, nullable=False),
     Column("output_tokens", BigInteger, nullable=False),
 )
+
+
+def add_disabled(connection: Connection) -> None:
+    """Let the users be disabled of a database that was made before they could."""
+    if "disabled" not in {column["name"] for column in inspect(connection).get_columns(USERS.name)}:
+        connection.execute(text(f"ALTER TABLE {USERS.name} ADD COLUMN disabled DOUBLE PRECISION"))
+
 
 COUNTS = ("requests", "input_tokens", "output_tokens")
 
@@ -120,8 +144,9 @@ class SqlKeys:
         await self._connection.write(both)
 
     async def by_digest(self, digest: str) -> StoredKey | None:
-        """Give the key whose secret has this HMAC."""
-        rows = await self._connection.rows(select(KEYS).where(KEYS.c.digest == digest))
+        """Give the key whose secret has this HMAC, unless its user is disabled."""
+        query = select(KEYS).outerjoin(USERS, USERS.c.tenant == KEYS.c.tenant)
+        rows = await self._connection.rows(query.where(KEYS.c.digest == digest, USERS.c.disabled.is_(None)))
         return _key(rows[0]) if rows else None
 
     async def get(self, key_id: str) -> StoredKey | None:
@@ -129,14 +154,18 @@ class SqlKeys:
         rows = await self._connection.rows(select(KEYS).where(KEYS.c.id == key_id))
         return _key(rows[0]) if rows else None
 
-    async def listed(self, limit: int, after: str) -> list[StoredKey]:
-        """List keys by id, behind the id `after`."""
-        return [
-            _key(row)
-            for row in await self._connection.rows(
-                select(KEYS).where(KEYS.c.id > after).order_by(KEYS.c.id).limit(limit)
-            )
-        ]
+    async def listed(self, limit: int, after: str, user: str | None = None) -> list[StoredKey]:
+        """List keys by id, behind the id `after`; those of one user where one is named."""
+        query = select(KEYS).where(KEYS.c.id > after)
+        if user is not None:
+            query = query.where(KEYS.c.user == user)
+        return [_key(row) for row in await self._connection.rows(query.order_by(KEYS.c.id).limit(limit))]
+
+    async def update(self, key_id: str, values: Mapping[str, Any]) -> bool:
+        """Set some of a key's fields; says whether there is such a key."""
+        encoded = {name: orjson.dumps(value).decode() if name == "scopes" else value for name, value in values.items()}
+        own = update(KEYS).where(KEYS.c.id == key_id).values({"id": key_id, **encoded})
+        return bool((await self._connection.write(lambda connection: connection.execute(own))).rowcount)
 
     async def revoke(self, key_id: str, now: float) -> bool:
         """Revoke a key; says whether there is such a key. One that was revoked keeps its time."""
@@ -163,11 +192,13 @@ class SqlKeys:
 
         await self._connection.write(work)
 
-    async def usage(self, since: str, until: str, key_id: str | None) -> list[UsageRow]:
-        """Give what was spent between two days (YYYY-MM-DD), both included."""
+    async def usage(self, since: str, until: str, key_id: str | None, user: str | None = None) -> list[UsageRow]:
+        """Give what was spent between two days (YYYY-MM-DD), both included: of a key, of a user, or of everyone."""
         query = select(USAGE).where(USAGE.c.day >= since, USAGE.c.day <= until)
         if key_id is not None:
             query = query.where(USAGE.c.key_id == key_id)
+        if user is not None:
+            query = query.where(USAGE.c.key_id.in_(select(KEYS.c.id).where(KEYS.c.user == user)))
         rows = await self._connection.rows(query.order_by(USAGE.c.day, USAGE.c.key_id, USAGE.c.model).limit(10_000))
         return [UsageRow(**row) for row in rows]
 

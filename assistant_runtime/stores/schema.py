@@ -12,4 +12,5 @@ STEPS: tuple[Step, ...] = (
     audit_table.METADATA.create_all,
     agents_sql.METADATA.create_all,
     agents_sql.add_version,
+    keys.add_disabled,
 )

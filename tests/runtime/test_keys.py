@@ -1,11 +1,15 @@
 """Keys that administrators make: what they open, what they may spend, and how they end."""
 
+import contextlib
+import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assistant_runtime.security import managed_keys
+from tests.runtime.test_cli import run
 from tests.support.postgresql import PostgresServer
 from tests.support.runtime import Reply, Runtime, eventually, run_runtime
 from tests.support.upstream import MODEL, Upstream
@@ -69,7 +73,7 @@ async def test_a_key_opens_what_its_scopes_say(upstream: Upstream, database: dic
     async with run_runtime(upstream, **database) as runtime:
         key = (await make(runtime, scopes=["sessions"]))["key"]
         assert (await ask(runtime, "GET", "sessions", key)).status == 200
-        for method, path in (("GET", "models"), ("GET", "keys"), ("GET", "usage"), ("POST", "keys")):
+        for method, path in (("GET", "models"), ("GET", "keys"), ("GET", "usage"), ("GET", "users"), ("POST", "keys")):
             refused = await ask(runtime, method, path, key)
             assert (refused.status, refused.error["code"]) == (403, "insufficient_scope")
 
@@ -149,6 +153,143 @@ async def test_keys_that_were_seen_go_on_without_the_database(
             return (await ask(runtime, "GET", "keys")).status == 200
 
         await eventually(back)
+
+
+async def test_a_key_can_be_changed(upstream: Upstream, database: dict[str, Any]) -> None:
+    async with run_runtime(upstream, **database) as runtime:
+        made = await make(runtime, rate_limit={"requests": 5, "window": 60}, token_budget_daily=9, expires_in=600)
+        assert (await runtime.chat(made["key"])).headers["x-ratelimit-limit-requests"] == "5"
+        path = f"keys/{made['id']}"
+        changed = await ask(runtime, "PATCH", path, body={"name": "new", "scopes": ["sessions"], "rate_limit": None})
+        assert changed.status == 200
+        told = {"name": "new", "scopes": ["sessions"], "rate_limit": None}
+        assert changed.json == {name: value for name, value in made.items() if name != "key"} | told
+        assert (await runtime.chat(made["key"])).error["code"] == "insufficient_scope"
+        ended = (await ask(runtime, "PATCH", path, body={"token_budget_daily": None, "expires_in": None})).json
+        assert (ended["token_budget_daily"], ended["expires"]) == (None, None)
+        assert (await ask(runtime, "PATCH", path, body={})).json == ended
+        assert (await ask(runtime, "PATCH", "keys/key_unknown", body={})).error["code"] == "key_not_found"
+
+
+async def test_a_user_comes_and_goes_with_its_keys(upstream: Upstream, database: dict[str, Any]) -> None:
+    async with run_runtime(upstream, **database) as runtime:
+        carol = (await ask(runtime, "POST", "users", body={"name": "carol"})).json
+        assert (carol["name"], carol["disabled"], carol["keys"]) == ("carol", None, 0)
+        again = await ask(runtime, "POST", "users", body={"name": "carol"})
+        assert (again.status, again.error["code"]) == (409, "user_exists")
+        one, other = [await make(runtime, user="carol") for _ in range(2)]
+        dave = await make(runtime, user="dave")
+        await ask(runtime, "DELETE", f"keys/{other['id']}")
+        listed = (await ask(runtime, "GET", "users")).json["data"]
+        assert [(user["name"], user["keys"]) for user in listed] == [("carol", 1), ("dave", 1)]
+        of_carol = (await ask(runtime, "GET", "keys?user=carol")).json["data"]
+        assert {key["id"] for key in of_carol} == {one["id"], other["id"]}
+
+        path = f"users/{carol['id']}"
+        assert (await ask(runtime, "PATCH", path, body={"disabled": True})).json["disabled"] is not None
+        assert (await runtime.chat(one["key"])).status == 401
+        assert (await runtime.chat(dave["key"])).status == 200
+        assert (await ask(runtime, "PATCH", path, body={"disabled": False})).json["disabled"] is None
+        assert (await runtime.chat(one["key"])).status == 200
+
+        assert (await ask(runtime, "DELETE", path)).json["deleted"]
+        assert (await runtime.chat(one["key"])).status == 401
+        for method, body in (("GET", None), ("PATCH", {"disabled": True}), ("DELETE", None)):
+            assert (await ask(runtime, method, path, body=body)).error["code"] == "user_not_found"
+        assert (await runtime.chat(dave["key"])).status == 200
+
+
+async def test_users_are_listed_in_pages(upstream: Upstream, database: dict[str, Any]) -> None:
+    async with run_runtime(upstream, **database) as runtime:
+        for name in ("b", "a", "c"):
+            await ask(runtime, "POST", "users", body={"name": name})
+        first = (await ask(runtime, "GET", "users?limit=2")).json
+        rest = (await ask(runtime, "GET", f"users?limit=2&after={first['next']}")).json
+    assert [user["name"] for user in first["data"]] == ["a", "b"]
+    assert ([user["name"] for user in rest["data"]], rest["next"]) == (["c"], None)
+
+
+async def test_usage_can_be_asked_for_a_key_or_a_user(upstream: Upstream, database: dict[str, Any]) -> None:
+    async with run_runtime(upstream, **database) as runtime:
+        carols = [await make(runtime, user="carol") for _ in range(2)]
+        dave = await make(runtime, user="dave")
+        for made in (*carols, dave):
+            await runtime.chat(made["key"], user=made["id"], stream=made is dave)
+    async with run_runtime(upstream, **database) as runtime:
+
+        async def spent(query: str) -> dict[str, int]:
+            rows = (await ask(runtime, "GET", f"usage?{query}")).json["data"]
+            return {row["key_id"]: row["input_tokens"] + row["output_tokens"] for row in rows}
+
+        assert await spent("user=carol") == {made["id"]: 20 for made in carols}
+        assert await spent(f"key_id={dave['id']}") == {dave["id"]: 20}, "a stream counts as any answer"
+        assert await spent("user=nobody") == {}
+        assert len(await spent("")) == 3
+
+
+async def test_the_command_line_does_what_the_api_does(upstream: Upstream, database: dict[str, Any]) -> None:
+    variables = {name.upper(): str(value) for name, value in database.items()}
+    created = await run(
+        "keys", "create", "CI", "--user", "carol", "--scope", "chat", "--rate-limit", "7", "60", **variables
+    )
+    secret = created.stdout.strip()
+    assert (created.returncode, created.stdout) == (0, f"{secret}\n")
+    assert secret.startswith("ak-")
+    assert secret not in created.stderr
+    async with run_runtime(upstream, **database) as runtime:
+        reply = await runtime.chat(secret)
+        assert (reply.status, reply.headers["x-ratelimit-limit-requests"]) == (200, "7")
+        (key,) = (await ask(runtime, "GET", "keys?user=carol")).json["data"]
+    listed = await run("keys", "list", "--user", "carol", **variables)
+    assert listed.stdout.split("\t")[:4] == [key["id"], "CI", "carol", "chat"]
+    assert "valid" in listed.stdout
+    assert secret not in listed.stdout
+    revoked = await run("keys", "revoke", key["id"], **variables)
+    assert (revoked.returncode, revoked.stdout) == (0, "")
+    assert "revoked" in (await run("keys", "list", **variables)).stdout
+    async with run_runtime(upstream, **database) as runtime:
+        assert (await runtime.chat(secret)).status == 401
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "code", "told"),
+    [
+        (["list"], {"DATA_DIR": "."}, 1, "SECRET_KEY: set it as the server has it"),
+        (["list"], {"SECRET_KEY": "s" * 32}, 1, "set DATABASE_URL or DATA_DIR"),
+        (
+            ["list"],
+            {"SECRET_KEY": "s" * 32, "DATABASE_URL": "postgresql://u:hidden@127.0.0.1:1/d"},
+            1,
+            "can't be reached",
+        ),
+        (["revoke", "key_1"], {"SECRET_KEY": "s" * 32, "DATA_DIR": "."}, 1, "there is no key 'key_1'"),
+        (["create", "x", "--scope", "all"], {"SECRET_KEY": "s" * 32, "DATA_DIR": "."}, 1, "scopes[0]"),
+        (["create", "x", "--rate-limit", "0", "1"], {"SECRET_KEY": "s" * 32, "DATA_DIR": "."}, 1, "requests"),
+        (["create"], {}, 2, "name"),
+    ],
+)
+async def test_a_command_that_cant_be_done_says_why(
+    arguments: list[str], variables: dict[str, str], code: int, told: str, tmp_path: Path
+) -> None:
+    given = variables | ({"DATA_DIR": str(tmp_path)} if "DATA_DIR" in variables else {})
+    ended = await run("keys", *arguments, **given)
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert told in ended.stderr
+    assert "hidden" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+async def test_commands_are_in_the_audit_log(tmp_path: Path) -> None:
+    variables = {"DATA_DIR": str(tmp_path), "SECRET_KEY": "s" * 32, "AUDIT_ENABLED": "true"}
+    secret = (await run("keys", "create", "CI", **variables)).stdout.strip()
+    with contextlib.closing(sqlite3.connect(tmp_path / "assistant.db")) as database:
+        bodies = [
+            json.loads(body) for (body,) in database.execute("SELECT body FROM assistant_audit ORDER BY sequence")
+        ]
+    assert [body["event"] for body in bodies] == ["chain_started", "command", "chain_ended"]
+    assert bodies[1]["command"] == "keys create"
+    assert secret not in str(bodies)
+    assert (await run("audit", "verify", **variables)).returncode == 0
 
 
 async def test_nobody_is_an_administrator_without_keys(upstream: Upstream, tmp_path: Path) -> None:
