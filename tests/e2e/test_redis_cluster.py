@@ -6,7 +6,7 @@ goes twice while sessions are appended to: once with a goodbye, in which its rep
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ from tests.support.kube import Kube, eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 NAME = "clustered"
+Record = Callable[[str, object], None]
 SERVERS = 6
 SLOTS = 16384
 SOON = 15
@@ -183,13 +184,14 @@ def _slots(node: list[str]) -> int:
     return sum(end[-1] - end[0] + 1 for end in ends)
 
 
-def _expect(cluster: Cluster, load: Load, deleted: float) -> None:
-    """Fail unless every acknowledged message is there, once and in order, and errors ended in time."""
+def _expect(cluster: Cluster, load: Load, deleted: float) -> float:
+    """Fail unless every acknowledged message is there, once and in order, and errors ended in time; return when."""
     for session, texts in load.acknowledged.items():
         kept = [text for text in cluster.texts(session) if text in set(texts)]
         assert kept == texts
     late = [what for when, what in load.errors if when > deleted + SOON]
     assert late == []
+    return max((round(when - deleted, 1) for when, _ in load.errors), default=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -208,20 +210,24 @@ def test_the_job_forms_the_cluster(cluster: Cluster) -> None:
     assert job["status"]["succeeded"] == 1
 
 
-def test_a_deleted_master_hands_over_and_no_acknowledged_message_is_lost(cluster: Cluster) -> None:
+def test_a_deleted_master_hands_over_and_no_acknowledged_message_is_lost(
+    cluster: Cluster, record_testsuite_property: Record
+) -> None:
     with cluster.load() as load:
         eventually(lambda: load.count > 20, "messages are acknowledged")
         pod = cluster.limiting_master()
         deleted = cluster.lose(pod, load)
-    _expect(cluster, load, deleted)
+    record_testsuite_property("seconds to the last error, Redis master deleted", _expect(cluster, load, deleted))
     logs = [cluster.kube.run("logs", each["metadata"]["name"], "--container=redis") for each in cluster.pods()]
     # Asked by the script that runs before a pod is stopped, and by nothing else.
     assert any("Manual failover user request accepted" in log for log in logs)
 
 
-def test_a_killed_master_is_got_over_and_no_acknowledged_message_is_lost(cluster: Cluster) -> None:
+def test_a_killed_master_is_got_over_and_no_acknowledged_message_is_lost(
+    cluster: Cluster, record_testsuite_property: Record
+) -> None:
     with cluster.load() as load:
         eventually(lambda: load.count > 20, "messages are acknowledged")
         pod = cluster.limiting_master()
         deleted = cluster.lose(pod, load, "--grace-period=0", "--force")
-    _expect(cluster, load, deleted)
+    record_testsuite_property("seconds to the last error, Redis master killed", _expect(cluster, load, deleted))
