@@ -203,6 +203,13 @@ class AIAssistantSpec(Model):
             ),
         ),
         Rule(
+            cel="self.agents.all(a, a.handoffs.all(h, self.agents.exists(b, b.name == h)))",
+            message="spec.agents.handoffs: must be names of spec.agents",
+            holds=lambda spec: (
+                {name for agent in spec.agents for name in agent.handoffs} <= {agent.name for agent in spec.agents}
+            ),
+        ),
+        Rule(
             cel=f"self.environment != 'production' || !({' || '.join(f'({_unpinned(path)})' for path in IMAGES)})",
             message=(
                 "image.tag: with spec.environment production, pin a version or a digest instead of `latest`, "

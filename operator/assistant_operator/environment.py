@@ -16,12 +16,18 @@ from assistant_operator.spec.providers import Provider
 from assistant_operator.spec.retrieval import Retrieval
 from assistant_operator.spec.security import Security
 from assistant_operator.spec.sessions import Sessions
-from assistant_operator.spec.tools import Agent, McpServer, Tools
+from assistant_operator.spec.tools import McpServer, Tools
 from assistant_operator.spec.tracing import Tracing
 from assistant_operator.values import quantity, seconds
 
 CERTIFICATES = "/etc/assistant-runtime/certificates"
 """Folder of the certificates to trust, a file for each name in `authorities`."""
+
+AGENTS = "/etc/assistant-runtime/agents"
+"""Folder of the file with the agents."""
+
+AGENTS_FILE = "agents.json"
+"""A file and no variable: one variable may have 128 KiB on Linux, and prompts are long."""
 
 _VARIABLES = {
     "redis": "REDIS",
@@ -50,6 +56,12 @@ def _certificate(name: str) -> str:
     return f"{CERTIFICATES}/{name}.crt"
 
 
+def agents(assistant: AIAssistant) -> str:
+    """Return the text of the file with the agents."""
+    described = [agent.model_dump(exclude_none=True) for agent in assistant.spec.agents]
+    return json.dumps(described, ensure_ascii=False, indent=2)
+
+
 def variables(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
     """Return what the resource and the servers of its components say to the runtime, as `env` of its container."""
     spec = assistant.spec
@@ -67,7 +79,9 @@ def variables(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
         env("CACHE_TTL", seconds(spec.cache.ttl)),
         env("CACHE_COMPRESSION", spec.cache.compression),
     ]
-    found += [*_writers(spec.multi_writer), *_tools(spec.tools), *_agents(spec.agents)]
+    found += [*_writers(spec.multi_writer), *_tools(spec.tools)]
+    if spec.agents:
+        found.append(env("AGENTS_FILE", f"{AGENTS}/{AGENTS_FILE}"))
     found += [*_capacity(spec.capacity), *_sessions(spec.sessions), *_retrieval(spec.retrieval)]
     found += [*_identity(spec.security), *_tracing(assistant.name, spec.tracing)]
     found += [
@@ -168,11 +182,6 @@ def _mcp_server(server: McpServer) -> dict[str, str | list[str]]:
 
 def _token_variable(server: McpServer) -> str:
     return f"MCP_{server.name.upper().replace('-', '_')}_TOKEN"
-
-
-def _agents(agents: list[Agent]) -> list[Object]:
-    described = [agent.model_dump(exclude_none=True) for agent in agents]
-    return [env("AGENTS", json.dumps(described, ensure_ascii=False))] if agents else []
 
 
 def _writers(multi_writer: MultiWriter) -> list[Object]:

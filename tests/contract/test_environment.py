@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from assistant_operator import desired, labels
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.components.runtime import PORT
-from assistant_operator.environment import CERTIFICATES
+from assistant_operator.environment import AGENTS_FILE, CERTIFICATES, agents
 from assistant_operator.facts import Facts
 from assistant_operator.values import seconds
 from assistant_runtime.app import create_app
@@ -28,7 +29,7 @@ from tests.operator.strategies import ASSISTANTS
 NOT_RENDERED = {
     "PROMETHEUS_ENABLED": "always on",
     "PROMETHEUS_PORT": "/metrics is served on the API's port, which no Ingress publishes",
-    "AGENTS_FILE": "AGENTS serves",
+    "AGENTS": "AGENTS_FILE holds them: prompts may be too long for a variable",
     "DEBUG": "production answers show no internals",
     "LOCAL_MODEL_PORT": "for laptops: in a cluster a model is a server of its own",
     "METRICS_COLLECTION_ENABLED": "always on",
@@ -149,35 +150,38 @@ def _pod(found: AIAssistant, component: str = "runtime", known: Facts = FACTS) -
     return spec
 
 
-def _environment(found: AIAssistant, known: Facts = FACTS) -> dict[str, str]:
-    """The container's environment as the kubelet would set it, with made-up Secret values."""
+def _environment(found: AIAssistant, folder: Path, known: Facts = FACTS) -> dict[str, str]:
+    """The container's environment as the kubelet would set it, with made-up Secret values, and files in `folder`."""
     variables = {v["name"]: v.get("value") for v in _pod(found, known=known)["containers"][0]["env"]}
     made_up = {name: SECRETS.get(name, "from-a-secret") for name, value in variables.items() if value is None}
-    # The mounted files are not here; any readable one does.
     given = {**variables, **made_up}
+    if "AGENTS_FILE" in given:
+        (folder / AGENTS_FILE).write_text(agents(found))
+        given["AGENTS_FILE"] = str(folder / AGENTS_FILE)
+    # Of certificates that are not here, any readable file does.
     return {name: re.sub(rf"{CERTIFICATES}/[a-z0-9-]+\.crt", __file__, value) for name, value in given.items()}
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[AIAssistant], Settings]:
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[AIAssistant], Settings]:
     def use(found: AIAssistant) -> Settings:
-        for name, value in _environment(found).items():
+        for name, value in _environment(found, tmp_path).items():
             monkeypatch.setenv(name, value)
         return Settings.load()
 
     return use
 
 
-def _referenced(case: str) -> dict[str, str]:
+def _referenced(case: str, folder: Path) -> dict[str, str]:
     source, *others = yaml.safe_load_all((GOLDEN / f"{case}.input.yaml").read_text())
     found = AIAssistant.model_validate(source)
-    return _environment(found, facts(found, *others))
+    return _environment(found, folder, facts(found, *others))
 
 
-def test_every_rendered_variable_is_one_that_the_runtime_declares() -> None:
-    rendered = _environment(assistant(**FULL)) | _environment(assistant(**ELSEWHERE))
+def test_every_rendered_variable_is_one_that_the_runtime_declares(tmp_path: Path) -> None:
+    rendered = _environment(assistant(**FULL), tmp_path) | _environment(assistant(**ELSEWHERE), tmp_path)
     for case in OBJECTS:
-        rendered |= _referenced(case)
+        rendered |= _referenced(case, tmp_path)
     keys = {provider["api_key_env"] for provider in json.loads(rendered["PROVIDERS"])}
     keys |= {server["token_env"] for server in json.loads(rendered["MCP_SERVERS"])}
     declared = {name.upper() for name in Settings.model_fields}
@@ -195,10 +199,11 @@ def test_what_another_operators_object_says_starts_the_runtime(case: str, monkey
 @hypothesis_settings(deadline=None)
 @given(ASSISTANTS)
 def test_any_valid_assistant_starts_the_runtime(found: AIAssistant) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in _environment(found).items():
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
+        for name, value in _environment(found, Path(folder)).items():
             patch.setenv(name, value)
         settings = Settings.load()
+        assert set(settings.configured_agents()) == {agent.name for agent in found.spec.agents}
     assert settings.rate_limit_window == seconds(found.spec.rate_limit.window)
     assert settings.cache_ttl == seconds(found.spec.cache.ttl)
     assert (settings.redis_url is not None) == found.spec.redis.enabled

@@ -47,6 +47,11 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
         {"retrieval": {"chunkCharacters": 150}},
         "spec.retrieval.chunkOverlap: at most half of chunkCharacters",
     ),
+    "tool that no model sees": ({"agents": [{"name": "a", "prompt": "A", "tools": ["a.b"]}]}, "should match"),
+    "handoff to nobody": (
+        {"agents": [{"name": "a", "prompt": "A", "handoffs": ["b"]}]},
+        "spec.agents.handoffs: must be names of spec.agents",
+    ),
     "too much text of tools": ({"tools": {"totalSize": "17Mi"}}, "must be a Kubernetes quantity from 1Ki to 16Mi"),
     "too little text of tools": ({"tools": {"totalSize": 1023}}, "must be a Kubernetes quantity from 1Ki to 16Mi"),
     "lag too long": ({"capacity": {"maxEventLoopLag": "61s"}}, "must be a duration from 1s to 1m"),

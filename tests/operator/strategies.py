@@ -155,7 +155,12 @@ SPECS = st.fixed_dictionaries(
                 "mcpServers": st.just([{"name": "desk", "url": "http://desk:8000/mcp", "tokenFrom": {"name": "one"}}]),
             },
         ),
-        "agents": st.just([{"name": "helper", "prompt": "Help."}]),
+        "agents": st.just(
+            [
+                {"name": "helper", "prompt": "€ " * 8192, "handoffs": ["editor"]},
+                {"name": "editor", "prompt": "Edit.", "tools": [], "model": "m", "maxSteps": 3},
+            ]
+        ),
         "multiWriter": st.fixed_dictionaries(
             {"enabled": st.booleans()}, optional={"writers": st.just(["a", "b/c"]), "passScore": st.integers(0, 10)}
         ),

@@ -374,7 +374,7 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
             ("prompt", "Other."),
             ("model", "m2"),
             ("tools", []),
-            ("handoffs", ["a"]),
+            ("handoffs", ["helper"]),
             ("maxSteps", 3),
         )
     },

@@ -24,6 +24,7 @@ _DRAIN_DELAY_SECONDS = 5
 _SHUTDOWN_GRACE_SECONDS = 50
 """How long streams in flight may go on after that; the pod's grace period leaves a margin to exit."""
 _TERMINATION_GRACE_SECONDS = 60
+_SCRATCH = "/tmp"  # noqa: S108 - a mount path in the pod
 
 
 def _name(assistant: AIAssistant) -> str:
@@ -68,11 +69,14 @@ def _references(assistant: AIAssistant) -> list[Reference]:
 def _objects(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> list[Object]:
     service = manifests.service(assistant.name, assistant, NAME, SERVICE_PORT, "http")
     service["spec"]["ports"][0]["appProtocol"] = "http"
-    return [
+    objects = [
         manifests.service_account(_name(assistant), assistant, NAME),
         service,
         _deployment(assistant, facts, bindings),
     ]
+    if data := _agents_files(assistant):
+        objects.append(manifests.config_map(_name(assistant), assistant, NAME, data))
+    return objects
 
 
 def _deployment(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> Object:
@@ -81,15 +85,16 @@ def _deployment(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> Obj
         SecretKeyRef(**variable["valueFrom"]["secretKeyRef"]) for variable in variables if "valueFrom" in variable
     ]
     authorities = environment.authorities(assistant, bindings)
+    volumes = _volumes(assistant, authorities)
     selector = labels.selector(assistant.name, NAME)
     template = manifests.pod_template(
         assistant,
         NAME,
         user_id=_USER_ID,
-        containers=[_container(assistant, facts, variables, authorities)],
-        volumes=[{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}, *_certificates(authorities)],
+        containers=[_container(assistant, facts, variables, volumes)],
+        volumes=list(volumes.values()),
         image=assistant.spec.image,
-        config_hash=facts.config_hash([*secrets, *authorities.values()]),
+        config_hash=facts.config_hash([*secrets, *authorities.values()], *_agents_files(assistant).values()),
         overlay=assistant.spec.pod_template,
         serviceAccountName=_name(assistant),
         terminationGracePeriodSeconds=_TERMINATION_GRACE_SECONDS,
@@ -105,22 +110,31 @@ def _deployment(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> Obj
     return manifests.new_object("apps/v1", "Deployment", _name(assistant), assistant, NAME, spec=spec)
 
 
-def _certificates(authorities: Mapping[str, SecretKeyRef]) -> list[Object]:
-    """Build the volume with one file of certificates for each server that needs its own."""
-    sources = [
-        {"secret": {"name": ca.name, "items": [{"key": ca.key, "path": f"{name}.crt"}]}}
-        for name, ca in authorities.items()
-    ]
-    return [{"name": "certificates", "projected": {"sources": sources}}] if sources else []
+def _agents_files(assistant: AIAssistant) -> dict[str, str]:
+    """Return the data of the ConfigMap with the agents, empty where there are none."""
+    return {environment.AGENTS_FILE: environment.agents(assistant)} if assistant.spec.agents else {}
 
 
-def _container(
-    assistant: AIAssistant, facts: Facts, variables: list[Object], authorities: Mapping[str, SecretKeyRef]
-) -> Object:
-    spec = assistant.spec
-    mounts: list[Object] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - a mount path in the pod
+def _volumes(assistant: AIAssistant, authorities: Mapping[str, SecretKeyRef]) -> dict[str, Object]:
+    """Build the pod's volumes, by where they are mounted."""
+    found: dict[str, Object] = {_SCRATCH: {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}}
     if authorities:
-        mounts.append({"name": "certificates", "mountPath": environment.CERTIFICATES, "readOnly": True})
+        sources = [
+            {"secret": {"name": ca.name, "items": [{"key": ca.key, "path": f"{name}.crt"}]}}
+            for name, ca in authorities.items()
+        ]
+        found[environment.CERTIFICATES] = {"name": "certificates", "projected": {"sources": sources}}
+    if assistant.spec.agents:
+        found[environment.AGENTS] = {"name": "agents", "configMap": {"name": _name(assistant)}}
+    return found
+
+
+def _container(assistant: AIAssistant, facts: Facts, variables: list[Object], volumes: Mapping[str, Object]) -> Object:
+    spec = assistant.spec
+    mounts = [
+        {"name": volume["name"], "mountPath": path, "readOnly": True if path != _SCRATCH else None}
+        for path, volume in volumes.items()
+    ]
     return manifests.container(
         "runtime",
         spec.image.reference(facts.images[NAME]),

@@ -8,6 +8,8 @@ from assistant_operator.spec.base import Model, SecretKeyRef, map_list
 from assistant_operator.values import URL, TextSize, Timeout
 
 ToolName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_.-]+$")]
+OfferedName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_-]+$")]
+"""A tool's name as models see it, which of an MCP server's is `<server>_<tool>` with underscores for dots."""
 McpName = Annotated[str, Field(min_length=1, max_length=24, pattern="^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
 AgentName = Annotated[str, Field(min_length=1, max_length=48, pattern="^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$")]
 AllowedHost = Annotated[
@@ -57,11 +59,11 @@ class Agent(Model):
     """Name of the agent."""
     description: Annotated[str, Field(max_length=1024)] = ""
     """Tells other agents when to hand over to this one."""
-    prompt: Annotated[str, Field(min_length=1, max_length=2048)]
+    prompt: Annotated[str, Field(min_length=1, max_length=16384)]
     """System prompt."""
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     """Model. Default: the preferred provider's."""
-    tools: Annotated[list[ToolName], Field(max_length=64)] | None = None
+    tools: Annotated[list[OfferedName], Field(max_length=64)] | None = None
     """Tools that it may use. Default: all; empty: none."""
     handoffs: Annotated[list[AgentName], Field(max_length=16)] = []
     """Agents that it may hand over to."""
