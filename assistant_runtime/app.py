@@ -312,7 +312,8 @@ def _assistant(core: Core, toolbox: Toolbox) -> tuple[ToolLoop, Part]:
     )
     environment = Environment(limits, core.metrics, settings.hmac_key)
     loop = ToolLoop(core.turns, toolbox, agents, environment, core.stores.history)
-    return loop, Part(routers=[agents_router(agents), models_router(core.watch, agents)], resources=[toolbox])
+    routers = [agents_router(agents), models_router(core.watch, agents)]
+    return loop, Part(routers=routers, resources=[toolbox], checks=toolbox.checks())
 
 
 def _local_model(settings: Settings) -> Part:

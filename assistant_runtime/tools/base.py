@@ -8,7 +8,7 @@ so that no tool has to.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -95,6 +95,18 @@ class Toolset(Protocol):
 
     def tools(self) -> Sequence[Tool]:
         """Give the tools that can be called now, from memory."""
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A toolset that knows, from memory, whether its server answers."""
+
+    @property
+    def name(self) -> str:
+        """The name of its check in /ready."""
+
+    def check(self) -> dict[str, Any]:
+        """Give `status`, `required`, and `detail` where there is something to do."""
 
 
 class Arguments(BaseModel):

@@ -30,6 +30,9 @@ MAX_TOOLS = 64
 
 MAX_DESCRIPTION_CHARACTERS = 1024
 
+MAX_REASON_CHARACTERS = 300
+"""Of a failure, as logs and /ready tell it."""
+
 
 class McpTool:
     """One tool of the server."""
@@ -63,7 +66,18 @@ class McpServer:
         self._client: Any = None
         self._tools: tuple[McpTool, ...] = ()
         self._lost = asyncio.Event()
+        self._status, self._detail = "starting", "not asked yet"
         self._log = structlog.get_logger(__name__)
+
+    @property
+    def name(self) -> str:
+        """The name of its check."""
+        return f"mcp-{self._settings.name}"
+
+    def check(self) -> dict[str, Any]:
+        """Give the readiness check; chat goes on without the server."""
+        told = {"status": self._status, "required": False}
+        return told | ({"detail": f"{self._detail}; its tools are not offered"} if self._detail else {})
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._keep())
@@ -86,8 +100,11 @@ class McpServer:
         try:
             result = await client.call_tool(name, dict(arguments))
         except Exception as error:  # noqa: BLE001 - the SDK raises what its transport and the server do
+            self._status, self._detail = "down", f"a call failed: {_first(error)[:MAX_REASON_CHARACTERS]}"
             self._lost.set()
-            raise ToolError(f"the MCP server {self._settings.name} failed: {str(error)[:300]}") from None
+            raise ToolError(
+                f"the MCP server {self._settings.name} failed: {str(error)[:MAX_REASON_CHARACTERS]}"
+            ) from None
         text = _text(result)
         if result.is_error:
             raise ToolError(text or "no reason given")
@@ -100,7 +117,8 @@ class McpServer:
                 await self._serve()
                 pause = FIRST_PAUSE_SECONDS
             except Exception as error:  # noqa: BLE001 - whatever it was, the server may be back in a moment
-                self._log.warning("mcp_server_lost", server=self._settings.name, reason=_first(error)[:300])
+                self._status, self._detail = "down", _first(error)[:MAX_REASON_CHARACTERS]
+                self._log.warning("mcp_server_lost", server=self._settings.name, reason=self._detail)
             self._client, self._tools = None, ()
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
@@ -122,6 +140,7 @@ class McpServer:
                     limit.reschedule(asyncio.get_running_loop().time() + CONNECT_SECONDS)
                     await self._list(client)
                     self._client = client
+                    self._status, self._detail = "up", ""
                     limit.reschedule(None)
                     with suppress(TimeoutError):
                         async with asyncio.timeout(self._refresh):

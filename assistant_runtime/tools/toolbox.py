@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Self
 
-from assistant_runtime.tools.base import Tool, Toolset
+from assistant_runtime.tools.base import Tool, Toolset, Watched
 
 
 class Toolbox:
@@ -32,6 +32,10 @@ class Toolbox:
     def empty(self) -> bool:
         """Whether there is nothing that could ever be offered."""
         return not self._toolsets
+
+    def checks(self) -> Mapping[str, Watched]:
+        """Give what /ready says of the servers behind the tools, by the check's name."""
+        return {toolset.name: toolset for toolset in self._toolsets if isinstance(toolset, Watched)}
 
     def tools(self) -> Mapping[str, Tool]:
         """Give the tools that can be called now."""

@@ -190,8 +190,10 @@ def test_every_rendered_variable_is_one_that_the_runtime_declares(tmp_path: Path
 
 
 @pytest.mark.parametrize("case", OBJECTS)
-def test_what_another_operators_object_says_starts_the_runtime(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in _referenced(case).items():
+def test_what_another_operators_object_says_starts_the_runtime(
+    case: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in _referenced(case, tmp_path).items():
         monkeypatch.setenv(name, value)
     Settings.load()
 

@@ -13,7 +13,7 @@ from assistant_runtime.errors import SettingsError
 from assistant_runtime.logs import log_format
 from assistant_runtime.settings import Settings
 from assistant_runtime.settings.reference import page
-from assistant_runtime.stores.redis_client import redis_client
+from assistant_runtime.stores.redis_client import redis_connection
 from tests.support.runtime import clean_environment
 
 PROVIDER = {
@@ -103,7 +103,7 @@ def test_a_key_from_a_file_loses_its_newline(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_urls_of_redis_that_can_be_used(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    redis_client(load(monkeypatch, REDIS_URL=url)).connection_pool.make_connection()
+    redis_connection(load(monkeypatch, REDIS_URL=url)).client.connection_pool.make_connection()
 
 
 def test_settings_cant_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.support.json_server import JsonServer, run_json_server
 from tests.support.mcp import run_mcp_server
 from tests.support.runtime import Runtime, eventually, run_runtime
+from tests.support.server import free_port
 from tests.support.tool_calls import calls, says
 from tests.support.upstream import Upstream
 
@@ -122,9 +123,13 @@ async def test_an_mcp_server_that_dies_is_told_to_the_model_and_found_again(upst
         run_runtime(upstream, mcp_servers=[{"name": "desk", "url": desk.url}]) as runtime,
     ):
         await eventually(lambda: _offers(runtime, upstream, "desk_add"))
+        assert (await runtime.ready())["checks"]["mcp-desk"] == {"status": "up", "required": False}
         await desk.stop()
         step = await ask(upstream, runtime, "desk_add", a=2, b=3)
         assert step["status"] in {"failed", "refused"}
+        ready = await runtime.get("/ready")
+        assert (ready.status, ready.json["status"], ready.json["degraded"]) == (200, "degraded", ["mcp-desk"])
+        assert ready.json["checks"]["mcp-desk"]["detail"].endswith("its tools are not offered")
         await desk.start()
 
         async def works() -> bool:
@@ -132,3 +137,18 @@ async def test_an_mcp_server_that_dies_is_told_to_the_model_and_found_again(upst
 
         await eventually(lambda: _offers(runtime, upstream, "desk_add"))
         await eventually(works)
+        assert (await runtime.ready())["degraded"] == []
+
+
+async def test_an_mcp_server_that_was_never_there_degrades_and_no_more(upstream: Upstream) -> None:
+    servers = [{"name": "desk", "url": f"http://127.0.0.1:{free_port()}/mcp"}]
+    async with run_runtime(upstream, mcp_servers=servers) as runtime:
+        await eventually(lambda: is_down(runtime, "mcp-desk"))
+        ready = await runtime.get("/ready")
+        assert (ready.status, ready.json["degraded"]) == (200, ["mcp-desk"])
+        assert (await runtime.chat()).status == 200
+
+
+async def is_down(runtime: Runtime, name: str) -> bool:
+    checks = (await runtime.ready())["checks"]
+    return bool(checks[name]["status"] == "down" and checks["provider"]["status"] == "up")
