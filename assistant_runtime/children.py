@@ -64,7 +64,11 @@ class ChildProcess:
 
     async def _run_once(self) -> int:
         process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE, env=self._environment
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            env=self._environment,
+            # A terminal's Ctrl-C is for the parent, which ends its children when it no longer needs them.
+            start_new_session=True,
         )
         self._log.info("child_started", child=self._name, pid=process.pid)
         try:

@@ -150,6 +150,8 @@ def _page(_: argparse.Namespace) -> int:
 
 def _local_settings() -> dict[str, Any]:
     """Give what `--local` means, but for what the environment says itself."""
+    # gRPC's library, which Milvus Lite uses, tells each fork otherwise.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "assistant-runtime"
     meant: dict[str, Any] = {
         "local_model_port": _free_port(),
@@ -163,6 +165,17 @@ def _local_settings() -> dict[str, Any]:
     settings = {name: value for name, value in meant.items() if not os.environ.get(name.upper())}
     Path(settings.get("data_dir", ".")).mkdir(parents=True, exist_ok=True)
     return settings
+
+
+def _welcome(settings: "Settings") -> str:
+    """Tell a person at a terminal what there is now, and what to do with it."""
+    url = f"http://{settings.host}:{settings.port}"
+    question = '{"messages": [{"role": "user", "content": "What is the capital of France?"}]}'
+    return (
+        f"An assistant on this machine, at {url}; it answers in a few seconds, when the model is loaded. Ask it:\n\n"
+        f"  curl -s {url}/v1/chat/completions -d '{question}'\n\n"
+        f"The API is described at {url}/docs. What it keeps is in {settings.data_dir}. Ctrl-C ends it.\n"
+    )
 
 
 def _free_port() -> int:
@@ -186,6 +199,8 @@ def _serve(options: argparse.Namespace) -> int:
     configure_logging(settings)
     if options.listener is None:
         warn_of_risks(settings)
+        if options.local:
+            print(_welcome(settings), flush=True)
         if settings.workers > 1:
             from assistant_runtime.workers import serve_with_workers  # noqa: PLC0415 - see the module's docstring
 

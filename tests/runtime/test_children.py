@@ -55,6 +55,14 @@ async def cancel(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_what_a_terminal_interrupts_is_the_parent_alone(tmp_path: Path) -> None:
+    task = asyncio.create_task(child(CHILD, tmp_path).run())
+    (pid,) = await eventually(lambda: pids(tmp_path))
+    assert os.getpgid(pid) != os.getpgid(0)
+    await cancel(task)
+    assert not alive(pid)
+
+
 async def test_a_child_that_ends_is_started_again(tmp_path: Path) -> None:
     task = asyncio.create_task(child(CHILD, tmp_path).run())
     await eventually(lambda: len(pids(tmp_path)) == 1)

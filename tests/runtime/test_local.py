@@ -32,7 +32,8 @@ def model_process(runtime: RuntimeProcess) -> int:
 
 
 async def test_an_assistant_without_any_server_answers_and_finds_documents(tmp_path: Path) -> None:
-    with run_process(tmp_path / "log", "--local", XDG_DATA_HOME=str(tmp_path / "share")) as runtime:
+    variables = {"XDG_DATA_HOME": str(tmp_path / "share"), "RATE_LIMIT_ENABLED": "false"}
+    with run_process(tmp_path / "log", "--local", **variables) as runtime:
         runtime.wait_for("/ready", 200)
         answer = post(runtime, "/v1/chat/completions", QUESTION)
         assert answer["choices"][0]["message"]["content"].strip()
@@ -42,6 +43,8 @@ async def test_an_assistant_without_any_server_answers_and_finds_documents(tmp_p
         found = post(runtime, "/v1/search", {"query": "How long may a mother stay at home?", "limit": 1})
         assert [each["document"]["name"] for each in found["data"]] == ["leave"]
         assert list((tmp_path / "share" / "assistant-runtime").iterdir())
+        assert f"curl -s {runtime.url}/v1/chat/completions" in runtime.output
+        assert "Traceback" not in runtime.output
 
         first = model_process(runtime)
         os.kill(first, signal.SIGKILL)
