@@ -59,6 +59,8 @@ SERVER = {**POD, "storage": st.fixed_dictionaries({"size": st.sampled_from(["1Gi
 REDIS_KINDS = ("RedisCluster", "RedisReplication", "RedisSentinel")
 MONGODB_KINDS = {"PerconaServerMongoDB": "psmdb.percona.com/v1", "MongoDBCommunity": "mongodbcommunity.mongodb.com/v1"}
 MILVUS = {"apiVersion": "milvus.io/v1beta1", "kind": "Milvus", "name": "vectors"}
+ACCOUNT = {"usernameFrom": {"name": "one"}, "passwordFrom": {"name": "two", "key": "token"}}
+AUTHORITY = {"caFrom": {"name": "one"}}
 
 RERANKER = {"repository": "registry.example.com/reranker", "tag": "1.2.3"}
 _RERANKERS = st.fixed_dictionaries(
@@ -193,7 +195,9 @@ SPECS = st.fixed_dictionaries(
                 "managed": st.fixed_dictionaries({}, optional={**SERVER, "config": st.just({"log": {"level": "warn"}})})
             },
         )
-        | st.fixed_dictionaries({"enabled": st.booleans(), "operatorRef": st.just(MILVUS)})
+        | st.fixed_dictionaries(
+            {"enabled": st.booleans(), "operatorRef": st.sampled_from([MILVUS, MILVUS | ACCOUNT, MILVUS | AUTHORITY])}
+        )
         | st.fixed_dictionaries({"enabled": st.booleans(), "external": _external("https://milvus.example.com:19530")}),
         "firecrawl": st.fixed_dictionaries(
             {"enabled": st.booleans()},

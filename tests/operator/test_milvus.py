@@ -39,6 +39,13 @@ def _named(ref: MilvusRef) -> ReferencedObject:
     return ReferencedObject("spec.milvus.operatorRef", KIND, ref)
 
 
+@pytest.mark.parametrize("config", [{"common": "x"}, {"common": {"security": []}}, {"tls": 1}, None])
+def test_a_configuration_of_another_form_says_nothing(config: object) -> None:
+    body = {**_object(), "spec": {"config": config}}
+    assert _named(REF).binding(body).url == "http://vectors-milvus.team:19530"
+    assert _named(REF).problem(body) is None
+
+
 def test_the_account_is_what_the_reference_names() -> None:
     bound = _named(ACCOUNT).binding(_configured({"authorizationEnabled": True}))
     assert (bound.username, bound.password) == (ACCOUNT.username_from, ACCOUNT.password_from)

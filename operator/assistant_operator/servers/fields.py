@@ -8,9 +8,13 @@ Body = Mapping[str, Any]
 
 
 def part(body: Body, *path: str) -> Body:
-    """Return the part of an object at a path, empty where there is none."""
+    """Return the part of an object at a path, empty where there is none.
+
+    Some parts, such as a server's own configuration, are checked by no definition, and may be of any form.
+    """
     for name in path:
-        body = body.get(name) or {}
+        found = body.get(name)
+        body = found if isinstance(found, Mapping) else {}
     return body
 
 

@@ -106,8 +106,8 @@ def _network(spec: Body) -> Body:
     """Return the part `net` of the configuration of the servers that clients reach, a text in YAML."""
     server = part(spec, "sharding", "mongos") if _sharded(spec) else _first(spec)
     try:
-        return part(yaml.safe_load(server.get("configuration") or "") or {}, "net")
-    except (yaml.YAMLError, AttributeError):
+        return part({"configuration": yaml.safe_load(server.get("configuration") or "")}, "configuration", "net")
+    except yaml.YAMLError:
         return {}
 
 
