@@ -22,7 +22,7 @@ QUESTION = {
 }
 PACED = {**QUESTION, "stream": True, "user": "paced"}
 """A stream whose events come as a model makes them."""
-STREAMS_EACH = {1: 10, 64: 4}
+STREAMS_EACH = {1: 6, 64: 3}
 """Streams that each client asks for, one after the other, by how many clients there are."""
 STREAM_TIMEOUT_SECONDS = 120.0
 

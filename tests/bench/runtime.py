@@ -106,7 +106,9 @@ def _report(options: argparse.Namespace, contenders: list[Contender], rows: list
     rates = {it.name: it.best(64).rate for it in contenders}
     own = rates["this runtime"]
     ratios = {
-        f"requests/s at 64 in flight / {name}": f"{own / rate:.2f}" for name, rate in rates.items() if rate != own
+        f"requests/s at 64 in flight / {name}": f"{own / rate:.2f}" if rate else "nothing was answered"
+        for name, rate in rates.items()
+        if name != "this runtime"
     }
     head = (
         "| server | requests/s at 1 / 64 in flight | added p50 ms at 1 | p50 / p99 ms at 64 | CPU us a request at 64 | "
