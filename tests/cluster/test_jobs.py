@@ -27,6 +27,13 @@ def _address(kube: Kube, address: str) -> None:
     _patch_status(kube, POD, phase="Running", podIP=address, podIPs=[{"ip": address}])
 
 
+def _ready(kube: Kube) -> None:
+    """Let MongoDB's pod be ready."""
+    _patch_status(
+        kube, POD, conditions=[{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T12:00:00Z"}]
+    )
+
+
 def _job(kube: Kube) -> Object:
     """Wait for the Job, and give it."""
 
@@ -70,9 +77,9 @@ def test_a_job_that_is_done_is_made_again_only_when_there_is_something_else_to_d
     assert _job(kube)["metadata"]["uid"] == job["metadata"]["uid"]
     _address(kube, "10.1.0.2")
     eventually(lambda: kube.get("job", job["metadata"]["name"]) is None, "the old Job is gone")
-    assert _job(kube)["metadata"]["name"] != job["metadata"]["name"]
-    kube.run("patch", "secret", "demo-mongodb", "--type=merge", '-p={"stringData":{"password":"another"}}')
     moved = _job(kube)["metadata"]["name"]
+    assert moved != job["metadata"]["name"]
+    kube.run("patch", "secret", "demo-mongodb", "--type=merge", '-p={"stringData":{"password":"another"}}')
     eventually(lambda: kube.get("job", moved) is None, "that one is gone too")
     assert _job(kube)["metadata"]["name"] != moved
 
@@ -80,6 +87,7 @@ def test_a_job_that_is_done_is_made_again_only_when_there_is_something_else_to_d
 def test_a_job_whose_container_fails_again_and_again_is_told(kube: Kube) -> None:
     create(kube, mongodb=MONGODB)
     _address(kube, "10.1.0.3")
+    _ready(kube)
     job = _job(kube)
     _end(kube, job, 1, "MongoDB refuses the root-password of its Secret")
     told = kube.wait_for_reason("demo", "JobFailed", "MongoDBReady", timeout=SOON)
@@ -93,8 +101,7 @@ def test_a_jobs_pod_is_none_of_the_servers(kube: Kube) -> None:
     job = _job(kube)
     pod = _pod_of(kube, job)
     _end(kube, job, 0)
-    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T12:00:00Z"}
-    _patch_status(kube, POD, conditions=[ready])
+    _ready(kube)
     told = kube.wait_for_reason("demo", "Ready", "MongoDBReady", timeout=SOON)
     assert told["message"] == "1/1 pods are ready."
     labels = kube.must("pod", pod)["metadata"]["labels"]
