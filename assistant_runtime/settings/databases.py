@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr
 
-from assistant_runtime.settings.values import Group
+from assistant_runtime.settings.values import Group, unreadable
 
 DATABASE_URL_OPTIONS = frozenset({"application_name", "sslmode", "sslrootcert"})
 """What DATABASE_URL may ask for after its `?`: what both libpq and our driver understand."""
@@ -85,6 +85,7 @@ class DatabasesGroup(Group):
 
     def problems(self) -> Iterable[str]:
         """Say which URL can't be used."""
+        yield from unreadable(self, "mongodb_ca_file", "database_ca_file")
         if self.mongodb_url and (problem := _mongodb_url_problem(self.mongodb_url.get_secret_value())):
             yield f"MONGODB_URL: {problem}"
         if self.database_url and (problem := _database_url_problem(self.database_url.get_secret_value())):

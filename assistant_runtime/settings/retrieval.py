@@ -1,13 +1,12 @@
 """Documents and their retrieval: the vector store, what embeds, how texts are cut."""
 
 import importlib.util
-import os
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from assistant_runtime.settings.values import Group, http_url, lower
+from assistant_runtime.settings.values import Group, http_url, lower, unreadable
 
 
 def _milvus_url(value: Any) -> Any:
@@ -59,8 +58,7 @@ class RetrievalGroup(Group):
             yield "MILVUS_USERNAME, MILVUS_PASSWORD: set both, or neither"
         if self.milvus_api_key and self.milvus_username:
             yield "MILVUS_API_KEY: set it, or user and password, not both"
-        if self.milvus_ca_file and not os.access(self.milvus_ca_file, os.R_OK):
-            yield "MILVUS_CA_FILE: the file can't be read"
+        yield from unreadable(self, "milvus_ca_file")
         if self.milvus_ca_file and not (self.milvus_url or "").startswith("https://"):
             yield "MILVUS_CA_FILE: write MILVUS_URL as https://..., or leave it out"
         if self.retrieval_chunk_overlap * 2 > self.retrieval_chunk_characters:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from assistant_runtime.settings.values import Group, http_url
+from assistant_runtime.settings.values import Group, http_url, unreadable
 
 MAX_TOKENS = 10**15
 """Far beyond any bill, and exact in Lua's numbers."""
@@ -56,6 +56,7 @@ class SecurityGroup(Group):
 
     def problems(self) -> Iterable[str]:
         """Say what does not fit together."""
+        yield from unreadable(self, "oidc_ca_file")
         if self.oidc_issuer and not self.oidc_audience:
             yield "OIDC_AUDIENCE: set it with OIDC_ISSUER, or tokens for other applications would be taken"
         if self.audit_enabled and not getattr(self, "secret_key", None):

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from assistant_runtime.settings.values import Group, lower
+from assistant_runtime.settings.values import Group, lower, unreadable
 
 REDIS_URL_OPTIONS = frozenset(
     {"db", "username", "password", "protocol", "health_check_interval"}
@@ -73,6 +73,7 @@ class StoresGroup(Group):
 
     def problems(self) -> Iterable[str]:
         """Say what of Redis can't be used."""
+        yield from unreadable(self, "redis_ca_file")
         if self.redis_url is None:
             if self.redis_topology != "standalone":
                 yield f"REDIS_TOPOLOGY: {self.redis_topology} needs REDIS_URL, with any of its hosts"

@@ -10,7 +10,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, T
 from pydantic_settings import NoDecode
 
 from assistant_runtime.settings.providers import ProviderKey, provider_key
-from assistant_runtime.settings.values import Group, StringList, TimeoutSeconds, http_url, lower, problem_lines
+from assistant_runtime.settings.values import (
+    Group,
+    StringList,
+    TimeoutSeconds,
+    http_url,
+    lower,
+    problem_lines,
+    unreadable,
+)
 
 MCP_NAME = r"^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$"
 """Stands before the names of the server's tools, which have 64 characters in all."""
@@ -140,10 +148,7 @@ class ToolsGroup(Group):
             yield "FIRECRAWL_API_KEY: set it, Firecrawl's cloud answers nobody without a key"
         if self.jina_reranker_tool_enabled and self.jina_reranker_url is None:
             yield "JINA_RERANKER_URL: set it, or JINA_RERANKER_TOOL_ENABLED=false"
-        for name in ("searxng_ca_file", "firecrawl_ca_file", "jina_reranker_ca_file"):
-            path = getattr(self, name)
-            if path and not os.access(path, os.R_OK):
-                yield f"{name.upper()}: the file can't be read"
+        yield from unreadable(self, "searxng_ca_file", "firecrawl_ca_file", "jina_reranker_ca_file")
         for entry in self.fetch_allowed_hosts:
             if not _is_host_or_network(entry):
                 yield f"FETCH_ALLOWED_HOSTS: {entry!r} is no host, no *.domain and no network such as 10.1.0.0/16"

@@ -3,6 +3,7 @@
 A group names its own problems, those that one field alone can't see; `Settings` asks every group.
 """
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
@@ -20,6 +21,14 @@ class Group(BaseSettings):
     def problems(self) -> Iterable[str]:
         """Say what can't work, one line a variable: its name and the remedy, without any value."""
         return ()
+
+
+def unreadable(settings: Group, *names: str) -> Iterable[str]:
+    """Name the settings whose file can't be read."""
+    for name in names:
+        path = getattr(settings, name)
+        if path and not os.access(path, os.R_OK):
+            yield f"{name.upper()}: the file can't be read"
 
 
 def split_list(value: Any) -> Any:

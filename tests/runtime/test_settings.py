@@ -213,6 +213,10 @@ BAD = {
     ),
     "reranker without URL": ({"JINA_RERANKER_TOOL_ENABLED": "true"}, "JINA_RERANKER_URL", "set it"),
     "certificates that are not there": ({"SEARXNG_CA_FILE": "/nowhere/ca.crt"}, "SEARXNG_CA_FILE", "can't be read"),
+    "no REDIS_CA_FILE": ({"REDIS_CA_FILE": "/nowhere/ca.crt"}, "REDIS_CA_FILE", "can't be read"),
+    "no MONGODB_CA_FILE": ({"MONGODB_CA_FILE": "/nowhere/ca.crt"}, "MONGODB_CA_FILE", "can't be read"),
+    "no DATABASE_CA_FILE": ({"DATABASE_CA_FILE": "/nowhere/ca.crt"}, "DATABASE_CA_FILE", "can't be read"),
+    "no OIDC_CA_FILE": ({"OIDC_CA_FILE": "/nowhere/ca.crt"}, "OIDC_CA_FILE", "can't be read"),
     "an address as allowed host": ({"FETCH_ALLOWED_HOSTS": "10.0.0.0/99"}, "FETCH_ALLOWED_HOSTS", "network such as"),
     "MCP servers not JSON": ({"MCP_SERVERS": "http://mcp/mcp"}, "MCP_SERVERS", "JSON list"),
     "MCP servers of one name": (

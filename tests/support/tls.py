@@ -1,0 +1,65 @@
+"""A certificate authority of a test's own."""
+
+import datetime as dt
+import ipaddress
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+class Authority:
+    """Signs certificates of loopback servers.
+
+    Parameters
+    ----------
+    folder
+        Takes its own certificate.
+    name
+        Its name, and that of its file.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name(name)
+        usage = x509.KeyUsage(*(index in {5, 6} for index in range(9)))  # signs certificates and revocations
+        self.certificate = folder / f"{name}.crt"
+        own = _builder(self._name, self._name, self._key.public_key())
+        made = own.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).add_extension(
+            usage, critical=True
+        )
+        self.certificate.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, folder: Path) -> tuple[Path, Path]:
+        """Write a certificate of 127.0.0.1 and its key into a folder; give both."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        made = _builder(_name("server"), self._name, key.public_key()).add_extension(names, critical=False)
+        certificate, private = folder / "tls.crt", folder / "tls.key"
+        certificate.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        private.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        private.chmod(0o600)
+        return certificate, private
+
+
+def _name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+    )
