@@ -4,7 +4,6 @@ Shapes as documented at https://docs.firecrawl.dev/api-reference/v2-introduction
 """
 
 import os
-import time
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -15,8 +14,7 @@ import psycopg
 import redis
 from serving import AnswerError, Body, ask, not_found, serve
 
-DEFAULT_TIMEOUT_MS = 30_000
-POLL_SECONDS = 0.1
+MAX_TIMEOUT_MS = 300_000
 SEARCH_SECONDS = 30.0
 MAX_PAGES = 1000
 SITES = "stand-in:sites"
@@ -159,12 +157,10 @@ def same_site(url: str, start: str) -> bool:
 
 def read(url: str, body: Body) -> dict[str, Any]:
     """Let a worker read a page, and wait for it."""
-    deadline = time.monotonic() + number(body, "timeout", 10 * DEFAULT_TIMEOUT_MS) / 1000
-    identity = jobs.add_page(url)
-    while (page := jobs.page(identity))["status"] == "queued":
-        if time.monotonic() > deadline:
-            raise AnswerError(HTTPStatus.REQUEST_TIMEOUT, "SCRAPE_TIMEOUT", f"{url} was not read in time")
-        time.sleep(POLL_SECONDS)
+    seconds = number(body, "timeout", MAX_TIMEOUT_MS) / 1000
+    page = jobs.wait(jobs.add_page(url), seconds)
+    if page is None:
+        raise AnswerError(HTTPStatus.REQUEST_TIMEOUT, "SCRAPE_TIMEOUT", f"{url} was not read in {seconds:g} s")
     if page["status"] == "failed":
         raise AnswerError(HTTPStatus.INTERNAL_SERVER_ERROR, "SCRAPE_FAILED", page["error"])
     document: dict[str, Any] = page["document"]

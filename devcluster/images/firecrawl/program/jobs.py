@@ -1,6 +1,7 @@
 """Pages and sites to read, in Firecrawl's own PostgreSQL: a page is a job of its own, a site is many of them."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,8 @@ CREATE TABLE IF NOT EXISTS pages (
 """
 SCHEMA_LOCK = 3002
 """Programs that start at once make the tables one after another."""
+
+POLL_SECONDS = 0.1
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Row]
@@ -50,12 +53,14 @@ def add_page(url: str, site: UUID | None = None) -> UUID:
     return identity
 
 
-def page(identity: UUID) -> Row:
-    """Give a page with its status: queued, completed or failed."""
+def wait(identity: UUID, seconds: float) -> Row | None:
+    """Wait until a page is completed or failed, and give it; None where that takes longer."""
+    deadline = time.monotonic() + seconds
+    done = "SELECT * FROM pages WHERE id = %s AND status <> 'queued'"
     with connection() as to:
-        found = to.execute("SELECT * FROM pages WHERE id = %s", (identity,)).fetchone()
-    if found is None:
-        raise LookupError(f"there is no page {identity}")
+        to.autocommit = True
+        while (found := to.execute(done, (identity,)).fetchone()) is None and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
     return found
 
 
@@ -87,12 +92,12 @@ def end_site(identity: UUID, status: str) -> None:
 
 
 @contextmanager
-def next_page() -> Iterator[Row | None]:
+def next_page(to: Connection) -> Iterator[Row | None]:
     """Take the oldest page that is queued, None where there is none; what is put into it is kept when the block ends.
 
     A worker that dies within gives the page back: its transaction is undone, and its lock is gone.
     """
-    with connection() as to:
+    with to.transaction():
         take = "SELECT * FROM pages WHERE status = 'queued' ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED"
         taken = to.execute(take).fetchone()
         yield taken

@@ -35,16 +35,16 @@ def route(_: str, path: str, __: Body) -> Any:
 
 def work() -> None:
     """Read one page after another, for ever."""
-    prepared = False
     while True:
         try:
-            if not prepared:
-                jobs.prepare()
-                prepared = True
-            with jobs.next_page() as page:
-                if page:
-                    fill(page)
-            time.sleep(0 if page else IDLE_SECONDS)
+            jobs.prepare()
+            with jobs.connection() as to:
+                to.autocommit = True
+                while True:
+                    with jobs.next_page(to) as page:
+                        if page:
+                            fill(page)
+                    time.sleep(0 if page else IDLE_SECONDS)
         except psycopg.OperationalError as error:
             print(f"the database is away: {error}", file=sys.stderr, flush=True)
             time.sleep(AWAY_SECONDS)
