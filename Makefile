@@ -96,6 +96,10 @@ bench-operator: install ## Measure the operator with 200 assistants against a ba
 bench-runtime: install ## Measure the runtime beside LiteLLM's proxy, a bare pass-through, and no gateway
 	@$(BIN)/python -m tests.bench.runtime $(ARGS)
 
+.PHONY: bench-rag
+bench-rag: install ## Measure how well and how fast documents are found, on a public set of questions and answers
+	@$(BIN)/python -m tests.bench.rag $(ARGS)
+
 ##@ Generated files, locks and images
 
 .PHONY: generate
