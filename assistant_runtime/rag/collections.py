@@ -175,7 +175,7 @@ class Collections:
         self._check_length(*(row.vector for row in rows))
         data = [
             {
-                "id": f"{document}:{generation}:{row.position}",
+                "id": _row_id(document, generation, row),
                 "tenant": scope.key,
                 "document": document,
                 "generation": generation,
@@ -188,6 +188,11 @@ class Collections:
             for row in rows
         ]
         await self._ask(lambda client: client.insert(self._passages, data, timeout=CALL_SECONDS))
+
+    async def drop_rows(self, scope: Scope, document: str, generation: str, rows: Sequence[Row]) -> None:
+        """Delete these passages, however often they are there."""
+        ids = ", ".join(f'"{_row_id(document, generation, row)}"' for row in rows)
+        await self._delete(self._passages, f"{scope.expression} and id in [{ids}]")
 
     async def count(self, scope: Scope, generation: str) -> int:
         """Count the passages of a generation."""
@@ -293,6 +298,10 @@ class Collections:
             timeout=CALL_SECONDS,
         )
         return next((orjson.loads(row["record"]) for row in found), None)
+
+
+def _row_id(document: str, generation: str, row: Row) -> str:
+    return f"{document}:{generation}:{row.position}"
 
 
 def _record_row(key: str, tenant: str, document: str, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -330,7 +330,7 @@ class Library:
             if patience:
                 await self._put(scope, document, replace(begun, updated=int(time.time())), patience)
         own = Scope(scope.tenant, (document,))
-        if await _patiently(lambda: self._collections.count(own, generation), patience) != len(extracted.spans):
+        if await self._patiently(lambda: self._collections.count(own, generation), patience) != len(extracted.spans):
             raise ApiError(
                 409, "The document was deleted or replaced meanwhile. Send it again.", code="document_changed"
             )
@@ -343,16 +343,38 @@ class Library:
             passages=len(extracted.spans),
         )
         await self._put(scope, document, ready, patience)
-        await _patiently(lambda: self._collections.drop_passages(own, but=[generation]), patience)
+        await self._patiently(lambda: self._collections.drop_passages(own, but=[generation]), patience)
         return ready
 
     async def _add_batch(
         self, scope: Scope, document: str, generation: str, rows: Sequence[Row], patience: float
     ) -> None:
-        await _patiently(lambda: self._collections.add(scope, document, generation, rows), patience)
+        tried = False
+
+        async def add() -> None:
+            nonlocal tried
+            if tried:
+                # An insert that was not acknowledged may have arrived, and Milvus keeps a row twice.
+                await self._collections.drop_rows(scope, document, generation, rows)
+            tried = True
+            await self._collections.add(scope, document, generation, rows)
+
+        await self._patiently(add, patience)
 
     async def _put(self, scope: Scope, document: str, record: Document, patience: float) -> None:
-        await _patiently(lambda: self._collections.put_record(scope, document, asdict(record)), patience)
+        await self._patiently(lambda: self._collections.put_record(scope, document, asdict(record)), patience)
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]], patience: float) -> T:
+        """Do something in Milvus, waiting for one that is away; one that comes back has to be opened again."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                await self._open()
+                return await work()
+            except StoreUnavailableError:
+                if time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _rows(self, extracted: Extracted, first: int) -> list[Row]:
         """Embed the next batch of passages."""
@@ -378,18 +400,6 @@ class Library:
             for hit in hits
             if hit.document in records and records[hit.document].generation == hit.generation
         ]
-
-
-async def _patiently(work: Callable[[], Awaitable[T]], patience: float) -> T:
-    """Do something in Milvus, waiting for one that is away."""
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            return await work()
-        except StoreUnavailableError:
-            if time.monotonic() >= deadline:
-                raise
-        await asyncio.sleep(RETRY_SECONDS)
 
 
 def _alive(document: Document) -> Document:

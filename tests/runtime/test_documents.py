@@ -111,6 +111,11 @@ async def test_a_document_is_found_with_its_source_and_span_until_it_is_deleted(
         left = await search(runtime, "leave")
         assert {each["document"]["name"] for each in left["data"]} == {"travel.md"}
 
+        again = await keep(runtime, "leave.md", LEAVE)
+        assert (again.status, again.json["id"]) == (201, kept.json["id"])
+        back = await search(runtime, "How long can a mother stay at home?")
+        assert [each["document"]["name"] for each in back["data"]] == ["leave.md", "travel.md"], "each is there once"
+
 
 async def test_sending_again_changes_nothing_and_sending_other_content_replaces(store: dict[str, Any]) -> None:
     async with serving(**store) as runtime:
@@ -315,6 +320,33 @@ async def test_a_milvus_killed_under_load_comes_back_with_everything(server_stor
         assert set(statuses) <= {200, 503}
         assert len((await search(runtime, "leave"))["data"]) == 3
         assert (await keep(runtime, "0", f"{LEAVE} 0")).status == 200
+
+
+async def test_an_upload_in_the_background_outlives_a_milvus_that_is_killed(
+    server_store: tuple[Any, dict[str, Any]],
+) -> None:
+    server, settings = server_store
+    text = LEAVE + "\n\n".join(f"Room {number} is on floor {number % 7}." for number in range(1500))
+    settings = settings | {"milvus_collection": "uploads", "retrieval_chunk_characters": 8000}
+    async with serving(**settings) as runtime:
+        # The collections are made, and what embeds is loaded, before the server goes.
+        await keep(runtime, "leave.md", LEAVE)
+        begun = await keep(runtime, "rooms.md", text)
+        assert (begun.status, begun.json["status"]) == (202, "processing")
+        await asyncio.to_thread(server.kill)
+        await eventually(lambda: milvus_is(runtime, "down"))
+        await asyncio.to_thread(server.start)
+        await eventually(lambda: milvus_is(runtime, "up"))
+        path = f"/v1/documents/{begun.json['id']}"
+
+        async def ready() -> Any:
+            reply = await runtime.get(path)
+            return reply.json if reply.status == 200 and reply.json["status"] != "processing" else None
+
+        record = await eventually(ready)
+        assert record["status"] == "ready", record
+        only = await search(runtime, "Which floor?", limit=50, documents=[record["id"]])
+        assert len(only["data"]) == record["passages"]
 
 
 async def test_the_tool_gives_passages_with_their_sources(lite: MilvusLiteServer) -> None:
