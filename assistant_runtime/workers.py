@@ -26,8 +26,8 @@ from assistant_runtime.telemetry import SHARED_DIRECTORY, sum_of_workers
 BACKLOG = 2048
 """uvicorn's own."""
 
-NEVER_SERVED = -signal.SIGTERM
-"""How a worker ends that is told to stop before it has begun."""
+DRAINED = frozenset({0, 1, -signal.SIGTERM, -signal.SIGINT})
+"""How a worker ends that was told to stop once: with 0, or otherwise where it had not begun to serve."""
 
 
 class Workers:
@@ -56,18 +56,20 @@ class Workers:
         self._shared = shared
         self._running: set[asyncio.subprocess.Process] = set()
         self._stop = asyncio.Event()
+        self._at_once = False
         self._log = structlog.get_logger(__name__)
 
     async def run(self) -> int:
-        """Serve until a signal; gives the exit code: 1 if any worker was cut short."""
+        """Serve until a signal; gives the exit code: 1 if a second one came, or a worker was cut short."""
         loop = asyncio.get_running_loop()
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self._pass_on, sig)
         codes = await asyncio.gather(*(self._keep(number) for number in range(self._settings.workers)))
-        return int(any(code not in {0, NEVER_SERVED} for code in codes))
+        return int(self._at_once or not DRAINED.issuperset(codes))
 
     def _pass_on(self, sig: int) -> None:
         """Tell every worker; the first signal drains, the second ends at once."""
+        self._at_once = self._stop.is_set()
         self._stop.set()
         # The port refuses connections once the workers have closed theirs.
         self._listener.close()
