@@ -206,8 +206,10 @@ def cluster(kube: Kube) -> Iterator[Cluster]:
 
 def test_the_job_forms_the_cluster(cluster: Cluster) -> None:
     eventually(cluster.is_whole, "the cluster is whole")
-    (job,) = cluster.kube.list("jobs", f"app.kubernetes.io/instance={NAME}")
-    assert job["status"]["succeeded"] == 1
+    eventually(
+        lambda: [job["status"].get("succeeded") for job in cluster.kube.list("jobs", f"{PODS}-setup")] == [1],
+        "the Job is done",
+    )
 
 
 def test_a_deleted_master_hands_over_and_no_acknowledged_message_is_lost(
