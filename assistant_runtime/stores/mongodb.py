@@ -87,7 +87,8 @@ def _options(settings: Settings) -> dict[str, Any]:
     options: dict[str, Any] = {
         "host": settings.mongodb_url.get_secret_value(),
         "appname": "assistant-runtime",
-        "serverSelectionTimeoutMS": milliseconds,
+        # Sooner than a command is given up, because only the driver says why, such as a certificate.
+        "serverSelectionTimeoutMS": milliseconds * 3 // 4,
         "connectTimeoutMS": milliseconds,
         "socketTimeoutMS": milliseconds,
         "maxPoolSize": MAX_CONNECTIONS,
