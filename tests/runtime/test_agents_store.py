@@ -13,7 +13,7 @@ from assistant_runtime.settings.agents import Agent
 from assistant_runtime.stores.agents import AgentStore, KeptAgent
 from assistant_runtime.stores.agents_memory import MemoryAgents
 from assistant_runtime.stores.agents_mongodb import MongoAgents
-from assistant_runtime.stores.agents_sql import SqlAgents
+from assistant_runtime.stores.agents_sql import SqlAgents, add_version
 from assistant_runtime.stores.connection import StoreConnection
 from assistant_runtime.stores.mongodb import MongoConnection
 from assistant_runtime.stores.schema import STEPS
@@ -116,19 +116,16 @@ async def test_of_many_at_once_each_gets_a_version_of_its_own(store: AgentStore,
 
 
 async def test_a_database_from_before_agents_had_versions(tmp_path: Path) -> None:
-    settings = Settings.load(data_dir=str(tmp_path))
-    old = SqlConnection(engine_for(settings), STEPS)
-    await old.probe()
-    async with old.engine.begin() as connection:
+    database = SqlConnection(engine_for(Settings.load(data_dir=str(tmp_path))), STEPS)
+    await database.probe()
+    async with database.engine.begin() as connection:
         await connection.execute(text("ALTER TABLE assistant_agents DROP COLUMN version"))
-        await connection.execute(text("DELETE FROM assistant_schema WHERE version = 5"))
         row = {"agent": agent().model_dump_json()}
         await connection.execute(text("INSERT INTO assistant_agents VALUES ('one', 'helper', :agent)"), row)
-    await old.aclose()
-    new = SqlConnection(engine_for(settings), STEPS)
-    await new.probe()
-    assert await SqlAgents(new).get("one", "helper") == KeptAgent(agent(), 1)
-    await new.aclose()
+        await connection.run_sync(add_version)
+        await connection.run_sync(add_version)
+    assert await SqlAgents(database).get("one", "helper") == KeptAgent(agent(), 1)
+    await database.aclose()
 
 
 async def test_every_replica_sees_them_and_none_overwrites_anothers_change(
