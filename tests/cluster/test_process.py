@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from devcluster.cluster import Cluster
+from tests.cluster.referenced import make, read, report, told
 from tests.operator.assistants import resource
 from tests.support.kube import Kube, audit_mark, audited, eventually, install, running_operator, writes
 
@@ -86,3 +87,19 @@ def test_watched_namespaces_need_no_cluster_role(kube: Kube, control_plane: Clus
         eventually(lambda: kube.get("deployment", "demo-runtime"), "the runtime is deployed")
         assert other.get("deployment", "unwatched-runtime") is None
     other.run("delete", "aia", "unwatched")
+
+
+def test_rights_in_a_namespace_are_enough_for_other_operators_objects(
+    kube: Kube, control_plane: Cluster, operator_log: Path
+) -> None:
+    case = read("redis-replication-object", kube.namespace)
+    make(kube, case)
+    account = install(Kube(control_plane), kube.namespace)
+    with running_operator(account, operator_log, watch_namespaces=kube.namespace):
+        kube.apply({**resource(**case.spec), "metadata": {"name": "demo"}})
+        assert told(kube) == case.environment
+        report(kube, case, {"masterNode": ""})
+        kube.wait_for_reason("demo", "Progressing", case.condition)
+        report(kube, case, {"masterNode": "cache-1"})
+        seen = kube.wait_for_reason("demo", "Ready", case.condition)
+        assert seen["message"] == "RedisReplication cache: its master is cache-1."

@@ -1,55 +1,28 @@
 """An object of another operator stands for a component: found, followed and explained, with the operator's own rights.
 
-Its operator does not run here; the tests write what it would write. The definition is CloudNativePG's own, out of its
-Go module, which Go's tools fetch.
+Its operator does not run here; the tests write what it would write.
 """
 
 import json
-import subprocess
-import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import yaml
 
-from devcluster import toolchain
 from devcluster.cluster import Cluster
-from devcluster.progress import Silent
+from tests.cluster.definitions import install
 from tests.cluster.test_reconcile import create
 from tests.support.kube import Kube, Object, audit_mark, audited, eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 
-MODULE = "github.com/cloudnative-pg/cloudnative-pg@v1.27.0"
 CRD = "clusters.postgresql.cnpg.io"
 REF = {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "name": "main"}
 SPEC = {"redis": {"enabled": False}, "postgresql": {"enabled": True, "operatorRef": REF}}
 
 
-@pytest.fixture(scope="session")
-def definition(tmp_path_factory: pytest.TempPathFactory) -> Object:
-    go = toolchain.ensure("1.24", Silent())
-    printed = subprocess.run(
-        [str(go.go), "mod", "download", "-json", MODULE],
-        env=toolchain.environment(go),
-        cwd=tmp_path_factory.mktemp("go"),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    with zipfile.ZipFile(Path(json.loads(printed)["Zip"])) as module:
-        return yaml.safe_load(module.read(f"{MODULE}/config/crd/bases/postgresql.cnpg.io_clusters.yaml"))
-
-
-def _install(kube: Kube, definition: Object) -> None:
-    kube.run("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(definition))
-    kube.run("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
-
-
 @pytest.fixture
-def installed(kube: Kube, definition: Object) -> Iterator[None]:
-    _install(kube, definition)
+def installed(kube: Kube) -> Iterator[None]:
+    install(kube, CRD)
     yield
     kube.run("delete", "clusters.postgresql.cnpg.io", "--all", "--wait=false")
 
@@ -81,7 +54,7 @@ def _config_hash(kube: Kube) -> str:
     return template["metadata"]["annotations"]["aiassistant.dev/config-hash"]
 
 
-def test_a_kind_that_is_not_installed_stalls_until_it_is(kube: Kube, definition: Object) -> None:
+def test_a_kind_that_is_not_installed_stalls_until_it_is(kube: Kube) -> None:
     kube.run("delete", "crd", CRD, "--ignore-not-found")
     create(kube, **SPEC)
     stalled = kube.wait_for_reason("demo", "ApiNotInstalled", "Stalled")
@@ -89,7 +62,7 @@ def test_a_kind_that_is_not_installed_stalls_until_it_is(kube: Kube, definition:
     assert CRD in stalled["message"]
     assert "CloudNativePG" in stalled["message"]
     assert kube.get("deployment", "demo-runtime") is None
-    _install(kube, definition)
+    install(kube, CRD)
     missing = kube.wait_for_reason("demo", "ObjectNotFound")
     assert f"kubectl -n {kube.namespace} get {CRD}" in missing["message"]
     _make_cluster(kube)

@@ -137,7 +137,7 @@ def install(kube: Kube, *namespaces: str) -> Path:
     With `namespaces`, the rights are given by a Role in each of them and by nothing else, as the chart does it.
     """
     kube.apply(definition())
-    eventually(lambda: _is_established(kube.must("crd", "aiassistants.aiassistant.dev")), "the CRD is served")
+    eventually(lambda: is_established(kube.must("crd", "aiassistants.aiassistant.dev")), "the CRD is served")
     account = "scoped" if namespaces else "assistant-operator"
     system = Kube(kube.cluster, "operator-system")
     system.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "operator-system"}})
@@ -148,7 +148,7 @@ def install(kube: Kube, *namespaces: str) -> Path:
     return _kubeconfig(kube.cluster, account, token)
 
 
-def _is_established(crd: Object) -> bool:
+def is_established(crd: Object) -> bool:
     """Tell whether a CRD is served; kubectl's own wait fails on one that has no conditions yet."""
     told = (crd.get("status") or {}).get("conditions") or []
     return any((each["type"], each["status"]) == ("Established", "True") for each in told)
