@@ -46,35 +46,34 @@ class MongoAgents:
 
     async def put(self, tenant: str, agent: Agent, expected: int | None = None) -> int | None:
         """Keep an agent in the place of the version `expected`, and give its version now."""
-        wanted: dict[str, Any] = {"_id": _id(tenant, agent.name)} | ({"version": expected} if expected else {})
+        key = {"_id": _id(tenant, agent.name)}
+        wanted = {**key, "version": expected} if expected else key
         content = {"tenant": tenant, "agent": agent.model_dump(mode="json")}
 
-        async def replace() -> dict[str, Any] | None:
-            return await self._agents.find_one_and_update(
-                wanted,
-                {"$set": content, "$inc": {"version": 1}},
-                upsert=expected is None,
-                return_document=ReturnDocument.AFTER,
-            )
-
         async def write() -> int | None:
-            if expected == 0:
-                return await self._insert({**wanted, **content, "version": 1})
-            try:
-                found = await replace()
-            except DuplicateKeyError:
-                # Another replica made it at the same moment: now there is a document to update.
-                found = await replace()
-            return found["version"] if found else None
+            if expected:
+                return await self._replace(wanted, content)
+            if expected is None and (version := await self._replace(wanted, content)):
+                return version
+            if await self._insert({**key, **content, "version": 1}):
+                return 1
+            # Another replica made it at the same moment: now there is a document to update, if any may be.
+            return None if expected == 0 else await self._replace(wanted, content)
 
         return await self._connection.call(write)
 
-    async def _insert(self, document: dict[str, Any]) -> int | None:
+    async def _replace(self, wanted: Mapping[str, Any], content: Mapping[str, Any]) -> int | None:
+        found = await self._agents.find_one_and_update(
+            wanted, {"$set": content, "$inc": {"version": 1}}, return_document=ReturnDocument.AFTER
+        )
+        return found["version"] if found else None
+
+    async def _insert(self, document: dict[str, Any]) -> bool:
         try:
             await self._agents.insert_one(document)
         except DuplicateKeyError:
-            return None
-        return 1
+            return False
+        return True
 
     async def delete(self, tenant: str, name: str, expected: int | None = None) -> bool:
         """Forget an agent, of the version `expected` or of any; whether there was such a one."""
