@@ -323,7 +323,7 @@ async def test_an_https_provider_is_reached_through_the_proxy(
         monkeypatch.setenv("NO_PROXY", "")
         async with provider(port, "https", "localhost", ca_file=str(certificate)) as client:
             assert (await client.complete(b"{}", "id")).body == ANSWER
-            answer = await client.stream(b"{}", "id")
+            answer = await client.stream(b"{}", "id", hide_usage=False)
             assert answer.first + b"".join([part async for part in answer.rest]) == b"".join(whole_stream(MODEL))
     assert len(heads) == 1
     assert heads[0].startswith(f"CONNECT localhost:{port} HTTP/1.1\r\n".encode())
