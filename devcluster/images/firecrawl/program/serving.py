@@ -1,9 +1,11 @@
 """A small JSON server, for every program here."""
 
 import json
+import os
 import signal
 import sys
 import threading
+import traceback
 import urllib.request
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -72,6 +74,10 @@ def _outcome(route: Route, method: str, path: str, body: bytes) -> tuple[HTTPSta
         return HTTPStatus.OK, route(method, path, _read(body))
     except AnswerError as error:
         return error.status, error.content
+    except Exception as error:  # noqa: BLE001 - whoever asked is told, instead of left with a closed connection
+        traceback.print_exc()
+        message = f"{type(error).__name__}: {error}"
+        return HTTPStatus.INTERNAL_SERVER_ERROR, {"success": False, "code": "UNKNOWN_ERROR", "error": message}
 
 
 def _read(body: bytes) -> Body:
@@ -82,6 +88,19 @@ def _read(body: bytes) -> Body:
     if not isinstance(read, dict):
         raise AnswerError(HTTPStatus.BAD_REQUEST, "BAD_REQUEST", "the body must be an object")
     return read
+
+
+def in_background(work: Callable[[], None]) -> None:
+    """Work beside serving; an error that nobody foresaw ends the program, or its probes would say that it works."""
+
+    def whole() -> None:
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - as told above
+            traceback.print_exc()
+            os._exit(1)
+
+    threading.Thread(target=whole, daemon=True).start()
 
 
 def ask(url: str, body: Body | None = None, *, timeout: float) -> Any:

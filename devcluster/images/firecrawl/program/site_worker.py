@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 import time
 from typing import Any
 from uuid import UUID
@@ -11,7 +10,7 @@ import jobs
 import psycopg
 import redis
 from api import SITES, same_site, store
-from serving import Body, not_found, serve
+from serving import Body, in_background, not_found, serve
 
 AT_WORK = "stand-in:sites-at-work"
 """List in Redis of the sites that are being walked through: those of a worker that died are taken up again."""
@@ -21,7 +20,7 @@ POLL_SECONDS = 0.1
 
 def main() -> None:
     """Work, and answer the probes."""
-    threading.Thread(target=work, daemon=True).start()
+    in_background(work)
     serve(int(os.environ["WORKER_PORT"]), route)
 
 
