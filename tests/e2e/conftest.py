@@ -1,15 +1,29 @@
 """A real cluster with the operator installed by its chart, and real images: everything as `make demo` makes it."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devcluster import cluster as devcluster
 from devcluster import images
 from devcluster.demo.kubernetes import Kubernetes
-from devcluster.demo.recipes import CHART, MODEL_SERVER, OPERATOR, ROOT, RUNTIME, known_to_the_chart
+from devcluster.demo.recipes import (
+    CHART,
+    MILVUS_LITE,
+    MODEL_SERVER,
+    OPERATOR,
+    RERANKER,
+    ROOT,
+    RUNTIME,
+    known_to_the_chart,
+)
 from devcluster.paths import lock
-from tests.support.kube import Kube
+from tests.e2e import outside as program
+from tests.support.kube import Kube, Object
+from tests.support.searxng import PAGES
 
 SYSTEM_NAMESPACE = "assistant-operator-system"
 NAMESPACE = "assistants"
@@ -30,7 +44,7 @@ def nodes() -> Iterator[devcluster.Cluster]:
 def loaded(nodes: devcluster.Cluster) -> dict[str, str]:
     """Image references by recipe name, built and on the node."""
     references = {}
-    for recipe in (OPERATOR, RUNTIME, MODEL_SERVER, *known_to_the_chart()):
+    for recipe in (OPERATOR, RUNTIME, MODEL_SERVER, RERANKER, MILVUS_LITE, *known_to_the_chart()):
         references[recipe.name] = recipe.reference()
         nodes.load(images.build(recipe.reference(), recipe.dockerfile, recipe.context, target=recipe.target))
     return references
@@ -62,3 +76,38 @@ def kube(nodes: devcluster.Cluster, operator: Kube) -> Kube:
     scoped.run("apply", "-f", str(ROOT / "manifests/samples/model-server.yaml"))
     scoped.run("rollout", "status", "deployment/model-server", "--timeout=120s", timeout=130)
     return scoped
+
+
+@pytest.fixture(scope="session")
+def outside(kube: Kube, loaded: dict[str, str]) -> str:
+    """The address of what the assistants meet outside: a provider with a script, a search index, a web site."""
+    kube.apply(*_outside(loaded[RUNTIME.name]))
+    kube.run("wait", "--for=condition=Ready", "pod/outside", "--timeout=120s", timeout=130)
+    return f"http://{kube.must('service', 'outside')['spec']['clusterIP']}:{program.PORT}"
+
+
+def _outside(image: str) -> list[Object]:
+    """Return a pod that runs the program, and its Service."""
+    container: dict[str, Any] = {
+        "name": "outside",
+        "image": image,
+        "command": ["python", "/outside/outside.py"],
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
+        "readinessProbe": {"tcpSocket": {"port": program.PORT}, "periodSeconds": 1},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [{"name": "files", "mountPath": "/outside"}],
+    }
+    pod = {
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+        "terminationGracePeriodSeconds": 1,  # there is nothing to finish
+        "volumes": [{"name": "files", "configMap": {"name": "outside"}}],
+    }
+    files = {"outside.py": Path(program.__file__).read_text(), program.RESULTS.name: json.dumps({"results": PAGES})}
+    named = {"apiVersion": "v1", "metadata": {"name": "outside", "labels": {"app": "outside"}}}
+    service = {"selector": {"app": "outside"}, "ports": [{"port": program.PORT}]}
+    return [
+        {**named, "kind": "ConfigMap", "data": files},
+        {**named, "kind": "Pod", "spec": pod},
+        {**named, "kind": "Service", "spec": service},
+    ]

@@ -6,7 +6,7 @@ The tests of this module tell one story, in order, about one assistant.
 import threading
 import time
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import openai
@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from devcluster.demo.recipes import ROOT
+from tests.e2e import outside as program
 from tests.support.kube import Kube, eventually
 
 # The first test waits for images, which are built when they are not there yet.
@@ -21,14 +22,16 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 NAME = "demo"
 MODEL = "smollm2-135m-instruct"
+SCRIPTED = {"name": "outside", "baseURL": f"http://outside:{program.PORT}/v1", "model": program.MODEL}
 QUESTION = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
 
 
 @pytest.fixture(scope="module")
-def assistant(kube: Kube, record_testsuite_property: object) -> Kube:
-    """The minimal sample, changed in two things: three pods, and volumes that go with it. Applied and Ready."""
+def assistant(kube: Kube, outside: str, record_testsuite_property: object) -> Kube:
+    """The minimal sample with three pods, one more provider, and volumes that go with it. Applied and Ready."""
     sample = yaml.safe_load((ROOT / "manifests/samples/minimal.yaml").read_text())
     sample["spec"] |= {"replicas": 3, "deletionPolicy": "Delete"}
+    sample["spec"]["providers"]["items"].append(SCRIPTED)
     started = time.monotonic()
     kube.apply(sample)
     kube.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=180s", timeout=190)
@@ -87,11 +90,14 @@ def traffic(assistant: Kube, url: str) -> Traffic:
     return Traffic(url, assistant.secret(f"{NAME}-api-keys")["api-key"])
 
 
+def _pods(kube: Kube, component: str) -> list[dict[str, Any]]:
+    return kube.list("pods", f"app.kubernetes.io/instance={NAME},app.kubernetes.io/name={component}")
+
+
 def _ready_pods(kube: Kube, component: str) -> set[str]:
-    selector = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/name={component}"
     return {
         pod["metadata"]["uid"]
-        for pod in kube.list("pods", selector)
+        for pod in _pods(kube, component)
         if not pod["metadata"].get("deletionTimestamp")
         and any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
     }
@@ -186,14 +192,24 @@ def test_no_request_fails_while_redis_is_away_and_its_data_is_there_after(
     eventually(cached, "what was cached before is answered from the cache")
 
 
-def test_a_stream_outlives_the_rolling_update_it_began_before(assistant: Kube, client: openai.OpenAI) -> None:
-    story = [{"role": "user", "content": "Tell me a long story about a lighthouse."}]
-    stream = client.chat.completions.create(model="default", messages=story, stream=True, max_tokens=200)
-    chunks = iter(stream)
+def test_a_stream_outlives_the_rolling_update_it_began_before(
+    assistant: Kube, client: openai.OpenAI, outside: str
+) -> None:
+    story = [{"role": "user", "content": "Go on and on."}]
+    chunks = iter(client.chat.completions.create(model=f"outside/{program.MODEL}", messages=story, stream=True))
     next(chunks)
+    reader = httpx.get(f"{outside}/reader").json()["reader"]
+    (pod,) = (pod for pod in _pods(assistant, "runtime") if pod["status"].get("podIP") == reader)
     assistant.run("rollout", "restart", f"deployment/{NAME}-runtime")
-    reasons = [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices]
-    assert reasons[-1] in ("stop", "length")
+    eventually(
+        lambda: assistant.must("pod", pod["metadata"]["name"])["metadata"].get("deletionTimestamp"),
+        "the stream's pod is going",
+        timeout=180,
+    )
+    httpx.get(f"{outside}/release")
+    rest = [chunk.choices[0] for chunk in chunks if chunk.choices]
+    assert rest[-2].delta.content == "over."
+    assert rest[-1].finish_reason == "stop"
     assistant.run("rollout", "status", f"deployment/{NAME}-runtime", "--timeout=180s", timeout=190)
     assistant.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=60s", timeout=70)
 
@@ -233,7 +249,7 @@ def test_the_operator_reports_on_itself(operator: Kube) -> None:
 def test_deletion_leaves_nothing(assistant: Kube) -> None:
     assistant.run("delete", "aia", NAME)
     kinds = "deployments,statefulsets,services,configmaps,secrets,serviceaccounts,pdb,pvc,pods"
-    given = ("model-server", "kubernetes", "kube-root-ca.crt", "default")
+    given = ("model-server", "outside", "kubernetes", "kube-root-ca.crt", "default")
 
     def left() -> list[str]:
         found = [(body["kind"], body["metadata"]["name"]) for body in assistant.list(kinds)]

@@ -1,20 +1,21 @@
 """Does what an assistant keeps outlive the pods of its servers, and the assistant itself?
 
 The tests of this module tell one story, in order, about one assistant with every server that it may have: it becomes
-Ready, something is written, the servers' pods are killed, the AIAssistant is deleted with its volumes kept and created
-again, and what was written is still there.
+Ready, each server is used through the runtime's own API, the servers' pods are killed, the AIAssistant is deleted with
+its volumes kept and created again, and what each server kept is still there.
 """
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
-from pymilvus import MilvusClient
 
-from devcluster.demo.recipes import RUNTIME
+from devcluster.demo.recipes import MILVUS_LITE
+from tests.e2e import outside as program
+from tests.support.every_backend import CONDITIONS, STATEFUL, image, providers, servers
 from tests.support.kube import Kube, eventually
 from tests.support.searxng import PAGES, engine
 
@@ -23,159 +24,156 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 NAME = "full"
 RUNTIME_PODS = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/name=runtime"
-STATEFUL = ("redis", "mongodb", "postgresql", "milvus")
-
-
-def _small(memory: str) -> dict[str, Any]:
-    """Return resources for one user's data on a small machine; the defaults are for many."""
-    return {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "2", "memory": memory}}
-
-
-def _server(memory: str) -> dict[str, Any]:
-    return {"enabled": True, "managed": {"resources": _small(memory), "storage": {"size": "1Gi"}}}
+SITE = f"http://outside:{program.PORT}"
+SCRIPTED = f"outside/{program.MODEL}"
+FACT = "The lighthouse of Genoa is 77 metres high."
+OTHER = "Parents may take twelve weeks of paid leave."
+QUESTION = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
 
 
 SEARCH = {
-    # Nothing here asks the internet: its one engine is the index below.
+    # Nothing here asks the internet: its one engine is the index outside.
     "use_default_settings": {"engines": {"keep_only": []}},
-    "engines": [engine("http://index:8080")],
-}
-SPEC = {
-    "replicas": 1,
-    "resources": _small("512Mi"),
-    "providers": {
-        "items": [{"name": "local", "baseURL": "http://model-server:8080/v1", "model": "smollm2-135m-instruct"}]
-    },
-    "mongodb": _server("512Mi"),
-    "postgresql": _server("512Mi"),
-    "milvus": _server("2Gi"),
-    "searxng": {"enabled": True, "managed": {"resources": _small("512Mi"), "settings": SEARCH}},
+    "engines": [engine(SITE)],
 }
 
 
-def _index(image: str) -> list[dict[str, Any]]:
-    """Return a pod that answers every search with all pages, and its Service."""
-    container = {
-        "name": "index",
-        "image": image,
-        "command": ["python", "-m", "http.server", "8080", "--directory", "/index"],
-        "resources": _small("128Mi"),
-        "readinessProbe": {"tcpSocket": {"port": 8080}},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "volumeMounts": [{"name": "index", "mountPath": "/index"}],
+def _spec(loaded: dict[str, str]) -> dict[str, Any]:
+    provider = {"name": "outside", "baseURL": f"{SITE}/v1", "model": program.MODEL}
+    return {
+        "providers": providers(NAME, provider),
+        "rateLimit": {"requests": 100_000},  # the tests ask again and again until what they wait for is there
+        # What the site outside says may be read, though its address is not public.
+        "tools": {"allowedHosts": ["outside"]},
+        **servers(loaded, SEARCH),
     }
-    pod = {
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [container],
-        "terminationGracePeriodSeconds": 1,  # there is nothing to finish
-        "volumes": [{"name": "index", "configMap": {"name": "index"}}],
-    }
-    named = {"apiVersion": "v1", "metadata": {"name": "index", "labels": {"app": "index"}}}
-    return [
-        {**named, "kind": "ConfigMap", "data": {"search": json.dumps({"results": PAGES})}},
-        {**named, "kind": "Pod", "spec": pod},
-        {**named, "kind": "Service", "spec": {"selector": {"app": "index"}, "ports": [{"port": 8080}]}},
-    ]
 
 
+@dataclass
 class Assistant:
-    """The assistant, its sessions API, and its servers asked directly."""
+    """The assistant, asked by HTTP, and what it has been given to keep."""
 
-    def __init__(self, kube: Kube) -> None:
-        self.kube = kube
-        self.session = ""
+    kube: Kube
+    spec: dict[str, Any]
+    session: str = ""
+    client_key: str = ""
+    crawl: str = ""
+    spent: list[dict[str, Any]] = field(default_factory=list)
 
-    def create(self) -> None:
-        """Apply it and wait until it is Ready."""
+    def apply(self) -> None:
+        """Apply it."""
         head = {"apiVersion": "aiassistant.dev/v1alpha1", "kind": "AIAssistant", "metadata": {"name": NAME}}
-        self.kube.apply({**head, "spec": SPEC})
-        self.wait()
+        self.kube.apply({**head, "spec": self.spec})
 
     def wait(self) -> None:
         """Wait until it is Ready."""
-        self.kube.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=240s", timeout=250)
+        self.kube.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=300s", timeout=310)
 
     def delete(self) -> None:
         """Delete it and wait until its pods are gone."""
         self.kube.run("delete", "aia", NAME, "--ignore-not-found")
-        eventually(lambda: not self.kube.list("pods", f"app.kubernetes.io/instance={NAME}"), "no pod", timeout=120)
+        eventually(lambda: not self.kube.list("pods", f"app.kubernetes.io/instance={NAME}"), "no pod", timeout=180)
 
-    def address(self, service: str) -> str:
-        """Return a Service's address, which this machine has a route to."""
-        return str(self.kube.must("service", service)["spec"]["clusterIP"])
+    def request(self, method: str, path: str, body: object = None, *, key: str = "") -> httpx.Response:
+        """Send a request to the runtime's API, by the generated key or another."""
+        address = self.kube.must("service", NAME)["spec"]["clusterIP"]
+        headers = {"Authorization": f"Bearer {key or self.kube.secret(f'{NAME}-api-keys')['api-key']}"}
+        return httpx.request(method, f"http://{address}{path}", json=body, headers=headers, timeout=60)
 
-    def sessions(self, method: str, path: str, body: object = None) -> httpx.Response:
-        """Send a request to the sessions API."""
-        headers = {"Authorization": f"Bearer {self.kube.secret(f'{NAME}-api-keys')['api-key']}"}
-        url = f"http://{self.address(NAME)}/v1/sessions{path}"
-        return httpx.request(method, url, json=body, headers=headers, timeout=30)
+    def ask(self, method: str, path: str, body: object = None, *, key: str = "") -> Any:
+        """Send a request that must be answered well, and give the answer."""
+        answer = self.request(method, path, body, key=key)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json()
 
-    @contextmanager
-    def milvus(self) -> Iterator[MilvusClient]:
-        """Connect with what the Secret has."""
-        secret = self.kube.secret(f"{NAME}-milvus")
-        url = f"http://{self.address(f'{NAME}-milvus')}:19530"
-        client = MilvusClient(url, user=secret["username"], password=secret["password"], timeout=60)
-        try:
-            yield client
-        finally:
-            client.close()
+    def use(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """Let the model call a tool; give the answer, which repeats what the tool gave, once the tool did well."""
+        body = {"model": SCRIPTED, "messages": [{"role": "user", "content": json.dumps([tool, arguments])}]}
 
-    def psql(self, statement: str) -> str:
-        """Give what PostgreSQL returns for a statement."""
-        pod = f"{NAME}-postgresql-0"
-        options = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--dbname=ai_assistant")
-        return self.kube.run("exec", pod, "--container=postgresql", "--", "psql", *options, "--command", statement)
+        def done() -> dict[str, Any] | None:
+            # The tools' connections may take a moment to be made anew.
+            nonlocal last
+            last = self.ask("POST", "/v1/chat/completions", body)
+            return last if [step["status"] for step in last["assistant"]["steps"]] == ["done"] else None
 
-    def write(self) -> None:
-        """Write a session, a row and a vector."""
-        made = self.sessions("POST", "", {"title": "kept"})
-        assert made.status_code == 201, made.text
-        self.session = str(made.json()["id"])
-        self.psql("CREATE TABLE kept (text text); INSERT INTO kept VALUES ('kept')")
-        with self.milvus() as client:
-            client.create_collection("chunks", dimension=2)
-            client.insert("chunks", [{"id": 1, "vector": [0.0, 1.0], "text": "kept"}])
+        last: dict[str, Any] = {}
+        return eventually(done, f"{tool} does well", last=lambda: f"{last}\n{self.logs()}")
 
-    def expect_what_was_written(self) -> None:
-        """Fail unless session, row and vector are there; the runtime may take a moment to connect anew."""
-        eventually(
-            lambda: self.sessions("GET", f"/{self.session}").json().get("title") == "kept",
-            "the session is there",
-            last=lambda: self.sessions("GET", f"/{self.session}").text,
-        )
-        assert self.psql("SELECT text FROM kept").strip() == "kept"
-        with self.milvus() as client:
-            client.load_collection("chunks")
-            found = client.get("chunks", ids=[1], output_fields=["text"], consistency_level="Strong")
-        assert [each["text"] for each in found] == ["kept"]
+    def logs(self) -> str:
+        """Give the end of what Firecrawl's pods and the runtime wrote."""
+        parts = "runtime,firecrawl,firecrawl-nuq-worker,firecrawl-browser"
+        which = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/name in ({parts})"
+        return self.kube.run("logs", "-l", which, "--prefix", "--tail=15") + self.kube.run("get", "pods")
+
+    def firecrawl(self, method: str, path: str, body: object = None) -> Any:
+        """Ask Firecrawl itself, of which the runtime uses no crawls."""
+        address = self.kube.must("service", f"{NAME}-firecrawl")["spec"]["clusterIP"]
+        return httpx.request(method, f"http://{address}:3002{path}", json=body, timeout=60).raise_for_status().json()
+
+    def find(self, query: str) -> dict[str, Any]:
+        """Search the documents."""
+        found: dict[str, Any] = self.ask("POST", "/v1/search", {"query": query, "limit": 1})
+        return found
 
 
 @pytest.fixture(scope="module")
-def assistant(kube: Kube, loaded: dict[str, str]) -> Iterator[Assistant]:
-    kube.apply(*_index(loaded[RUNTIME.name]))
-    made = Assistant(kube)
-    made.create()
+def assistant(kube: Kube, loaded: dict[str, str], outside: str) -> Iterator[Assistant]:
+    made = Assistant(kube, _spec(loaded))
+    made.apply()
+    made.wait()
     yield made
     made.delete()
     kube.run("delete", "pvc,secret", "-l", f"app.kubernetes.io/instance={NAME}")
-    kube.run("delete", "pod,service,configmap", "index")
 
 
 def test_every_server_is_ready(assistant: Assistant) -> None:
-    for condition in ("RuntimeReady", "RedisReady", "MongoDBReady", "PostgreSQLReady", "MilvusReady", "SearXNGReady"):
-        assert assistant.kube.condition(NAME, condition)["status"] == "True"
+    for name in CONDITIONS:
+        assert assistant.kube.condition(NAME, f"{name}Ready")["status"] == "True"
+    assert assistant.ask("GET", "/ready")["degraded"] == []
 
 
-def test_search(assistant: Assistant) -> None:
-    url = f"http://{assistant.address(f'{NAME}-searxng')}:8080/search"
-    answer = httpx.get(url, params={"q": "anything", "format": "json"}, timeout=30).json()
-    assert {each["url"] for each in answer["results"]} == {page["url"] for page in PAGES}, answer
+def test_searxng_is_used_by_a_tool(assistant: Assistant) -> None:
+    answer = assistant.use("web_search", query="anything")
+    assert {source["url"] for source in answer["assistant"]["sources"]} == {page["url"] for page in PAGES}
 
 
-def test_what_was_written_outlives_the_servers_pods(assistant: Assistant) -> None:
+def test_firecrawl_is_used_by_tools(assistant: Assistant) -> None:
+    page = assistant.use("scrape_page", url=f"{SITE}/towers")
+    assert "The lighthouse of Genoa is **77 metres** high." in page["choices"][0]["message"]["content"]
+    site = assistant.use("map_site", url=f"{SITE}/")
+    assert f"{SITE}/towers" in site["choices"][0]["message"]["content"]
+
+
+def test_the_reranker_puts_texts_in_order(assistant: Assistant) -> None:
+    body = {"query": "How tall is the lighthouse?", "documents": [OTHER, FACT]}
+    answer = assistant.ask("POST", "/v1/rerank", body)
+    assert answer["method"] == "reranker"
+    assert [result["index"] for result in answer["results"]] == [1, 0]
+
+
+def test_every_server_keeps_something(assistant: Assistant) -> None:
+    # Redis: an answer. MongoDB: a conversation.
+    chat = {"messages": QUESTION, "temperature": 0, "max_tokens": 8}
+    assert assistant.request("POST", "/v1/chat/completions", chat).headers["x-cache"] == "miss"
+    assistant.session = assistant.ask("POST", "/v1/sessions", {"title": "kept"})["id"]
+    assistant.ask("POST", "/v1/chat/completions", {**chat, "assistant": {"session": assistant.session}})
+    # Milvus: two documents.
+    for name, text in (("towers.txt", FACT), ("leave.txt", OTHER)):
+        assert assistant.ask("POST", "/v1/documents", {"name": name, "text": text})["status"] == "ready"
+    # PostgreSQL: a key, and what it spent.
+    key = assistant.ask("POST", "/v1/keys", {"name": "kept", "scopes": ["chat"]})
+    assistant.client_key = key["key"]
+    assistant.ask("POST", "/v1/chat/completions", chat, key=assistant.client_key)
+    usage = f"/v1/usage?key_id={key['id']}"
+    assistant.spent = eventually(lambda: assistant.ask("GET", usage)["data"], "the ledger is written")
+    assert assistant.spent[0]["requests"] == 1
+    # Firecrawl's own PostgreSQL and Redis: a crawl.
+    assistant.crawl = assistant.firecrawl("POST", "/v2/crawl", {"url": f"{SITE}/", "limit": 5})["id"]
+    _expect_what_was_kept(assistant)
+
+
+def test_what_was_kept_outlives_the_servers_pods(assistant: Assistant) -> None:
     kube = assistant.kube
-    assistant.write()
     pods = [f"{NAME}-{server}-0" for server in STATEFUL]
     killed = {pod: kube.must("pod", pod)["metadata"]["uid"] for pod in pods}
     kube.run("delete", "pod", *pods, "--grace-period=0", "--force")
@@ -183,9 +181,10 @@ def test_what_was_written_outlives_the_servers_pods(assistant: Assistant) -> Non
         eventually(
             lambda pod=pod: (now := kube.get("pod", pod)) and now["metadata"]["uid"] != killed[pod], f"{pod} is new"
         )
-        kube.run("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=240s", timeout=250)
+        kube.run("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=300s", timeout=310)
     assistant.wait()
-    assistant.expect_what_was_written()
+    _expect_what_was_kept(assistant)
+    assistant.use("scrape_page", url=f"{SITE}/towers")
 
 
 def test_a_changed_password_of_mongodb_reaches_server_and_runtime(assistant: Assistant) -> None:
@@ -200,11 +199,61 @@ def test_a_changed_password_of_mongodb_reaches_server_and_runtime(assistant: Ass
         timeout=120,
     )
     assistant.wait()
-    assistant.expect_what_was_written()
+    _expect_what_was_kept(assistant)
     assert kube.must("pod", f"{NAME}-mongodb-0")["metadata"]["uid"] == server
 
 
-def test_what_was_written_outlives_the_assistant(assistant: Assistant) -> None:
+def test_what_was_kept_outlives_the_assistant(assistant: Assistant) -> None:
     assistant.delete()
-    assistant.create()
-    assistant.expect_what_was_written()
+    assistant.apply()
+    assistant.wait()
+    _expect_what_was_kept(assistant)
+
+
+def test_a_milvus_of_another_kind_by_its_image_alone(assistant: Assistant, loaded: dict[str, str]) -> None:
+    """Milvus Lite's server has what 2.3.5 has not: search by vectors and keywords. It begins empty."""
+    assistant.spec["milvus"]["managed"]["image"] = image(loaded[MILVUS_LITE.name])
+    before = assistant.kube.must("pod", f"{NAME}-milvus-0")["metadata"]["uid"]
+    assistant.apply()
+    eventually(
+        lambda: (now := assistant.kube.get("pod", f"{NAME}-milvus-0")) and now["metadata"]["uid"] != before,
+        "Milvus has a new pod",
+        timeout=120,
+    )
+    assistant.wait()
+    _eventually_ok(assistant, "POST", "/v1/documents", {"name": "towers.txt", "text": FACT})
+    found = assistant.find("lighthouse")
+    assert (found["retrieval"], found["data"][0]["text"]) == ("hybrid", FACT)
+
+
+def _eventually_ok(assistant: Assistant, method: str, path: str, body: object = None) -> Any:
+    """Give the answer to a request once it is a good one: the runtime may take a moment to connect anew."""
+    answer = eventually(
+        lambda: answer if (answer := assistant.request(method, path, body)).is_success else None,
+        f"{method} {path} is answered",
+        last=lambda: assistant.request(method, path, body).text,
+    )
+    return answer.json()
+
+
+def _expect_what_was_kept(assistant: Assistant) -> None:
+    """Fail unless each server has what it was given."""
+    messages = _eventually_ok(assistant, "GET", f"/v1/sessions/{assistant.session}/messages")["data"]
+    assert [message["message"]["role"] for message in messages] == ["user", "assistant"]
+    _eventually_ok(assistant, "POST", "/v1/search", {"query": "lighthouse"})
+    found = assistant.find("How tall is the lighthouse?")
+    assert (found["retrieval"], found["reranked"], found["data"][0]["text"]) == ("dense", True, FACT)
+    usage = f"/v1/usage?key_id={assistant.spent[0]['key_id']}"
+    assert _eventually_ok(assistant, "GET", usage)["data"] == assistant.spent
+    assistant.ask("GET", "/v1/models", key=assistant.client_key)
+    chat = {"messages": QUESTION, "temperature": 0, "max_tokens": 8}
+    eventually(
+        lambda: assistant.request("POST", "/v1/chat/completions", chat).headers["x-cache"] == "hit",
+        "the answer is in Redis",
+    )
+    crawl = eventually(
+        lambda: told if (told := assistant.firecrawl("GET", f"/v2/crawl/{assistant.crawl}"))["data"][1:] else None,
+        "the crawl is over",
+        last=lambda: assistant.firecrawl("GET", f"/v2/crawl/{assistant.crawl}"),
+    )
+    assert [page["metadata"]["title"] for page in crawl["data"]] == ["Home", "Towers"]
