@@ -8,6 +8,9 @@ What is measured, on a control plane alone (devcluster, no nodes):
 - The operator's peak memory.
 - The requests of an idle resync and of a restart.
 
+Then with real pods, which needs root (tests/bench/stack.py): the time from apply to Ready with every server on, and
+the requests that it takes.
+
 Times and counts are read from the API server's audit log, so they are what the server saw, not what a client believes.
 """
 
@@ -35,13 +38,14 @@ from assistant_operator.credentials import token
 from assistant_operator.labels import PLURAL
 from assistant_operator.reconcile import parse
 from devcluster import cluster as devcluster
+from tests.bench import stack
 from tests.operator.assistants import FACTS, resource
 from tests.support.kube import OPERATOR_USER, Kube, audit_mark, audited, eventually, install, running_operator, writes
 
 CONCURRENCY = 8
 HTTP_PORT = 18099
 PAGE = Path(__file__).parents[2] / "docs/benchmarks.md"
-BEGIN, END = "<!-- operator:begin -->", "<!-- operator:end -->"
+PARTS = ("burst", "pods")
 
 
 @dataclass
@@ -58,18 +62,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--assistants", type=int, default=200, help="AIAssistants in a burst (default 200)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each contender (default 3)")
+    parser.add_argument("--part", choices=PARTS, help="only this part: burst (no pods run) or pods (default: both)")
     parser.add_argument("--no-write", action="store_true", help="only print; leave docs/benchmarks.md as it is")
     options = parser.parse_args()
+    for part in PARTS if options.part is None else (options.part,):
+        report = _burst(options) if part == "burst" else stack.measure(options.rounds, _passes, HTTP_PORT)
+        print(report)
+        if not options.no_write:
+            _write("operator" if part == "burst" else "operator-pods", report)
+
+
+def _burst(options: argparse.Namespace) -> str:
     cluster = devcluster.up("bench", control_plane_only=True)
     try:
-        report = Bench(cluster, options.assistants, options.rounds).run()
+        return Bench(cluster, options.assistants, options.rounds).run()
     finally:
         cluster.down()
-    print(report)
-    if not options.no_write:
-        page = PAGE.read_text()
-        before, after = page.split(BEGIN)[0], page.split(END)[1]
-        PAGE.write_text(f"{before}{BEGIN}\n{report}\n{END}{after}")
+
+
+def _write(name: str, report: str) -> None:
+    """Put a report in the place of the one before it in docs/benchmarks.md."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    page = PAGE.read_text()
+    PAGE.write_text(f"{page.split(begin)[0]}{begin}\n{report}\n{end}{page.split(end)[1]}")
 
 
 class Bench:
