@@ -4,7 +4,9 @@ A server that is missing is installed or fails the test: skipped tests look gree
 the runtime's promises are worth. NAME_TESTS=off, such as REDIS_TESTS=off, says that it is meant.
 """
 
+import itertools
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -33,6 +35,12 @@ START_SECONDS = 120.0
 
 POLL_SECONDS = 0.02
 LOG = "server.log"
+
+_FIRST_PORT, _LAST_PORT = 20_000, 29_999
+_PORTS = itertools.cycle(
+    secrets.SystemRandom().sample(range(_FIRST_PORT, _LAST_PORT + 1), _LAST_PORT + 1 - _FIRST_PORT)
+)
+"""No port twice in a row of ten thousand: one that was given may not be listened on yet."""
 
 
 class Server(ABC):
@@ -155,10 +163,15 @@ def serving_folder(folder: Path) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """Give a loopback port that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Give a loopback port that nobody uses.
+
+    It is none of those that the kernel gives to connections, one of which could take it before its server listens.
+    """
+    while True:
+        port = next(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def debian_program(program: str, package: str, name: str) -> str:
