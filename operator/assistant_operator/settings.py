@@ -10,10 +10,10 @@ from assistant_operator import __version__
 DEFAULT_IMAGES = {
     "runtime": f"localhost/assistant-runtime:{__version__}",
     "ui": f"localhost/assistant-ui:{__version__}",
-    "redis": "docker.io/library/redis:7.4.7-alpine",
-    "mongodb": "docker.io/library/mongo:7.0.37",
-    "postgresql": "docker.io/library/postgres:15.17-bookworm",
-    "milvus": "docker.io/milvusdb/milvus:v2.5.16",
+    "redis": "docker.io/library/redis:7.4.11-alpine",
+    "mongodb": "docker.io/library/mongo:7.0.43",
+    "postgresql": "docker.io/library/postgres:15.19-bookworm",
+    "milvus": "docker.io/milvusdb/milvus:v2.5.27",
     "searxng": "docker.io/searxng/searxng:2026.9.25-12f8b6515",
     # Firecrawl gives its images no versions; these are of one day, 25 July 2026.
     "firecrawl": "ghcr.io/firecrawl/firecrawl@sha256:9a7d66ba9471188f148494aaefef52c6271e07b95b75f28e60c375cc63d1b350",
