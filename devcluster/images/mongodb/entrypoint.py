@@ -1,8 +1,8 @@
 """Start SecantusDB from the environment and the command line of the official MongoDB image.
 
 SecantusDB speaks MongoDB's protocol and is not MongoDB. What is asked of mongod and can't be had here ends with an
-error, rather than with a server that differs silently. Scripts of /docker-entrypoint-initdb.d don't run, as there is no
-MongoDB shell for them; the one user that the operator's script makes, RUNTIME_USER, is made here.
+error, rather than with a server that differs silently. Scripts of /docker-entrypoint-initdb.d can't run, as there is
+no MongoDB shell for them: the user that the operator's makes, RUNTIME_USER, is made here, and any other is refused.
 """
 
 import argparse
@@ -23,6 +23,10 @@ FIRST_PORT = 27018
 """Of the server without passwords in which the first users are made, on loopback and before the real one."""
 
 FIRST_START_SECONDS = 60.0
+SCRIPTS = Path("/docker-entrypoint-initdb.d")
+"""Folder of what the official image runs when the data folder is new: every script in it."""
+
+KNOWN_SCRIPTS = {"mongodb-user.js"}
 INITIALISED = ".initialised"
 """File in the data folder: the first users are made."""
 
@@ -47,6 +51,7 @@ def main() -> None:
     if bool(username) != bool(password):
         sys.exit("give both MONGO_INITDB_ROOT_USERNAME and MONGO_INITDB_ROOT_PASSWORD, or neither")
     if username and not (folder / INITIALISED).exists():
+        _refuse_unknown_scripts()
         users = [(username, password, ["root"]), *_runtime_user()]
         _make_users(command, arguments.init_port, users)
         (folder / INITIALISED).touch()
@@ -81,6 +86,13 @@ def _variable(name: str) -> str:
     """Return a variable's value, or the content of the file that NAME_FILE names."""
     file = os.environ.get(f"{name}_FILE")
     return Path(file).read_text().rstrip("\n") if file else os.environ.get(name, "")
+
+
+def _refuse_unknown_scripts() -> None:
+    """End where the official image would run what can't be run here."""
+    found = {script.name for pattern in ("*.sh", "*.js") for script in SCRIPTS.glob(pattern)}
+    if unknown := sorted(found - KNOWN_SCRIPTS):
+        sys.exit(f"{SCRIPTS} has {', '.join(unknown)}, which the official image would run and this one can't")
 
 
 def _runtime_user() -> list[User]:

@@ -14,24 +14,26 @@ from pathlib import Path
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, PyMongoError
 
-QUESTIONS = ("db.adminCommand('ping')", "db.hello()")
+QUESTIONS = ("db.adminCommand('ping')", "const h = db.hello()")
 SCRIPT = "mongodb-password.js"
 PATIENCE_SECONDS = 120.0
 
 
 def main() -> int:
     """Return 0 when the server takes writes, or when the user has the password."""
-    *options, script = sys.argv[1:]
-    if options == ["--quiet", "--nodb"] and Path(script).name == SCRIPT:
-        return _give_password()
-    if options == ["--quiet", "--eval"] and any(question in script for question in QUESTIONS):
-        return _answer()
+    match sys.argv[1:]:
+        case ["--quiet", "--nodb", script] if Path(script).name == SCRIPT:
+            return _give_password()
+        case ["--quiet", "--eval", script] if script.startswith(QUESTIONS):
+            return _answer("localhost")
+        case ["--quiet", "--host", host, "--eval", script] if script.startswith(QUESTIONS):
+            return _answer(host)
     sys.exit("this is no MongoDB shell: it answers the operator's probes, sets a password, and does nothing else")
 
 
-def _answer() -> int:
+def _answer(host: str) -> int:
     try:
-        with MongoClient[dict[str, object]](directConnection=True, serverSelectionTimeoutMS=5000) as client:
+        with MongoClient[dict[str, object]](host, directConnection=True, serverSelectionTimeoutMS=5000) as client:
             return 0 if client.admin.command("hello").get("isWritablePrimary") else 1
     except PyMongoError as error:
         sys.exit(str(error))

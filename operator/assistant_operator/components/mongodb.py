@@ -37,6 +37,7 @@ _DATABASE = "ai_assistant"
 _USER = "assistant"
 _REPLICA_SET = "rs0"
 _MEMBERS = 3
+_USER_SCRIPT = "mongodb-user.js"
 _SET_SCRIPTS = ("mongodb-start.sh", "mongodb-setup.js")
 _STANDALONE_SCRIPTS = ("mongodb-password.js",)
 _AUTH = "/etc/mongodb/auth"
@@ -89,7 +90,7 @@ def _binding(assistant: AIAssistant) -> Binding:
 
 def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
     server = _server(assistant)
-    names = ("mongodb-user.js", *(_SET_SCRIPTS if _is_set(server) else _STANDALONE_SCRIPTS))
+    names = (_USER_SCRIPT, *(_SET_SCRIPTS if _is_set(server) else _STANDALONE_SCRIPTS))
     texts = {name: scripts.read(name) for name in names}
     rendered = [
         manifests.config_map(server.name, assistant, NAME, texts),
@@ -106,8 +107,10 @@ def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
 def _stateful_set(server: Server, facts: Facts, texts: Mapping[str, str]) -> Object:
     is_set = _is_set(server)
     keys = ("root-password", "password", *(("keyfile",) if is_set else ()))
+    # The image runs every script that it finds in its folder for a volume's first start, so it finds one only.
+    read = ("mongodb-start.sh",) if is_set else (_USER_SCRIPT,)
     volumes: list[Object] = [
-        {"name": "scripts", "configMap": {"name": server.name}},
+        {"name": "scripts", "configMap": {"name": server.name, "items": [{"key": key, "path": key} for key in read]}},
         mounted_keys("auth", server.name, *keys),
         {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
     ]
@@ -120,7 +123,7 @@ def _stateful_set(server: Server, facts: Facts, texts: Mapping[str, str]) -> Obj
         volumes=volumes,
         # MongoDB has the passwords in its data, where the Job changes them: it need not start anew for them.
         config_hash=facts.config_hash(
-            [SecretKeyRef(name=server.name, key=key) for key in keys if key == "keyfile"], *texts.values()
+            [SecretKeyRef(name=server.name, key=key) for key in keys if key == "keyfile"], *(texts[key] for key in read)
         ),
         terminationGracePeriodSeconds=_GRACE_SECONDS,
         topologySpreadConstraints=spread(server) if is_set else None,
@@ -132,16 +135,24 @@ def _stateful_set(server: Server, facts: Facts, texts: Mapping[str, str]) -> Obj
 
 
 def _container(server: Server, facts: Facts) -> Object:
-    hello = "const h = db.hello(); quit(h.isWritablePrimary || h.secondary ? 0 : 1)"
+    ping, hello = "db.adminCommand('ping')", "const h = db.hello(); quit(h.isWritablePrimary || h.secondary ? 0 : 1)"
     return container(
         server,
         facts,
         "mongodb",
         **(_member() if _is_set(server) else _standalone()),
         ports=[{"name": "mongodb", "containerPort": PORT, "protocol": "TCP"}],
+        # At the pod's own address: the server in which the image makes root listens on loopback only, and is no start.
+        startupProbe=manifests.exec_probe(
+            "sh",
+            "-c",
+            f'mongosh --quiet --host "$HOSTNAME" --eval "{ping}"',
+            periodSeconds=5,
+            failureThreshold=60,
+            timeoutSeconds=10,
+        ),
         # The shell takes a second of processor time each time, so it is asked seldom.
-        startupProbe=_probe("db.adminCommand('ping')", periodSeconds=5, failureThreshold=60),
-        livenessProbe=_probe("db.adminCommand('ping')", periodSeconds=30),
+        livenessProbe=_probe(ping, periodSeconds=30),
         readinessProbe=_probe(hello, periodSeconds=10),
     )
 

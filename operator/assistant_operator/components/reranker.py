@@ -68,6 +68,8 @@ def _container(assistant: AIAssistant) -> Object:
             env("MODEL_NAME", assistant.spec.reranker.model),
             env("PORT", PORT),
             env("HOME", _CACHE),
+            # PyTorch asks for the user's name at its start, and the image has none for this user.
+            env("USER", NAME),
             env("HF_HOME", f"{_CACHE}/huggingface"),
         ],
         # The first start downloads the model: half an hour.

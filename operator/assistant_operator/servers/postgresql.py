@@ -72,7 +72,8 @@ def objects(server: Database, facts: Facts, *options: str) -> list[Object]:
 
 
 def _container(server: Database, facts: Facts, options: tuple[str, ...]) -> Object:
-    ready = ("pg_isready", "--quiet", f"--username={server.user}", f"--dbname={server.database}")
+    # By TCP: the server in which the image makes the database has a socket only, and is no start.
+    ready = ("pg_isready", "--quiet", "--host=127.0.0.1", f"--username={server.user}", f"--dbname={server.database}")
     answers = ("psql", "--no-psqlrc", "--no-password", f"--dbname={server.database}", "--command=SELECT 1")
     return container(
         server,
