@@ -3,7 +3,7 @@
 A component makes objects of its own and may offer a binding; a policy adds objects that dress the components.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from assistant_operator import manifests
@@ -38,7 +38,7 @@ COMPONENTS: tuple[Component, ...] = (
     runtime.COMPONENT,
     ui.COMPONENT,
 )
-POLICIES: tuple[Callable[[AIAssistant], list[Object]], ...] = (ingress.objects, disruption.objects)
+POLICIES: tuple[Callable[[AIAssistant, Sequence[Object]], list[Object]], ...] = (ingress.objects, disruption.objects)
 
 KIND_ORDER = (
     "ServiceAccount",
@@ -135,7 +135,7 @@ def desired(assistant: AIAssistant, facts: Facts) -> Desired:
     }
     components = managed(assistant)
     rendered = [found for component in components for found in component.objects(assistant, facts, bindings)]
-    rendered += [found for policy in POLICIES for found in policy(assistant)]
+    rendered += [found for policy in POLICIES for found in policy(assistant, rendered)]
     for found in rendered:
         found["metadata"]["ownerReferences"] = [manifests.owner_reference(assistant)]
     rendered.sort(key=lambda found: (KIND_ORDER.index(found["kind"]), found["metadata"]["name"]))

@@ -28,7 +28,7 @@ from assistant_operator.components import (
 )
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object
-from assistant_operator.policies import disruption, ingress
+from assistant_operator.policies import ingress
 from assistant_operator.reconcile import parse
 from tests.operator.assistants import facts
 
@@ -51,8 +51,8 @@ ROOMS: dict[str, Callable[[AIAssistant, Facts], list[Object]]] = {
     "reranker": lambda a, f: reranker.COMPONENT.objects(a, f, {}),
     "runtime": lambda a, f: runtime.COMPONENT.objects(a, f, _bindings(a, f)),
     "ui": lambda a, f: ui.COMPONENT.objects(a, f, {}),
-    "ingress": lambda a, _: ingress.objects(a),
-    "disruption": lambda a, _: disruption.objects(a),
+    "ingress": lambda a, _: ingress.objects(a, []),
+    "disruption": lambda a, f: [o for o in desired.desired(a, f).objects if o["kind"] == "PodDisruptionBudget"],
     "assistant": lambda a, f: desired.desired(a, f).objects,
 }
 

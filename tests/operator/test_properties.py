@@ -82,6 +82,17 @@ def test_every_container_has_probes_and_resources(assistant: AIAssistant) -> Non
 
 
 @given(ASSISTANTS)
+def test_several_pods_of_one_workload_are_spread_and_leave_a_node_one_by_one(assistant: AIAssistant) -> None:
+    rendered = _render(assistant)
+    budgets = [found["spec"]["selector"] for found in rendered if found["kind"] == "PodDisruptionBudget"]
+    several = [found["spec"] for found in rendered if found.get("spec", {}).get("replicas", 0) > 1]
+    assert sorted(map(str, budgets)) == sorted(str(spec["selector"]) for spec in several)
+    for spec in several:
+        (constraint,) = spec["template"]["spec"]["topologySpreadConstraints"][:1]
+        assert constraint["labelSelector"] == spec["selector"]
+
+
+@given(ASSISTANTS)
 def test_selectors_pick_the_pods_of_their_own_component(assistant: AIAssistant) -> None:
     rendered = _render(assistant)
     templates = [template["metadata"]["labels"] for template in _templates(rendered)]

@@ -15,12 +15,10 @@ from assistant_operator.manifests import Object, env
 from assistant_operator.servers import mongodb_community, percona_mongodb, scripts, setup
 from assistant_operator.servers.base import (
     Server,
-    budget,
     container,
     headless_service,
     mounted_keys,
     pod_template,
-    spread,
     stateful_set,
 )
 from assistant_operator.spec.base import SecretKeyRef
@@ -97,8 +95,6 @@ def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
         headless_service(server.name, server, PORT, "mongodb"),
         _stateful_set(server, facts, texts),
     ]
-    if _is_set(server):
-        rendered.append(budget(server))
     if pods := setup.pods_of(server, facts, _MEMBERS if _is_set(server) else 1):
         rendered.append(_setup(server, facts, pods, texts))
     return rendered
@@ -126,7 +122,7 @@ def _stateful_set(server: Server, facts: Facts, texts: Mapping[str, str]) -> Obj
             [SecretKeyRef(name=server.name, key=key) for key in keys if key == "keyfile"], *(texts[key] for key in read)
         ),
         terminationGracePeriodSeconds=_GRACE_SECONDS,
-        topologySpreadConstraints=spread(server) if is_set else None,
+        topologySpreadConstraints=manifests.spread(server.selector) if is_set else None,
     )
     # All members start at once: none is ready before the set is formed. It also makes the two topologies differ in what
     # Kubernetes never changes, so that a change is refused instead of being made with the data of one member.

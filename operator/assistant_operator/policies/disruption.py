@@ -1,22 +1,27 @@
-"""The PodDisruptionBudget of the runtime: a node drain takes its pods one by one."""
+"""PodDisruptionBudgets: a node drain takes the pods of one workload one by one."""
 
-from assistant_operator import labels, names
+from collections.abc import Sequence
+
+from assistant_operator import labels
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.manifests import Object, new_object
 
-_COMPONENT = "runtime"
+_RUNTIME = "runtime"
 
 
-def objects(assistant: AIAssistant) -> list[Object]:
-    """Build the budget; none for fewer than two replicas, where it could only block a drain for ever."""
-    if assistant.spec.replicas <= 1:
-        return []
+def objects(assistant: AIAssistant, rendered: Sequence[Object]) -> list[Object]:
+    """Build a budget for each workload with several pods; for a single pod it could only block a drain for ever."""
+    return [_budget(assistant, workload) for workload in rendered if workload.get("spec", {}).get("replicas", 0) > 1]
+
+
+def _budget(assistant: AIAssistant, workload: Object) -> Object:
+    metadata, selector = workload["metadata"], workload["spec"]["selector"]
+    component = metadata["labels"][labels.COMPONENT]
+    spec = {"selector": selector, **(_runtime(assistant) if component == _RUNTIME else {"maxUnavailable": 1})}
+    return new_object("policy/v1", "PodDisruptionBudget", metadata["name"], assistant, component, spec=spec)
+
+
+def _runtime(assistant: AIAssistant) -> Object:
     budget = assistant.spec.pod_disruption_budget
     unavailable = 1 if budget.min_available is None and budget.max_unavailable is None else budget.max_unavailable
-    spec = {
-        "selector": {"matchLabels": labels.selector(assistant.name, _COMPONENT)},
-        "minAvailable": budget.min_available,
-        "maxUnavailable": unavailable,
-    }
-    name = names.child(assistant.name, _COMPONENT)
-    return [new_object("policy/v1", "PodDisruptionBudget", name, assistant, _COMPONENT, spec=spec)]
+    return {"minAvailable": budget.min_available, "maxUnavailable": unavailable}

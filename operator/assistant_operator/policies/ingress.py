@@ -1,5 +1,6 @@
 """The Ingress in front of the assistant's Service, with TLS from a Secret or from a cert-manager issuer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from assistant_operator import conditions, names
@@ -11,7 +12,7 @@ _COMPONENT = "runtime"
 _CONDITION = "IngressReady"
 
 
-def objects(assistant: AIAssistant) -> list[Object]:
+def objects(assistant: AIAssistant, _: Sequence[Object]) -> list[Object]:
     """Build the Ingress, or nothing where it is off."""
     ingress = assistant.spec.ingress
     if not ingress.enabled:

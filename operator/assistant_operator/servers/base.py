@@ -94,26 +94,6 @@ def mounted_keys(name: str, secret: str, *keys: str) -> Object:
     return {"name": name, "secret": {"secretName": secret, "items": [{"key": key, "path": key} for key in keys]}}
 
 
-def spread(server: Server) -> list[Object]:
-    """Build the wish that a server's pods run on nodes of their own."""
-    return [
-        {
-            "maxSkew": 1,
-            "topologyKey": "kubernetes.io/hostname",
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": server.selector},
-        }
-    ]
-
-
-def budget(server: Server) -> Object:
-    """Build the budget by which node drains take a server's pods one by one."""
-    spec = {"selector": {"matchLabels": server.selector}, "maxUnavailable": 1}
-    return manifests.new_object(
-        "policy/v1", "PodDisruptionBudget", server.name, server.assistant, server.component, spec=spec
-    )
-
-
 def headless_service(name: str, server: Server, port: int, target: str) -> Object:
     """Build a Service that gives each pod a name, also before it is ready: servers find each other by it."""
     service = manifests.service(name, server.assistant, server.component, port, target)

@@ -9,7 +9,7 @@ from assistant_operator.binding import Binding
 from assistant_operator.facts import Facts, PodFacts
 from assistant_operator.manifests import Object
 from assistant_operator.servers import redis, scripts, setup
-from assistant_operator.servers.base import Server, budget, headless_service, pod_template, spread, stateful_set
+from assistant_operator.servers.base import Server, headless_service, pod_template, stateful_set
 
 SERVERS = 6
 
@@ -44,7 +44,6 @@ def objects(server: Server, facts: Facts, *options: str) -> list[Object]:
         manifests.service(server.name, server.assistant, server.component, redis.PORT, "redis"),
         headless_service(nodes, server, redis.PORT, "redis"),
         _stateful_set(server, facts, nodes, redis.config_hash(server, facts, config, texts["redis-hand-over.sh"])),
-        budget(server),
     ]
     if pods := setup.pods_of(server, facts, SERVERS):
         rendered.append(_setup(server, facts, pods, texts["redis-cluster.sh"]))
@@ -60,7 +59,7 @@ def _stateful_set(server: Server, facts: Facts, nodes: str, config_hash: str) ->
         volumes=[*volumes, _scripts_volume(server)],
         config_hash=config_hash,
         terminationGracePeriodSeconds=redis.GRACE_SECONDS,
-        topologySpreadConstraints=spread(server),
+        topologySpreadConstraints=manifests.spread(server.selector),
     )
     # All start at once: none is ready before the cluster is formed.
     return stateful_set(server, template, replicas=SERVERS, service=nodes, podManagementPolicy="Parallel")
