@@ -6,7 +6,6 @@ never holds the key. aiohttp is imported only where such a server is configured,
 """
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +14,7 @@ import orjson
 from pydantic import SecretStr
 
 from assistant_runtime.errors import ProviderError
+from assistant_runtime.trust import distrust, trusting
 
 if TYPE_CHECKING:
     import aiohttp
@@ -44,6 +44,8 @@ class JsonClient:
         Sent as a bearer token.
     ca_file
         Certificates (PEM) to trust; None: the system's.
+    ca_setting
+        What names that file.
     timeout
         Seconds for a whole request.
     """
@@ -51,22 +53,27 @@ class JsonClient:
     _session: "aiohttp.ClientSession"
 
     def __init__(
-        self, name: str, base_url: str, *, key: SecretStr | None = None, ca_file: str | None = None, timeout: float
+        self,
+        name: str,
+        base_url: str,
+        *,
+        key: SecretStr | None = None,
+        ca_file: str | None = None,
+        ca_setting: str,
+        timeout: float,
     ) -> None:
         import aiohttp  # noqa: PLC0415 - see the module's docstring
 
         self.name = name
         self.base_url = base_url
         self._key = key.get_secret_value() if key else ""
-        self._ca_file = ca_file
+        self._ca_file, self._ca_setting = ca_file, ca_setting
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(timeout, CONNECT_SECONDS))
 
     async def __aenter__(self) -> Self:
         import aiohttp  # noqa: PLC0415 - see the module's docstring
 
-        trusted: ssl.SSLContext | bool = True
-        if self._ca_file:
-            trusted = await asyncio.to_thread(ssl.create_default_context, cafile=self._ca_file)
+        trusted = await asyncio.to_thread(trusting, self._ca_file) if self._ca_file else True
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=trusted),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -98,9 +105,13 @@ class JsonClient:
         except TimeoutError:
             raise ProviderError(504, f"{self.name} did not answer in time", code="provider_timeout") from None
         except (aiohttp.ClientError, OSError) as error:
-            reason = self._without_key(str(error) or type(error).__name__)
-            raise ProviderError(502, f"{self.name} can't be reached: {reason}", code="provider_unreachable") from error
+            raise ProviderError(502, f"{self.name} {self._failure(error)}", code="provider_unreachable") from error
         return self._decoded(status, body)
+
+    def _failure(self, error: Exception) -> str:
+        if untrusted := distrust(error, self._ca_setting):
+            return untrusted
+        return f"can't be reached: {self._without_key(str(error) or type(error).__name__)}"
 
     async def _read(self, response: "aiohttp.ClientResponse") -> bytes:
         body = bytearray()

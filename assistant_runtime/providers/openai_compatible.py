@@ -18,6 +18,7 @@ from assistant_runtime.providers.connection import BadResponseError, Connection,
 from assistant_runtime.providers.pool import ConnectFailedError, ConnectionPool
 from assistant_runtime.providers.sse import EventReader, bad_event
 from assistant_runtime.settings.providers import ProviderSettings
+from assistant_runtime.trust import distrust
 
 CONNECT_SECONDS = 5.0
 """A provider that does not accept within this is down: fall back, rather than use up the answer's time."""
@@ -42,6 +43,9 @@ NO_MODELS = "has no GET /models (404); check that the base URL ends in its versi
 
 FAILURES = (TimeoutError, ConnectFailedError, DisconnectedError, BadResponseError)
 """What the connection raises."""
+
+CA_SETTING = "OPENAI_COMPATIBLE_CA_FILE (ca_file in PROVIDERS)"
+"""What names the certificates to trust, for the first provider and for the others."""
 
 USER_AGENT = "ai-assistant-runtime"
 """Some providers' front doors refuse requests without one."""
@@ -232,7 +236,8 @@ class OpenAICompatibleProvider:
         if isinstance(error, TimeoutError):
             return ProviderError(504, f"provider {self.name} did not answer in time", code="provider_timeout")
         if isinstance(error, ConnectFailedError):
-            return ProviderError(502, f"provider {self.name} can't be reached: {error}", code="provider_unreachable")
+            reason = distrust(error.__cause__ or error, CA_SETTING) or f"can't be reached: {error}"
+            return ProviderError(502, f"provider {self.name} {reason}", code="provider_unreachable")
         if isinstance(error, BadResponseError):
             return bad_event(str(error))
         return ProviderError(502, f"provider {self.name} broke the connection", code="provider_disconnected")

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]  # not in typeshed
 
 from assistant_runtime.providers.connection import BadResponseError, Connection, DisconnectedError
+from assistant_runtime.trust import trusting
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -139,7 +140,7 @@ class ConnectionPool:
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
-            self._context = ssl.create_default_context(cafile=self._ca_file)
+            self._context = trusting(self._ca_file)
             self._context.set_alpn_protocols(["http/1.1"])
         return self._context
 

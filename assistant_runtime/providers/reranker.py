@@ -118,6 +118,7 @@ def reranker_of(settings: Settings) -> Reranker | None:
         settings.jina_reranker_url,
         key=settings.jina_reranker_api_key,
         ca_file=settings.jina_reranker_ca_file,
+        ca_setting="JINA_RERANKER_CA_FILE",
         timeout=TIMEOUT_SECONDS,
     )
     return Reranker(client, settings.jina_reranker_model)

@@ -6,6 +6,7 @@ and seconds to import, and so comes with the first document or search; until the
 
 import asyncio
 import importlib.util
+import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.connection import StoreConnection
+from assistant_runtime.trust import trusting
 
 CALL_SECONDS = 20.0
 """Most calls take milliseconds; making and loading a collection takes seconds."""
@@ -48,7 +50,9 @@ class MilvusConnection(StoreConnection):
         super().__init__("Milvus", CALL_SECONDS, (MilvusFailure,), "documents can't be kept or searched")
         self._url = settings.milvus_url
         self._folder = settings.data_dir
+        self._ca_file = settings.milvus_ca_file
         self._options = _options(settings)
+        self._trusted: ssl.SSLContext | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="milvus")
         self._client: Any = None
 
@@ -72,13 +76,20 @@ class MilvusConnection(StoreConnection):
 
     async def ping(self) -> None:
         """Ask for the version, or only open a connection where no client is needed yet."""
+        # While it is down too, because pymilvus does not tell why a certificate is refused.
+        if self._url is not None and not (self._client and self.available):
+            await self._connect_once(self._url)
         if self._client is not None:
             await self._in_thread(lambda client: client.list_collections(timeout=CALL_SECONDS))
-        elif self._url is not None:
-            parts = urlsplit(self._url)
-            port = parts.port or (443 if parts.scheme == "https" else DEFAULT_PORT)
-            _, writer = await asyncio.open_connection(parts.hostname, port)
-            writer.close()
+
+    async def _connect_once(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme == "https" and self._trusted is None:
+            self._trusted = await asyncio.to_thread(trusting, self._ca_file)
+            self._trusted.set_alpn_protocols(["h2"])
+        port = parts.port or (443 if parts.scheme == "https" else DEFAULT_PORT)
+        _, writer = await asyncio.open_connection(parts.hostname, port, ssl=self._trusted)
+        writer.close()
 
     def check(self) -> dict[str, Any]:
         """Give the readiness check `milvus`."""
@@ -141,6 +152,8 @@ def _options(settings: Settings) -> dict[str, Any]:
         options["token"] = settings.milvus_api_key.get_secret_value()
     elif settings.milvus_username and settings.milvus_password:
         options["token"] = f"{settings.milvus_username}:{settings.milvus_password.get_secret_value()}"
-    if settings.milvus_ca_file:
-        options |= {"secure": True, "server_pem_path": settings.milvus_ca_file}
+    # gRPC brings authorities of its own, which are not those that everything else here trusts.
+    authority = settings.milvus_ca_file or ssl.get_default_verify_paths().cafile
+    if authority and (settings.milvus_url or "").startswith("https://"):
+        options |= {"secure": True, "server_pem_path": authority}
     return options

@@ -6,7 +6,6 @@ the keys that are known go on.
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ import structlog
 from assistant_runtime.errors import ApiError
 from assistant_runtime.security.api_keys import Digests, refused
 from assistant_runtime.security.principal import ALL_SCOPES, USER_SCOPES, Principal
+from assistant_runtime.trust import distrust, trusting
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures by a key pair alone: with a shared secret among them, a public key could be taken for one."""
@@ -146,7 +146,7 @@ class OidcTokens:
 
     async def _fetch(self, now: float) -> None:
         """Fetch the keys; what can't be had is logged, and the old ones go on."""
-        trusted = ssl.create_default_context(cafile=self._ca_file)
+        trusted = trusting(self._ca_file)
         try:
             async with httpx.AsyncClient(timeout=FETCH_SECONDS, verify=trusted) as client:
                 found = await _json(client, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
@@ -154,7 +154,9 @@ class OidcTokens:
             self._keys = {str(key.key_id or ""): key for key in jwt.PyJWKSet.from_dict(listed).keys}
             self._fetched = now
         except (httpx.HTTPError, jwt.PyJWTError, ValueError, KeyError, TypeError) as error:
-            self._log.warning("oidc_keys_not_fetched", issuer=self._issuer, detail=str(error) or type(error).__name__)
+            untrusted = distrust(error, "OIDC_CA_FILE")
+            detail = f"the issuer {untrusted}" if untrusted else str(error) or type(error).__name__
+            self._log.warning("oidc_keys_not_fetched", issuer=self._issuer, detail=detail)
 
     def _keys_address(self, found: dict[str, Any]) -> str:
         if found.get("issuer") != self._issuer:

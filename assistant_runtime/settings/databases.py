@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr
 
-from assistant_runtime.settings.values import Group, unreadable
+from assistant_runtime.settings.values import CertificatesFile, Group
 
 DATABASE_URL_OPTIONS = frozenset({"application_name", "sslmode", "sslrootcert"})
 """What DATABASE_URL may ask for after its `?`: what both libpq and our driver understand."""
@@ -56,7 +56,7 @@ class DatabasesGroup(Group):
     )
     mongodb_username: str | None = Field(None, description="User of MongoDB, instead of one in MONGODB_URL.")
     mongodb_password: SecretStr | None = Field(None, description="Password of MongoDB, instead of one in MONGODB_URL.")
-    mongodb_ca_file: str | None = Field(
+    mongodb_ca_file: CertificatesFile = Field(
         None, description="File of certificates (PEM) to trust for MongoDB; turns TLS on."
     )
     database_url: SecretStr | None = Field(
@@ -70,7 +70,7 @@ class DatabasesGroup(Group):
     database_password: SecretStr | None = Field(
         None, description="Password of PostgreSQL, instead of one in DATABASE_URL."
     )
-    database_ca_file: str | None = Field(
+    database_ca_file: CertificatesFile = Field(
         None, description="File of certificates (PEM) to trust for PostgreSQL; its name is checked as well."
     )
     database_pool_size: int = Field(20, ge=1, le=1000, description="Connections to PostgreSQL that are kept open.")
@@ -85,7 +85,6 @@ class DatabasesGroup(Group):
 
     def problems(self) -> Iterable[str]:
         """Say which URL can't be used."""
-        yield from unreadable(self, "mongodb_ca_file", "database_ca_file")
         if self.mongodb_url and (problem := _mongodb_url_problem(self.mongodb_url.get_secret_value())):
             yield f"MONGODB_URL: {problem}"
         if self.database_url and (problem := _database_url_problem(self.database_url.get_secret_value())):

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
@@ -18,7 +17,7 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from assistant_runtime.local_model import MODEL, weights
-from assistant_runtime.settings.values import Group, TimeoutSeconds, http_url, problem_lines
+from assistant_runtime.settings.values import CertificatesFile, Group, TimeoutSeconds, http_url, problem_lines
 
 PROVIDER_NAME = r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$"
 """Provider names stand in model names ("name/model"), metric labels and URLs of dashboards."""
@@ -47,14 +46,6 @@ def _provider_url(value: Any) -> Any:
     return http_url(value, "https://openrouter.ai/api/v1")
 
 
-def _readable(value: Any) -> Any:
-    """Check that a file of certificates is there, before the first request finds out that it is not."""
-    if isinstance(value, str) and not Path(value).is_file():
-        raise ValueError("there is no such file: give the path of a file of certificates in PEM format")
-    return value
-
-
-CertificatesFile = Annotated[str | None, BeforeValidator(_readable)]
 Weight = Annotated[int, Field(ge=0, le=1000)]
 Retries = Annotated[int, Field(ge=0, le=10)]
 ProviderURL = Annotated[str, BeforeValidator(_provider_url)]

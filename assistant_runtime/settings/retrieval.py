@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from assistant_runtime.settings.values import Group, http_url, lower, unreadable
+from assistant_runtime.settings.values import CertificatesFile, Group, http_url, lower
 
 
 def _milvus_url(value: Any) -> Any:
@@ -26,7 +26,7 @@ class RetrievalGroup(Group):
     milvus_username: str | None = Field(None, description="User of Milvus.")
     milvus_password: SecretStr | None = Field(None, description="Password of Milvus.")
     milvus_api_key: SecretStr | None = Field(None, description="Key of Milvus, instead of user and password.")
-    milvus_ca_file: str | None = Field(None, description="Certificates (PEM) to trust for Milvus; needs https.")
+    milvus_ca_file: CertificatesFile = Field(None, description="Certificates (PEM) to trust for Milvus; needs https.")
     milvus_collection: str = Field(
         "assistant",
         pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$",
@@ -58,7 +58,6 @@ class RetrievalGroup(Group):
             yield "MILVUS_USERNAME, MILVUS_PASSWORD: set both, or neither"
         if self.milvus_api_key and self.milvus_username:
             yield "MILVUS_API_KEY: set it, or user and password, not both"
-        yield from unreadable(self, "milvus_ca_file")
         if self.milvus_ca_file and not (self.milvus_url or "").startswith("https://"):
             yield "MILVUS_CA_FILE: write MILVUS_URL as https://..., or leave it out"
         if self.retrieval_chunk_overlap * 2 > self.retrieval_chunk_characters:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from assistant_runtime.settings.values import Group, http_url, unreadable
+from assistant_runtime.settings.values import CertificatesFile, Group, http_url
 
 MAX_TOKENS = 10**15
 """Far beyond any bill, and exact in Lua's numbers."""
@@ -39,7 +39,7 @@ class SecurityGroup(Group):
             "words. Empty: every token has all but `admin`."
         ),
     )
-    oidc_ca_file: str | None = Field(None, description="File of certificates (PEM) to trust for the issuer.")
+    oidc_ca_file: CertificatesFile = Field(None, description="File of certificates (PEM) to trust for the issuer.")
     token_budget_daily: int = Field(
         0, ge=0, le=MAX_TOKENS, description="Tokens that each key may spend in a day (UTC). 0: without limit."
     )
@@ -56,7 +56,6 @@ class SecurityGroup(Group):
 
     def problems(self) -> Iterable[str]:
         """Say what does not fit together."""
-        yield from unreadable(self, "oidc_ca_file")
         if self.oidc_issuer and not self.oidc_audience:
             yield "OIDC_AUDIENCE: set it with OIDC_ISSUER, or tokens for other applications would be taken"
         if self.audit_enabled and not getattr(self, "secret_key", None):

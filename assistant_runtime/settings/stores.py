@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from assistant_runtime.settings.values import Group, lower, unreadable
+from assistant_runtime.settings.values import CertificatesFile, Group, lower
 
 REDIS_URL_OPTIONS = frozenset(
     {"db", "username", "password", "protocol", "health_check_interval"}
@@ -56,7 +56,9 @@ class StoresGroup(Group):
     )
     redis_username: str | None = Field(None, description="User of Redis, instead of one in REDIS_URL.")
     redis_password: SecretStr | None = Field(None, description="Password of Redis, instead of one in REDIS_URL.")
-    redis_ca_file: str | None = Field(None, description="File of certificates (PEM) to trust for Redis; turns TLS on.")
+    redis_ca_file: CertificatesFile = Field(
+        None, description="File of certificates (PEM) to trust for Redis; turns TLS on."
+    )
     redis_topology: Annotated[Literal["standalone", "cluster", "sentinel"], BeforeValidator(lower)] = Field(
         "standalone", description="What REDIS_URL leads to: `standalone`, `cluster` or `sentinel`."
     )
@@ -73,7 +75,6 @@ class StoresGroup(Group):
 
     def problems(self) -> Iterable[str]:
         """Say what of Redis can't be used."""
-        yield from unreadable(self, "redis_ca_file")
         if self.redis_url is None:
             if self.redis_topology != "standalone":
                 yield f"REDIS_TOPOLOGY: {self.redis_topology} needs REDIS_URL, with any of its hosts"

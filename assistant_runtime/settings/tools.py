@@ -11,13 +11,13 @@ from pydantic_settings import NoDecode
 
 from assistant_runtime.settings.providers import ProviderKey, provider_key
 from assistant_runtime.settings.values import (
+    CertificatesFile,
     Group,
     StringList,
     TimeoutSeconds,
     http_url,
     lower,
     problem_lines,
-    unreadable,
 )
 
 MCP_NAME = r"^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$"
@@ -46,6 +46,7 @@ class McpServerSettings(BaseModel):
     url: Annotated[str, BeforeValidator(_mcp_url)]
     tools: tuple[str, ...] | None = None
     token_env: str | None = None
+    ca_file: CertificatesFile = None
 
     @property
     def token(self) -> SecretStr | None:
@@ -101,7 +102,7 @@ class ToolsGroup(Group):
     )
 
     searxng_url: ServerURL | None = Field(None, description="SearXNG's root, for web search.")
-    searxng_ca_file: str | None = Field(None, description="Certificates (PEM) to trust for SearXNG.")
+    searxng_ca_file: CertificatesFile = Field(None, description="Certificates (PEM) to trust for SearXNG.")
     searxng_tool_enabled: bool = Field(default=True, description="Offer `web_search`, where SEARXNG_URL is set.")
 
     firecrawl_deployment_mode: Annotated[Literal["docker", "cloud"], BeforeValidator(lower)] = Field(
@@ -110,7 +111,7 @@ class ToolsGroup(Group):
     firecrawl_docker_url: ServerURL | None = Field(None, description="Root of a Firecrawl that you run.")
     firecrawl_cloud_url: ServerURL = Field("https://api.firecrawl.dev", description="Root of Firecrawl's cloud.")
     firecrawl_api_key: ProviderKey = Field(None, description="Firecrawl's key; the cloud needs one.")
-    firecrawl_ca_file: str | None = Field(None, description="Certificates (PEM) to trust for Firecrawl.")
+    firecrawl_ca_file: CertificatesFile = Field(None, description="Certificates (PEM) to trust for Firecrawl.")
     firecrawl_tool_enabled: bool = Field(
         default=False, description="Offer `scrape_page` and `map_site`, and `web_search` where SearXNG is off."
     )
@@ -120,7 +121,7 @@ class ToolsGroup(Group):
     )
     jina_reranker_api_key: ProviderKey = Field(None, description="The reranker's key.")
     jina_reranker_model: str = Field("jina-reranker-v1-base-en", min_length=1, description="The reranker's model.")
-    jina_reranker_ca_file: str | None = Field(None, description="Certificates (PEM) to trust for the reranker.")
+    jina_reranker_ca_file: CertificatesFile = Field(None, description="Certificates (PEM) to trust for the reranker.")
     jina_reranker_tool_enabled: bool = Field(
         default=False, description="Put search results and retrieved passages in the reranker's order."
     )
@@ -128,8 +129,9 @@ class ToolsGroup(Group):
     mcp_servers: McpServerList = Field(
         (),
         description=(
-            'MCP servers whose tools are offered, a JSON list of {"name", "url", "tools", "token_env"}; `tools` names '
-            "the ones to offer (all where it is absent), `token_env` the environment variable with a bearer token."
+            'MCP servers whose tools are offered, a JSON list of {"name", "url", "tools", "token_env", "ca_file"}; '
+            "`tools` names the ones to offer (all where it is absent), `token_env` the environment variable with a "
+            "bearer token, `ca_file` a file of certificates (PEM) to trust."
         ),
     )
 
@@ -148,7 +150,6 @@ class ToolsGroup(Group):
             yield "FIRECRAWL_API_KEY: set it, Firecrawl's cloud answers nobody without a key"
         if self.jina_reranker_tool_enabled and self.jina_reranker_url is None:
             yield "JINA_RERANKER_URL: set it, or JINA_RERANKER_TOOL_ENABLED=false"
-        yield from unreadable(self, "searxng_ca_file", "firecrawl_ca_file", "jina_reranker_ca_file")
         for entry in self.fetch_allowed_hosts:
             if not _is_host_or_network(entry):
                 yield f"FETCH_ALLOWED_HOSTS: {entry!r} is no host, no *.domain and no network such as 10.1.0.0/16"

@@ -3,8 +3,8 @@
 A group names its own problems, those that one field alone can't see; `Settings` asks every group.
 """
 
-import os
 import re
+import ssl
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -23,12 +23,17 @@ class Group(BaseSettings):
         return ()
 
 
-def unreadable(settings: Group, *names: str) -> Iterable[str]:
-    """Name the settings whose file can't be read."""
-    for name in names:
-        path = getattr(settings, name)
-        if path and not os.access(path, os.R_OK):
-            yield f"{name.upper()}: the file can't be read"
+def _certificates(value: Any) -> Any:
+    """Check that a file holds certificates, before the first connection finds out that it does not."""
+    if not isinstance(value, str):
+        return value
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=value)
+    except ssl.SSLError:
+        raise ValueError("the file holds no certificates: they are expected in PEM format") from None
+    except OSError:
+        raise ValueError("the file can't be read: give the path of a file of certificates in PEM format") from None
+    return value
 
 
 def split_list(value: Any) -> Any:
@@ -71,6 +76,7 @@ def http_url(value: Any, example: str) -> Any:
     return value.strip().rstrip("/")
 
 
+CertificatesFile = Annotated[str | None, BeforeValidator(_certificates)]
 TimeoutSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 StringList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_list)]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(split_list)]

@@ -5,22 +5,19 @@ the server as down for everyone, and a background probe alone finds out when it 
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import structlog
 
 from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.trust import distrust
 
 UP_INTERVAL_SECONDS = 5.0
 """Only confirms what every request shows anyway, and notices an idle connection that died."""
 
 DOWN_INTERVAL_SECONDS = 1.0
 """How long a server that is back may stay unused."""
-
-VERIFY_FAILED = re.compile(r"certificate verify failed: (.+?) ?\(_ssl")
-"""As OpenSSL's error is worded where a driver keeps no more of it."""
 
 T = TypeVar("T")
 
@@ -61,9 +58,8 @@ class StoreConnection:
         """Say what is wrong without the URL, which may hold a password."""
         if isinstance(error, TimeoutError):
             return f"{self.name} did not answer in time"
-        if untrusted := _untrusted(error):
-            remedy = f"set {self.name.upper()}_CA_FILE to the authority that it comes from"
-            return f"{self.name} has a certificate that is not trusted ({untrusted}): {remedy}"
+        if untrusted := distrust(error, f"{self.name.upper()}_CA_FILE"):
+            return f"{self.name} {untrusted}"
         return f"{self.name} can't be reached"
 
     async def prepare(self) -> None:
@@ -156,9 +152,3 @@ class StoreConnection:
             self._log.warning(f"{self.name.lower()}_status", status="down", detail=reason)
         self._status, self._detail = "down", f"{reason}; {self._loss}"
         self._failed.set()
-
-
-def _untrusted(error: BaseException) -> str:
-    """Give OpenSSL's reason if a certificate was refused; empty if it was something else."""
-    found = VERIFY_FAILED.search(str(error))
-    return found[1] if found else ""

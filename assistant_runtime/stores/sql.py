@@ -4,7 +4,6 @@ The schema grows by numbered steps. Whoever connects first takes the steps that 
 two replicas are in at once; a replica of an older version leaves a newer schema alone.
 """
 
-import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.connection import StoreConnection
+from assistant_runtime.trust import trusting
 
 SQL_SECONDS = 5.0
 """A transaction of several statements, on a server that may be busy; nothing of the chat's hot path waits for it."""
@@ -149,7 +149,7 @@ def _postgresql(settings: Settings, written: str) -> AsyncEngine:
     }
     authority = settings.database_ca_file or options.get("sslrootcert")
     if authority:
-        arguments["ssl"] = ssl.create_default_context(cafile=authority)
+        arguments["ssl"] = trusting(authority)
     elif "sslmode" in options:
         arguments["ssl"] = options["sslmode"]
     return create_async_engine(

@@ -15,6 +15,7 @@ import structlog
 from assistant_runtime.errors import ToolError
 from assistant_runtime.settings.tools import McpServerSettings
 from assistant_runtime.tools.base import TOOL_NAME, Tool, ToolCall, ToolResult
+from assistant_runtime.trust import distrust, trusting
 
 REFRESH_SECONDS = 60.0
 """How soon a tool that the server adds is offered."""
@@ -100,7 +101,7 @@ class McpServer:
         try:
             result = await client.call_tool(name, dict(arguments))
         except Exception as error:  # noqa: BLE001 - the SDK raises what its transport and the server do
-            self._status, self._detail = "down", f"a call failed: {_first(error)[:MAX_REASON_CHARACTERS]}"
+            self._status, self._detail = "down", f"a call failed: {self._reason(error)}"
             self._lost.set()
             raise ToolError(
                 f"the MCP server {self._settings.name} failed: {str(error)[:MAX_REASON_CHARACTERS]}"
@@ -117,7 +118,7 @@ class McpServer:
                 await self._serve()
                 pause = FIRST_PAUSE_SECONDS
             except Exception as error:  # noqa: BLE001 - whatever it was, the server may be back in a moment
-                self._status, self._detail = "down", _first(error)[:MAX_REASON_CHARACTERS]
+                self._status, self._detail = "down", self._reason(error)
                 self._log.warning("mcp_server_lost", server=self._settings.name, reason=self._detail)
             self._client, self._tools = None, ()
             await asyncio.sleep(pause)
@@ -133,7 +134,8 @@ class McpServer:
         headers = {"authorization": f"Bearer {token.get_secret_value()}"} if token else {}
         timeout = httpx2.Timeout(CONNECT_SECONDS, read=None)
         self._lost.clear()
-        async with httpx2.AsyncClient(headers=headers, timeout=timeout) as http:
+        trusted = await asyncio.to_thread(trusting, self._settings.ca_file)
+        async with httpx2.AsyncClient(headers=headers, timeout=timeout, verify=trusted) as http:
             client = Client(streamable_http_client(self._settings.url, http_client=http))
             async with asyncio.timeout(CONNECT_SECONDS) as limit, client:
                 while not self._lost.is_set():
@@ -145,6 +147,13 @@ class McpServer:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(self._refresh):
                             await self._lost.wait()
+
+    def _reason(self, error: BaseException) -> str:
+        """Give the reason within the groups that the SDK's tasks raise."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        untrusted = distrust(error, f"ca_file of {self._settings.name} in MCP_SERVERS")
+        return f"the server {untrusted}" if untrusted else f"{type(error).__name__}: {error}"[:MAX_REASON_CHARACTERS]
 
     async def _list(self, client: Any) -> None:
         described: list[Any] = []
@@ -176,10 +185,3 @@ def _text(result: Any) -> str:
         for block in result.content
     ]
     return "\n".join(parts)
-
-
-def _first(error: BaseException) -> str:
-    """Give the reason within the groups that the SDK's tasks raise."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"

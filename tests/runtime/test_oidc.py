@@ -2,60 +2,22 @@
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
 import pytest
-from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from assistant_runtime.security import oidc
+from tests.support.issuer import AUDIENCE, Issuer, run_issuer
 from tests.support.runtime import eventually, run_runtime
 from tests.support.upstream import Upstream
-
-AUDIENCE = "assistant"
-
-
-@dataclass
-class Issuer:
-    """An identity provider."""
-
-    url: str = ""
-    keys: dict[str, Any] = field(default_factory=dict)
-    fetches: int = 0
-
-    def token(self, key_id: str, algorithm: str = "RS256", **claims: Any) -> str:
-        now = int(time.time())
-        all_claims = {"iss": self.url, "aud": AUDIENCE, "sub": "alice", "iat": now, "exp": now + 600, **claims}
-        given = {name: value for name, value in all_claims.items() if value is not None}
-        return jwt.encode(given, self.keys[key_id], algorithm=algorithm, headers={"kid": key_id})
-
-    async def configuration(self, _: web.Request) -> web.Response:
-        return web.json_response({"issuer": self.url, "jwks_uri": f"{self.url}/keys"})
-
-    async def listed(self, _: web.Request) -> web.Response:
-        self.fetches += 1
-        public = []
-        for key_id, key in self.keys.items():
-            kind = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
-            public.append({**kind.to_jwk(key.public_key(), as_dict=True), "kid": key_id, "use": "sig"})
-        return web.json_response({"keys": public})
 
 
 @pytest.fixture
 async def issuer() -> AsyncIterator[Issuer]:
-    found = Issuer(keys={"first": rsa.generate_private_key(65537, 2048)})
-    application = web.Application()
-    application.router.add_get("/.well-known/openid-configuration", found.configuration)
-    application.router.add_get("/keys", found.listed)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield found
-    await runner.cleanup()
+    async with run_issuer() as found:
+        yield found
 
 
 def settings(issuer: Issuer, **more: Any) -> dict[str, Any]:

@@ -229,7 +229,7 @@ def test_a_breaker_rests_longer_with_each_probe_that_fails() -> None:
 
 
 def test_a_file_of_certificates_must_be_there() -> None:
-    with pytest.raises(Exception, match="OPENAI_COMPATIBLE_CA_FILE: there is no such file"):
+    with pytest.raises(Exception, match="OPENAI_COMPATIBLE_CA_FILE: the file can't be read"):
         Settings.load(openai_compatible_ca_file="/nowhere/ca.crt")
 
 

@@ -22,7 +22,9 @@ async def server() -> AsyncIterator[JsonServer]:
 
 
 def reranker(url: str) -> Reranker:
-    return Reranker(JsonClient("the reranker", url, key=SecretStr(KEY), timeout=30), "m")
+    return Reranker(
+        JsonClient("the reranker", url, key=SecretStr(KEY), ca_setting="JINA_RERANKER_CA_FILE", timeout=30), "m"
+    )
 
 
 async def test_the_best_document_comes_first(server: JsonServer) -> None:

@@ -217,6 +217,13 @@ BAD = {
     "no MONGODB_CA_FILE": ({"MONGODB_CA_FILE": "/nowhere/ca.crt"}, "MONGODB_CA_FILE", "can't be read"),
     "no DATABASE_CA_FILE": ({"DATABASE_CA_FILE": "/nowhere/ca.crt"}, "DATABASE_CA_FILE", "can't be read"),
     "no OIDC_CA_FILE": ({"OIDC_CA_FILE": "/nowhere/ca.crt"}, "OIDC_CA_FILE", "can't be read"),
+    "no MILVUS_CA_FILE": ({"MILVUS_CA_FILE": "/nowhere/ca.crt"}, "MILVUS_CA_FILE", "can't be read"),
+    "a file without certificates": ({"REDIS_CA_FILE": __file__}, "REDIS_CA_FILE", "no certificates"),
+    "an MCP server's certificates": (
+        {"MCP_SERVERS": '[{"name": "a", "url": "https://a/mcp", "ca_file": "/nowhere/ca.crt"}]'},
+        "MCP_SERVERS",
+        "[0].ca_file: the file can't be read",
+    ),
     "an address as allowed host": ({"FETCH_ALLOWED_HOSTS": "10.0.0.0/99"}, "FETCH_ALLOWED_HOSTS", "network such as"),
     "MCP servers not JSON": ({"MCP_SERVERS": "http://mcp/mcp"}, "MCP_SERVERS", "JSON list"),
     "MCP servers of one name": (

@@ -1,21 +1,27 @@
 """Stores over TLS: reached with the authority that their certificates come from, and with no other."""
 
+import json
 import shutil
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
+from tests.support.milvus import MilvusServer
+from tests.support.mongodb import MongoServer
 from tests.support.postgresql import PostgresServer
 from tests.support.redis import RedisServer
-from tests.support.runtime import Runtime, eventually, run_runtime
-from tests.support.server import running
+from tests.support.runtime import Reply, Runtime, eventually, run_runtime
+from tests.support.server import Server, running
 from tests.support.tls import Authority
 from tests.support.upstream import Upstream
 
-REFUSED = "has a certificate that is not trusted (unable to get local issuer certificate): set {variable}_CA_FILE"
+Authorities = tuple[Authority, Authority]
+"""The one that the servers' certificates come from, and another."""
+
+STORES = ("redis", "mongodb", "database", "milvus")
 
 
 class TlsRedis(RedisServer):
@@ -42,6 +48,20 @@ class TlsRedis(RedisServer):
             return False
 
 
+class TlsMongo(MongoServer):
+    """A server with MongoDB's protocol that speaks TLS alone."""
+
+    authority: Authority
+
+    @property
+    def url(self) -> str:
+        return f"{super().url}/?tls=true&tlsCAFile={self.authority.certificate}"
+
+    def argv(self) -> list[str]:
+        file = self.authority.issue_in_one_file(self.folder)
+        return [*super().argv(), "--tlsMode", "requireTLS", "--tlsCertificateKeyFile", str(file)]
+
+
 class TlsPostgres(PostgresServer):
     """A PostgreSQL that speaks TLS to whoever asks for it."""
 
@@ -55,29 +75,68 @@ class TlsPostgres(PostgresServer):
         return [*super().argv(), "--ssl=on", f"--ssl_cert_file={certificate}", f"--ssl_key_file={key}"]
 
 
+class TlsMilvus(MilvusServer):
+    """A Milvus that speaks TLS alone, and has the certificate checked by its clients."""
+
+    authority: Authority
+
+    def environment(self) -> Mapping[str, str]:
+        certificate, key = self.authority.issue(self.folder)
+        return {
+            **super().environment(),
+            "COMMON_SECURITY_TLSMODE": "1",
+            "TLS_SERVERPEMPATH": str(certificate),
+            "TLS_SERVERKEYPATH": str(key),
+            "PROXY_HTTP_ENABLED": "false",  # it would share the port, which TLS rules out
+        }
+
+
 @pytest.fixture(scope="module")
-def authorities(tmp_path_factory: pytest.TempPathFactory) -> tuple[Authority, Authority]:
-    """The one that the servers' certificates come from, and another."""
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> Authorities:
     folder = tmp_path_factory.mktemp("tls")
     return Authority(folder, "ours"), Authority(folder, "other")
 
 
+def with_tls(server: type[Server], authorities: Authorities) -> Any:
+    server.authority = authorities[0]  # type: ignore[attr-defined]
+    return running(server)
+
+
 @pytest.fixture(scope="module")
-def tls_redis(authorities: tuple[Authority, Authority]) -> Iterator[dict[str, Any]]:
-    TlsRedis.authority = authorities[0]
-    with running(TlsRedis) as server:
+def tls_redis(authorities: Authorities) -> Iterator[dict[str, Any]]:
+    with with_tls(TlsRedis, authorities) as server:
         yield {"redis_url": server.url}
 
 
 @pytest.fixture(scope="module")
-def tls_database(authorities: tuple[Authority, Authority]) -> Iterator[dict[str, Any]]:
-    TlsPostgres.authority = authorities[0]
-    with running(TlsPostgres) as server:
+def tls_mongodb(authorities: Authorities) -> Iterator[dict[str, Any]]:
+    with with_tls(TlsMongo, authorities) as server:
+        plain = f"mongodb://127.0.0.1:{server.port}"
+        yield {"mongodb_url": plain, "mongodb_username": server.username, "mongodb_password": server.password}
+
+
+@pytest.fixture(scope="module")
+def tls_database(authorities: Authorities) -> Iterator[dict[str, Any]]:
+    with with_tls(TlsPostgres, authorities) as server:
         yield {
             "database_url": server.url,
             "database_username": server.username,
             "database_password": server.password,
         }
+
+
+@pytest.fixture(scope="module")
+def tls_milvus(authorities: Authorities) -> Iterator[dict[str, Any]]:
+    with with_tls(TlsMilvus, authorities) as server:
+        address = server.url.replace("http://", "https://")
+        yield {"milvus_url": address, "milvus_username": server.username, "milvus_password": server.password}
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, store: str) -> dict[str, Any]:
+    """The store's settings without any certificates."""
+    found: dict[str, Any] = request.getfixturevalue(f"tls_{store}")
+    return found | {"embedding_model": "fake-1"}
 
 
 async def told(runtime: Runtime, store: str, status: str) -> dict[str, Any]:
@@ -88,26 +147,55 @@ async def told(runtime: Runtime, store: str, status: str) -> dict[str, Any]:
     return dict(await eventually(found))
 
 
-@pytest.mark.parametrize("store", ["redis", "database"])
+async def send(runtime: Runtime, path: str, **body: Any) -> Reply:
+    return await runtime.post(json.dumps(body), {"content-type": "application/json"}, path)
+
+
+async def use(runtime: Runtime, store: str) -> None:
+    """Have the store keep something, and give it back."""
+    if store == "mongodb":
+        reply = await send(runtime, "/v1/sessions")
+        assert reply.status == 201, reply.body
+        assert (await runtime.get(f"/v1/sessions/{reply.json['id']}")).status == 200
+    elif store == "milvus":
+        kept = await send(runtime, "/v1/documents", name="a.md", text="Tides.")
+        assert kept.status == 201, kept.body
+        found = await send(runtime, "/v1/search", query="tides")
+        assert [each["text"] for each in found.json["data"]] == ["Tides."]
+    else:
+        assert [(await runtime.chat()).headers["x-cache"] for _ in range(2)] == ["miss", "hit"]
+
+
+@pytest.mark.parametrize("store", STORES)
 async def test_a_store_is_reached_with_its_own_authority(
-    upstream: Upstream, authorities: tuple[Authority, Authority], request: pytest.FixtureRequest, store: str
+    upstream: Upstream, authorities: Authorities, store: str, settings: dict[str, Any]
 ) -> None:
-    settings = request.getfixturevalue(f"tls_{store}") | {f"{store}_ca_file": str(authorities[0].certificate)}
-    async with run_runtime(upstream, **settings) as runtime:
+    trusted = settings | {f"{store}_ca_file": str(authorities[0].certificate)}
+    async with run_runtime(upstream, **trusted) as runtime:
         await told(runtime, store, "up")
-        results = [(await runtime.chat()).headers["x-cache"] for _ in range(2)]
-    assert results == ["miss", "hit"]
+        await use(runtime, store)
 
 
-@pytest.mark.parametrize("store", ["redis", "database"])
+@pytest.mark.parametrize("store", STORES)
 async def test_a_store_with_another_authority_is_refused_by_name(
-    upstream: Upstream,
-    authorities: tuple[Authority, Authority],
-    request: pytest.FixtureRequest,
-    store: str,
+    upstream: Upstream, authorities: Authorities, store: str, settings: dict[str, Any]
 ) -> None:
-    settings = request.getfixturevalue(f"tls_{store}") | {f"{store}_ca_file": str(authorities[1].certificate)}
-    async with run_runtime(upstream, **settings) as runtime:
+    untrusted = settings | {f"{store}_ca_file": str(authorities[1].certificate)}
+    async with run_runtime(upstream, **untrusted) as runtime:
         check = await told(runtime, store, "down")
+        assert store in (await runtime.ready())["degraded"]
         assert (await runtime.chat()).status == 200, "chat goes on without it"
-    assert REFUSED.format(variable=store.upper()) in check["detail"]
+    assert "has a certificate that is not trusted (unable to get local issuer certificate): set " in check["detail"]
+    assert f"set {store.upper()}_CA_FILE to the authority that it comes from" in check["detail"]
+
+
+@pytest.mark.parametrize("store", STORES)
+async def test_a_store_of_another_name_is_refused(
+    upstream: Upstream, authorities: Authorities, store: str, settings: dict[str, Any]
+) -> None:
+    address = settings[f"{store}_url"].replace("127.0.0.1", "localhost")
+    misnamed = settings | {f"{store}_url": address, f"{store}_ca_file": str(authorities[0].certificate)}
+    async with run_runtime(upstream, **misnamed) as runtime:
+        check = await told(runtime, store, "down")
+    reason = "Hostname mismatch, certificate is not valid for 'localhost'"
+    assert f"has a certificate of another name ({reason}): write a name that is in the certificate" in check["detail"]

@@ -1,7 +1,11 @@
-"""A certificate authority of a test's own."""
+"""A certificate authority of a test's own, and TLS before a server that has none."""
 
+import asyncio
 import datetime as dt
 import ipaddress
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -47,6 +51,14 @@ class Authority:
         private.chmod(0o600)
         return certificate, private
 
+    def issue_in_one_file(self, folder: Path) -> Path:
+        """Write a certificate of 127.0.0.1 with its key into one file, as some servers want it."""
+        certificate, private = self.issue(folder)
+        together = folder / "tls.pem"
+        together.write_bytes(certificate.read_bytes() + private.read_bytes())
+        together.chmod(0o600)
+        return together
+
 
 def _name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -63,3 +75,25 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
     )
+
+
+@asynccontextmanager
+async def tls_front(authority: Authority, folder: Path, port: int) -> AsyncIterator[int]:
+    """Speak TLS on a loopback port, and pass what is said there on to another port; give the first one's number."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue(folder))
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind_reader, behind_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(_copy(reader, behind_writer), _copy(behind_reader, writer))
+
+    async with await asyncio.start_server(pass_on, "127.0.0.1", 0, ssl=context) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()

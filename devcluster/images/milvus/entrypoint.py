@@ -22,6 +22,16 @@ COMMAND = ["run", "standalone"]
 USER_CONFIG = Path("/milvus/configs/user.yaml")
 """Where the official image has the settings that a user adds."""
 
+ETCD_IN_FOLDER = """\
+name: default
+listen-client-urls: unix://localhost:2379
+advertise-client-urls: http://localhost:2379
+listen-peer-urls: unix://localhost:2380
+initial-advertise-peer-urls: http://localhost:2380
+initial-cluster: default=http://localhost:2380
+"""
+"""The embedded etcd with sockets in the data folder: it takes its two ports from nothing that Milvus' settings name."""
+
 DEFAULTS = {"DEPLOY_MODE": "STANDALONE", "PROXY_PORT": "19530", "METRICS_PORT": "9091"}
 FIRST_PASSWORD = "Milvus"  # noqa: S105 - what every Milvus comes with
 PASSWORD_SECONDS = 600.0
@@ -55,14 +65,17 @@ def serve(programs: Path) -> None:
     """Write the configuration into the data folder, and become the server."""
     data = Path(os.environ.get("MILVUS_DATA_DIR", "/var/lib/milvus"))
     config = MilvusServerConfig(data_dir=str(data))
+    etcd = {}
     if os.environ.get("MILVUS_INNER_PORTS") == "free":  # several servers on one machine
         config.resolve()
+        etcd = {"ETCD_CONFIG_PATH": str(data / "etcd.yaml")}
+        Path(etcd["ETCD_CONFIG_PATH"]).write_text(ETCD_IN_FOLDER)
     else:
         config.resolve_storage()
         config.write_config()
     if USER_CONFIG.exists():
         shutil.copy(USER_CONFIG, data / "configs")
-    environment = {**DEFAULTS, **os.environ, "LD_LIBRARY_PATH": str(programs), "MILVUS_RUN_DIR": f"{data}/run"}
+    environment = {**DEFAULTS, **etcd, **os.environ, "LD_LIBRARY_PATH": str(programs), "MILVUS_RUN_DIR": f"{data}/run"}
     password = environment.get("COMMON_SECURITY_DEFAULTROOTPASSWORD", "")
     if password and os.fork() == 0:
         agree_on_password(environment["PROXY_PORT"], environment["METRICS_PORT"], password)

@@ -34,6 +34,7 @@ LEAST_CACHE_GB = 0.25
 """Mongod's own least, and enough here: the server would take a gigabyte."""
 
 USER_EXISTS = 51003
+REQUIRE_TLS = "requireTLS"
 
 User = tuple[str, str, list[object]]
 """Name, password and roles."""
@@ -57,6 +58,9 @@ def main() -> None:
         (folder / INITIALISED).touch()
     if username or arguments.auth:
         command += ["--auth"]
+    if arguments.tlsMode == REQUIRE_TLS:
+        file = arguments.tlsCertificateKeyFile
+        command += ["--tls-cert-file", file, "--tls-key-file", file]
     host = "0.0.0.0" if arguments.bind_ip_all else arguments.bind_ip  # noqa: S104 - what mongod's option asks for
     os.execv(SERVER, [*command, "--host", host, "--port", str(arguments.port)])  # noqa: S606 - no shell is wanted
 
@@ -72,6 +76,8 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--auth", action="store_true")
     parser.add_argument("--quiet", action="store_true", help="it says little as it is")
     parser.add_argument("--wiredTigerCacheSizeGB", type=float, default=LEAST_CACHE_GB, dest="cache")
+    parser.add_argument("--tlsMode", choices=["disabled", REQUIRE_TLS], default="disabled")
+    parser.add_argument("--tlsCertificateKeyFile", help="certificate and key in one file")
     parser.add_argument("--init-port", type=int, default=FIRST_PORT, help=argparse.SUPPRESS)
     return parser.parse_args(argv[1:] if argv[:1] == ["mongod"] else argv)
 

@@ -1,0 +1,37 @@
+"""Certificates of the servers that the runtime connects to: which are trusted, and what to do about one that is not.
+
+Each driver tells a refused certificate in an exception of its own; what they share is OpenSSL's wording in its text.
+"""
+
+import re
+import ssl
+
+_VERIFY_FAILED = re.compile(r"certificate verify failed: (.+?)[. ]*\(_ssl")
+"""As OpenSSL's error is worded where a driver keeps no more of it."""
+
+_OUT_OF_DATE = ("has expired", "not yet valid")
+_OTHER_NAME = "mismatch"
+
+
+def trusting(ca_file: str | None) -> ssl.SSLContext:
+    """Give what checks certificates and names: by a file of certificates in place of the system's, if there is one."""
+    return ssl.create_default_context(cafile=ca_file)
+
+
+def distrust(error: BaseException, setting: str) -> str:
+    """Say why a server's certificate was refused, and what to do; empty if the error is another.
+
+    Parameters
+    ----------
+    setting
+        What names the certificates to trust, such as REDIS_CA_FILE.
+    """
+    found = _VERIFY_FAILED.search(str(error))
+    if found is None:
+        return ""
+    reason = found[1]
+    if _OTHER_NAME in reason:
+        return f"has a certificate of another name ({reason}): write a name that is in the certificate into its URL"
+    if any(words in reason for words in _OUT_OF_DATE):
+        return f"has a certificate that is out of date ({reason}): renew it, or set the clock of this machine"
+    return f"has a certificate that is not trusted ({reason}): set {setting} to the authority that it comes from"
