@@ -16,6 +16,8 @@ REGISTRY ?=
 BASE_IMAGE ?=
 ARGS ?=
 export E2E HELM
+# Programs are started again and again here; without bytecode each start compiles a thousand modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 export UV := $(or $(UV),$(CURDIR)/.cache/uv/bin/uv)
 
 # $(call step,title,command): one line with the time it took, and the command's output only when it fails.
