@@ -16,7 +16,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 class Group(BaseSettings):
     """Base of every group of settings."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", validate_default=True, env_ignore_empty=True, str_strip_whitespace=True
+    )
 
     def problems(self) -> Iterable[str]:
         """Say what can't work, one line a variable: its name and the remedy, without any value."""

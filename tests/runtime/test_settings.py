@@ -92,6 +92,13 @@ def test_a_key_from_a_file_loses_its_newline(monkeypatch: pytest.MonkeyPatch) ->
     assert keys == ["sk-a", "sk-b"]
 
 
+def test_whatever_comes_from_a_file_loses_its_newline(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = {"MONGODB_URL": "mongodb://m/ai_assistant\n", "MILVUS_USERNAME": "root\n", "MILVUS_PASSWORD": "word\r\n"}
+    settings = load(monkeypatch, **PROVIDER, MILVUS_URL="http://m:19530\n", **written)
+    assert settings.mongodb_url == SecretStr("mongodb://m/ai_assistant")
+    assert (settings.milvus_username, settings.milvus_password) == ("root", SecretStr("word"))
+
+
 @pytest.mark.parametrize(
     "url",
     [
