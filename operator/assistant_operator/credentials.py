@@ -25,8 +25,12 @@ class Credential:
     fill: Fill
 
     def changes(self, existing: Mapping[str, str]) -> dict[str, str]:
-        """Return what the Secret lacks, and what no longer follows from the values that it has."""
-        return {key: value for key, value in self.fill(existing, token).items() if existing.get(key) != value}
+        """Return what the Secret lacks, and what no longer follows from the values that it has.
+
+        A value that a person wrote out of a file ends in a newline, which belongs to no password.
+        """
+        clean = {key: value.strip() for key, value in existing.items()}
+        return {key: value for key, value in self.fill(clean, token).items() if existing.get(key) != value}
 
 
 def token() -> str:

@@ -16,7 +16,7 @@ Images = Mapping[str, str]
 
 @dataclass(frozen=True)
 class SecretFacts:
-    """A Secret as far as rendering needs it: a digest of each key's value, never the value."""
+    """A Secret as far as rendering needs it: a digest of each key's value that is not blank, never the value."""
 
     digests: Mapping[str, str]
 

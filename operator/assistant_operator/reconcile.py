@@ -327,10 +327,11 @@ def _check_reference(reference: Reference, found: SecretFacts | None, namespace:
             f"kubectl -n {namespace} create secret generic {secret.name} --from-literal={secret.key}=VALUE",
         )
     if secret.key not in found.digests:
+        others = f"it has {', '.join(sorted(found.digests))}" if found.digests else "it has no other"
         raise WaitingError(
             conditions.SECRET_KEY_NOT_FOUND,
-            f"{reference.field}: Secret {secret.name} in namespace {namespace} has no key {secret.key}. "
-            "Add the key, or name another.",
+            f"{reference.field}: Secret {secret.name} in namespace {namespace} has no key {secret.key}, or nothing in "
+            f"it; {others}. Add the key, or name another.",
         )
 
 

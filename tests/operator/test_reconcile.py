@@ -187,7 +187,17 @@ async def test_a_secret_without_the_key_names_the_keys_it_has() -> None:
     bench.place(secret("provider", key="sk-1"))
     await bench.reconcile()
     assert bench.condition("Ready")["reason"] == "SecretKeyNotFound"
-    assert "has no key token." in bench.condition("Ready")["message"]
+    assert "has no key token, or nothing in it; it has key." in bench.condition("Ready")["message"]
+
+
+@pytest.mark.parametrize("blank", ["", "\n"])
+async def test_a_secret_with_nothing_under_the_key_lacks_it(blank: str) -> None:
+    bench = Bench(redis={"external": {"urlFrom": {"name": "elsewhere"}}})
+    bench.place(secret("elsewhere", url=blank))
+    await bench.reconcile()
+    assert bench.condition("Ready")["reason"] == "SecretKeyNotFound"
+    assert "spec.redis.external.urlFrom: Secret elsewhere" in bench.condition("Ready")["message"]
+    assert "Deployment" not in {kind for _, kind, _ in bench.client.writes()}
 
 
 async def test_a_changed_secret_rolls_the_pods_that_read_it() -> None:
@@ -238,13 +248,15 @@ async def test_a_generated_secret_that_lost_a_key_gets_it_back_with_the_password
     assert bench.client.objects["Secret", "default", "demo-redis"]["data"] == whole["data"]
 
 
-async def test_a_password_that_a_person_changes_is_taken_up_everywhere() -> None:
+@pytest.mark.parametrize("written", ["mine", "mine\n"])
+async def test_a_password_that_a_person_changes_is_taken_up_everywhere(written: str) -> None:
     bench = Bench()
     await bench.reconcile()
     whole = bench.client.objects["Secret", "default", "demo-redis"]
-    bench.place({**whole, "data": {**whole["data"], **secret("x", password="mine")["data"]}})
+    bench.place({**whole, "data": {**whole["data"], **secret("x", password=written)["data"]}})
     await bench.reconcile()
     now = bench.client.objects["Secret", "default", "demo-redis"]["data"]
+    assert base64.b64decode(now["password"]) == b"mine"
     assert base64.b64decode(now["url"]).decode() == "redis://:mine@demo-redis:6379/0"
     assert b"requirepass mine" in base64.b64decode(now["auth.conf"])
     assert {("apply", "StatefulSet"), ("apply", "Deployment")} <= {call[:2] for call in bench.client.writes()}

@@ -66,10 +66,12 @@ class Secrets:
 
     def _learn(self, body: Object) -> None:
         metadata, data = body["metadata"], body.get("data") or {}
-        # With the Secret's name, so that equal values in two Secrets give no equal digests.
+        # With the Secret's name, so that equal values in two Secrets give no equal digests. A blank value is none: the
+        # runtime would do without the server whose address it is, and keep in its memory what that should have kept.
         digests = {
             key: hashlib.sha256(f"{metadata['namespace']}/{metadata['name']}/{key}={value}".encode()).hexdigest()[:16]
             for key, value in data.items()
+            if base64.b64decode(value).strip()
         }
         self._cache.put(SECRET.kind, body)
         self._known[metadata["namespace"], metadata["name"]] = _Known(metadata["resourceVersion"], SecretFacts(digests))
