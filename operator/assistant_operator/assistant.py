@@ -238,7 +238,7 @@ class AIAssistantSpec(Model):
     deletion_policy: Literal["Retain", "Delete"] = "Retain"
     """Fate of volumes and generated credentials on deletion; a successor of the same name adopts retained ones."""
     cache: Cache = Cache()
-    """Response cache."""
+    """Answers to identical requests, kept for a while."""
     rate_limit: RateLimit = RateLimit()
     """Limit on each client's requests."""
     token_budget: TokenBudget = TokenBudget()
@@ -248,7 +248,7 @@ class AIAssistantSpec(Model):
     capacity: Capacity = Capacity()
     """How much one runtime pod takes on."""
     sessions: Sessions = Sessions()
-    """Sessions."""
+    """How much the sessions of a client may hold."""
     retrieval: Retrieval = Retrieval()
     """Documents, and how their passages are found."""
     logging: Logging = Logging()
@@ -256,31 +256,31 @@ class AIAssistantSpec(Model):
     tracing: Tracing = Tracing()
     """Traces of the runtime."""
     redis: Redis = Redis()
-    """Redis."""
+    """Redis: the response cache, rate limits and the hot state of sessions. On by default."""
     multi_writer: MultiWriter = MultiWriter()
-    """Several writers at once."""
+    """Several models that write and check one text (/v1/writers). Off by default."""
     milvus: Milvus = Milvus()
-    """Milvus."""
+    """Milvus: the vectors of clients' documents. On by default."""
     searxng: SearXNG = SearXNG()
-    """SearXNG."""
+    """SearXNG: web search as a tool of the model. On by default."""
     firecrawl: Firecrawl = Firecrawl()
-    """Firecrawl."""
+    """Firecrawl: web pages as Markdown, as tools of the model. Off by default."""
     reranker: Reranker = Reranker()
-    """Reranker."""
+    """Reranker: puts search results and passages in order. Off by default."""
     tools: Tools = Tools()
     """Tools that the runtime runs for the model."""
     agents: Annotated[list[Agent], Field(max_length=16, json_schema_extra=map_list("name"))] = []
-    """Named agents of every client."""
+    """Agents that every client may ask for as the model agent/NAME."""
     ui: UI = UI()
-    """Chat page."""
+    """Chat page for people, in pods of its own. Off by default."""
     mongodb: MongoDB = MongoDB()
-    """MongoDB."""
+    """MongoDB: conversations, the audit log, and the jobs of several writers. On by default."""
     postgresql: PostgreSQL = PostgreSQL()
-    """PostgreSQL."""
+    """PostgreSQL: users, API keys and usage. Off by default."""
     ingress: Ingress = Ingress()
-    """Ingress in front of the Service."""
+    """Ingress in front of the assistant's Service. Off by default."""
     pod_disruption_budget: PodDisruptionBudget = PodDisruptionBudget()
-    """Disruption budget of the runtime pods. None is made for fewer than two replicas."""
+    """Disruption budget of the runtime pods. A workload with one pod has none; the others' take one pod at a time."""
 
 
 class Condition(Model):

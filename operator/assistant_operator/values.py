@@ -157,6 +157,17 @@ MongoDBURL = Annotated[
 PostgreSQLURL = Annotated[
     str, *_server_url("postgresql", "postgres", example="postgresql://postgresql.example.com:5432/ai_assistant")
 ]
+Repository = Annotated[
+    str,
+    *_text(
+        "^([^/:@ ]+(:[0-9]+)?/)?([^/:@ ]+/)*[^/:@ ]+$",
+        "must be an image's name without tag and digest, such as registry.example.com:5000/team/redis",
+        512,
+    ),
+]
+Tag = Annotated[
+    str, *_text("^[A-Za-z0-9_][-A-Za-z0-9_.]*$", "must be an image's tag alone, such as 7.4.11-alpine", 128)
+]
 ObjectName = Annotated[
     str,
     *_text(

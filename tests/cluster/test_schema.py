@@ -1,5 +1,7 @@
 """The API server refuses bad input itself, with a message that names the field and what to write there."""
 
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from tests.support.kube import Kube, RefusedError
 pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SAMPLES = sorted((ROOT / "manifests/samples").glob("*.yaml"))
 GOLDEN = sorted((ROOT / "tests/operator/golden").glob("*/*.output.yaml"))
 
 
@@ -54,10 +58,22 @@ def test_two_providers_of_one_name_are_refused(kube: Kube) -> None:
         _dry_run(kube, _assistant(providers={"items": PROVIDERS["items"] * 2}))
 
 
-@pytest.mark.parametrize("sample", ["minimal", "production"])
-def test_samples_are_valid(kube: Kube, sample: str) -> None:
-    for body in yaml.safe_load_all((ROOT / f"manifests/samples/{sample}.yaml").read_text()):
-        body["metadata"].pop("namespace", None)
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_samples_are_valid(kube: Kube, sample: Path) -> None:
+    for body in yaml.safe_load_all(sample.read_text()):
+        _dry_run(kube, body)
+
+
+def _shown(page: Path) -> list[dict[str, Any]]:
+    """The AIAssistants that a page shows: whole ones, and those of which it shows a part of the spec."""
+    blocks = re.findall(r"^ *```yaml\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE)
+    found = [yaml.safe_load(textwrap.dedent(block)) for block in blocks]
+    return [body if "kind" in body else _assistant(**body["spec"]) for body in found if "spec" in body]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _shown(page)], ids=lambda page: page.stem)
+def test_what_the_documentation_shows_is_valid(kube: Kube, page: Path) -> None:
+    for body in _shown(page):
         _dry_run(kube, body)
 
 

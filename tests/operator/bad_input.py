@@ -66,6 +66,11 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
         {"image": {"repository": "registry.example.com/runtime"}},
         "image.tag: give a tag or a digest beside the repository",
     ),
+    "image whose name has a tag": (
+        {"image": {"repository": "registry.example.com:5000/runtime:1", "tag": "2"}},
+        "must be an image's name without tag and digest",
+    ),
+    "image with a tag that is none": (_redis(image={"tag": "7 alpine"}), "must be an image's tag alone"),
     "latest in production": ({"image": LATEST}, "pin a version or a digest instead of `latest`"),
     "latest redis in production": (_redis(image=LATEST), "pin a version or a digest instead of `latest`"),
     "latest chat page in production": ({"ui": {"image": LATEST}}, "pin a version or a digest instead of `latest`"),

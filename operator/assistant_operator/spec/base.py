@@ -8,7 +8,7 @@ from pydantic.alias_generators import to_camel, to_snake
 from pydantic.config import JsonDict
 
 from assistant_operator.rules import Rule
-from assistant_operator.values import ApiVersion, Kind, ObjectName, Quantity, SecretKey, Size
+from assistant_operator.values import ApiVersion, Kind, ObjectName, Quantity, Repository, SecretKey, Size, Tag
 
 Mode = Literal["Managed", "OperatorRef", "External"]
 """Who runs a backend: this operator, another operator, or somebody elsewhere."""
@@ -68,9 +68,9 @@ class Image(Model):
         ),
     )
 
-    repository: Annotated[str, Field(max_length=512, min_length=1)] | None = None
+    repository: Repository | None = None
     """Image name without tag, such as registry.example.com/ai/runtime. Default: the operator's own default image."""
-    tag: Annotated[str, Field(max_length=128, min_length=1)] | None = None
+    tag: Tag | None = None
     """Image tag; without `repository`, another tag of the operator's default image."""
     digest: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$", max_length=71)] | None = None
     """Image digest, such as sha256:…; it wins over the tag."""
