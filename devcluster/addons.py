@@ -1,4 +1,4 @@
-"""What a fresh cluster gets applied: cluster DNS, a default storage class, and the roles of both programs.
+"""What a fresh cluster gets applied: cluster DNS, storage classes, and the roles of both programs.
 
 CoreDNS and the volume provisioner are processes, not pods, so that a cluster needs no image at all but can still
 be asked for names and volumes in the usual way.
@@ -10,6 +10,8 @@ from devcluster.addresses import AddressPlan
 
 PROVISIONER = "devcluster.local/folder"
 STORAGE_CLASS = "standard"
+FIXED_STORAGE_CLASS = "fixed"
+"""Its volumes do not grow."""
 
 READ = ["get", "list", "watch"]
 
@@ -19,7 +21,8 @@ def manifests(plan: AddressPlan) -> list[dict[str, Any]]:
     return [
         *_role("system:coredns", _DNS_RULES),
         *_role("system:volume-provisioner", _VOLUME_RULES),
-        _storage_class(),
+        _storage_class(STORAGE_CLASS, default=True, growing=True),
+        _storage_class(FIXED_STORAGE_CLASS, default=False, growing=False),
         *_dns_service(plan),
     ]
 
@@ -32,6 +35,7 @@ _DNS_RULES = [
 _VOLUME_RULES = [
     {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": [*READ, "create", "delete", "patch"]},
     {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": [*READ, "update", "patch"]},
+    {"apiGroups": [""], "resources": ["persistentvolumeclaims/status"], "verbs": ["patch"]},
     {"apiGroups": [""], "resources": ["nodes"], "verbs": READ},
     {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": READ},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "update", "patch"]},
@@ -56,15 +60,16 @@ def _role(user: str, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [role, binding]
 
 
-def _storage_class() -> dict[str, Any]:
+def _storage_class(name: str, *, default: bool, growing: bool) -> dict[str, Any]:
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
         "metadata": {
-            "name": STORAGE_CLASS,
-            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+            "name": name,
+            "annotations": {"storageclass.kubernetes.io/is-default-class": str(default).lower()},
         },
         "provisioner": PROVISIONER,
+        "allowVolumeExpansion": growing,
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "WaitForFirstConsumer",
     }

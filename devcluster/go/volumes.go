@@ -78,7 +78,7 @@ func newVolume(options controller.ProvisionOptions) *v1.PersistentVolume {
 	}
 }
 
-// runVolumeProvisioner answers the claims made to one provisioner name.
+// runVolumeProvisioner answers the claims made to one provisioner name, and lets them grow.
 func runVolumeProvisioner() int {
 	flags := flag.NewFlagSet("volume-provisioner", flag.ExitOnError)
 	kubeconfig := flags.String("kubeconfig", "", "kubeconfig of the provisioner")
@@ -96,6 +96,9 @@ func runVolumeProvisioner() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if err := startGrower(ctx, client, *name); err != nil {
+		return fail("volume-provisioner", err)
+	}
 	provisioner := &localProvisioner{nodes: *nodes}
 	controller.NewProvisionController(ctx, client, *name, provisioner, controller.LeaderElection(false)).Run(ctx)
 	return 0

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from devcluster import archive, blocks, cgroups, cluster, components, images, namespaces, network, node, process, state
+from devcluster.addons import FIXED_STORAGE_CLASS
 from devcluster.cluster import Cluster
 from devcluster.process import Process
 from devcluster.progress import Terminal
@@ -63,7 +64,7 @@ def web_servers() -> list[dict[str, Any]]:
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         },
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "fixed", "mountPath": "/fixed"}],
     }
     pod = {
         "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]}},
@@ -76,10 +77,11 @@ def web_servers() -> list[dict[str, Any]]:
         },
         "terminationGracePeriodSeconds": 0,
     }
-    claim = {
-        "metadata": {"name": "data"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
-    }
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    claims = [
+        {"metadata": {"name": "data"}, "spec": claim},
+        {"metadata": {"name": "fixed"}, "spec": {**claim, "storageClassName": FIXED_STORAGE_CLASS}},
+    ]
     stateful_set = {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -90,7 +92,7 @@ def web_servers() -> list[dict[str, Any]]:
             "podManagementPolicy": "Parallel",
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": pod},
-            "volumeClaimTemplates": [claim],
+            "volumeClaimTemplates": claims,
         },
     }
     return [stateful_set, service("web", labels), service("each", labels, clusterIP="None")]
@@ -139,6 +141,28 @@ def test_a_volume_outlives_its_pod(two_nodes: Cluster) -> None:
     kubectl(two_nodes, "-n", NAMESPACE, "delete", "pod", "web-1")
     kubectl(two_nodes, "-n", NAMESPACE, "wait", "--for=condition=Ready", "pod/web-1", "--timeout=60s")
     assert run_in(two_nodes, "web-1", "cat", "/data/kept") == "kept\n"
+
+
+def ask_for_more(target: Cluster, claim: str) -> str:
+    patch = '{"spec":{"resources":{"requests":{"storage":"2Mi"}}}}'
+    return kubectl(target, "-n", NAMESPACE, "patch", "pvc", claim, f"--patch={patch}", check=False)
+
+
+def test_a_volume_grows_under_its_pod(two_nodes: Cluster) -> None:
+    pod = get(two_nodes, "pod", "web-0")["metadata"]["uid"]
+    ask_for_more(two_nodes, "data-web-0")
+    eventually(
+        lambda: get(two_nodes, "pvc", "data-web-0")["status"]["capacity"]["storage"] == "2Mi",
+        "a claim that has what it asks for",
+    )
+    volume = get(two_nodes, "pv", get(two_nodes, "pvc", "data-web-0")["spec"]["volumeName"])
+    assert volume["spec"]["capacity"]["storage"] == "2Mi"
+    assert get(two_nodes, "pod", "web-0")["metadata"]["uid"] == pod
+    assert run_in(two_nodes, "web-0", "cat", "/data/name") == "web-0\n"
+
+
+def test_a_volume_of_a_class_that_does_not_let_it_stays_as_it_is(two_nodes: Cluster) -> None:
+    assert "the storageclass that provisions the pvc must support resize" in ask_for_more(two_nodes, "fixed-web-0")
 
 
 def test_names_of_services_and_pods_resolve_and_others_are_unknown_at_once(two_nodes: Cluster) -> None:
