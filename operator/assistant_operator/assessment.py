@@ -72,7 +72,7 @@ class Assessment:
         if asked:
             scene = replace(scene, events=await self._inquiry.events(assistant.namespace, asked))
             health = replace(assess(scene, suspended=assistant.spec.suspend), unsettled=True)
-        return health
+        return replace(health, growth=trouble.growth(scene.claims))
 
     def _failing_jobs(self, component: Component, assistant: AIAssistant) -> Iterator[trouble.Trouble]:
         found: list[Object] = list(self._cache.all("Job", (assistant.namespace, assistant.name)))

@@ -23,6 +23,7 @@ SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, no secret
 SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"  # noqa: S105 - a reason, no secret
 CRASHED = "Crashed"
 VOLUME_PENDING = "VolumePending"
+VOLUME_GROWING = "VolumeGrowing"
 JOB_FAILED = "JobFailed"
 OBJECT_NOT_FOUND = "ObjectNotFound"
 OBJECT_UNUSABLE = "ObjectUnusable"
@@ -47,6 +48,7 @@ REASONS = (
     SECRET_KEY_NOT_FOUND,
     CRASHED,
     VOLUME_PENDING,
+    VOLUME_GROWING,
     JOB_FAILED,
     OBJECT_NOT_FOUND,
     OBJECT_UNUSABLE,

@@ -20,6 +20,8 @@ class Health:
     """Whether the message quotes what a program wrote."""
     unsettled: bool = False
     """Whether no watch tells all of it, so that it must be looked at again soon."""
+    growth: str = ""
+    """Which volume is growing; empty: none. It serves meanwhile."""
 
 
 def elsewhere() -> Health:
@@ -64,7 +66,9 @@ def together(parts: Mapping[str, Health]) -> Health:
     exist, ready = (sum(getattr(part, count) for part in parts.values()) for count in ("replicas", "ready_replicas"))
     failing = [(name, part) for name, part in parts.items() if not part.ready]
     if not failing:
-        return Health(True, conditions.READY, f"{ready}/{exist} pods are ready.", exist, ready)
+        growth = next((part.growth for part in parts.values() if part.growth), "")
+        message = f"{ready}/{exist} pods are ready. {growth}".rstrip()
+        return Health(True, conditions.READY, message, exist, ready, growth=growth)
     name, worst = min(failing, key=lambda named: named[1].reason == conditions.PROGRESSING)
     message = worst.message if len(parts) == 1 else f"{name}: {worst.message}"
     unsettled = any(part.unsettled for part in parts.values())

@@ -154,8 +154,9 @@ class Reconciler:
             if body["kind"] == "StatefulSet":
                 field = fields.get("volumeClaimTemplates", "storage")
                 live = self._cache.get("StatefulSet", assistant.namespace, body["metadata"]["name"])
-                growths += volumes.growths(self._cache, assistant, body, field)
-                body = volumes.fitted(live, body, field)  # noqa: PLW2901 - the same object, as far as it can be changed
+                claims = volumes.bound(self._cache, assistant, body)
+                growths += volumes.growths(live, body, claims, field)
+                body = volumes.fitted(live, body, claims, field)  # noqa: PLW2901 - the same object, as far as it can be changed
                 apply.check_immutable(self._cache, body, fields)
             objects.append(body)
         await volumes.grow(self._api, self._cache, growths)

@@ -34,7 +34,7 @@ class Findings:
 def build(assistant: AIAssistant, findings: Findings, previous: Mapping[str, Any], now: str) -> Object:
     """Return the whole status of an assistant; `now` is RFC 3339."""
     ready = _ready(findings)
-    found = [ready, *_progress(ready, findings.error), *_components(findings), *findings.policies]
+    found = [ready, *_progress(ready, findings), *_components(findings), *findings.policies]
     runtime = next((health for component, health in findings.components if component.name == "runtime"), None)
     selector = labels.selector(assistant.name, "runtime")
     generation = assistant.metadata.generation
@@ -66,8 +66,9 @@ def invalid(error: ReconcileError, previous: Mapping[str, Any], generation: int,
         for entry in previous.get("conditions") or []
         if entry["type"] not in (conditions.TYPE_READY, conditions.TYPE_RECONCILING, conditions.TYPE_STALLED)
     ]
-    ready = _ready(Findings(error=error))
-    found = conditions.stamp([ready, *_progress(ready, error)], previous.get("conditions") or [], generation, now)
+    findings = Findings(error=error)
+    ready = _ready(findings)
+    found = conditions.stamp([ready, *_progress(ready, findings)], previous.get("conditions") or [], generation, now)
     return {**previous, "observedGeneration": generation, "phase": "Stalled", "conditions": [*found, *kept]}
 
 
@@ -87,10 +88,15 @@ def _first_failing(findings: Findings) -> Condition | None:
     return min(failing, key=lambda entry: entry["reason"] == conditions.PROGRESSING, default=None)
 
 
-def _progress(ready: Condition, error: ReconcileError | None) -> list[Condition]:
+def _progress(ready: Condition, findings: Findings) -> list[Condition]:
+    error = findings.error
     if isinstance(error, StalledError):
         return [conditions.condition(conditions.TYPE_STALLED, True, error.reason, error.message)]
-    if ready["status"] == "True" or ready["reason"] in _RESTING:
+    if ready["status"] == "True":
+        growing = (health.growth for _, health in findings.components if health.growth)
+        told = [conditions.condition(conditions.TYPE_RECONCILING, True, conditions.VOLUME_GROWING, t) for t in growing]
+        return told[:1]
+    if ready["reason"] in _RESTING:
         return []
     return [conditions.condition(conditions.TYPE_RECONCILING, True, ready["reason"], ready["message"])]
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from assistant_operator import conditions
+from assistant_operator.values import quantity
 
 _HARMLESS = {"ContainerCreating", "PodInitializing"}
 """Waiting reasons of a container that is on its way."""
@@ -18,6 +19,8 @@ _KILLED = {137, 143}
 """Exit codes of a container that was killed, mostly by its liveness probe: the events tell why."""
 _OUTPUT_LIMIT = 600
 """Characters of a crashed container's output that are quoted, from its end."""
+_GROWTH_CONDITIONS = ("ControllerResizeError", "NodeResizeError", "FileSystemResizePending")
+"""Conditions of a claim that say why its volume has not grown yet."""
 _TRIES = 2
 """Failures of one probe that are taken for trouble; one is usual while a server starts."""
 _STARTING = "Startup probe failed"
@@ -95,9 +98,27 @@ def job_trouble(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Tr
     return found._replace(reason=conditions.JOB_FAILED).of(f"job {job['metadata']['name']}") if found else None
 
 
+def growth(claims: Iterable[Mapping[str, Any]]) -> str:
+    """Say which volume is not yet as large as its claim asks for, and what Kubernetes tells of it; empty for none."""
+    for claim in claims:
+        asks, has = _storage(claim, "spec", "resources", "requests"), _storage(claim, "status", "capacity")
+        if _phase(claim) == "Bound" and has and quantity(asks) > quantity(has):
+            told = next(filter(None, (_condition(claim, kind) for kind in _GROWTH_CONDITIONS)), {}).get("message")
+            grows = f"Volume claim {claim['metadata']['name']} grows from {has} to {asks}"
+            return f"{grows}: {told}" if told else f"{grows}."
+    return ""
+
+
 def _newest_first(pods: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     staying = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
     return sorted(staying, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
+
+
+def _storage(claim: Mapping[str, Any], *path: str) -> str:
+    found: Any = claim
+    for key in path:
+        found = found.get(key) or {}
+    return str(found.get("storage") or "")
 
 
 def _phase(found: Mapping[str, Any]) -> str:

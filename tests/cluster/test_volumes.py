@@ -58,12 +58,19 @@ def _size(kube: Kube) -> str:
     return kube.must("pvc", CLAIM)["spec"]["resources"]["requests"]["storage"]
 
 
+def _grown(kube: Kube, size: str) -> None:
+    """Say that the volume has a size, as its driver's resizer does."""
+    patch = f'{{"status":{{"capacity":{{"storage":"{size}"}}}}}}'
+    kube.run("patch", "pvc", CLAIM, "--subresource=status", f"--patch={patch}")
+
+
 def test_a_volume_grows_where_its_class_allows_it(kube: Kube) -> None:
     name = _class(kube, growing=True)
     _bound(kube, name)
     pod = kube.must("pod", "demo-redis-0")["metadata"]["uid"]
     _create(kube, name, "2Gi")
     eventually(lambda: _size(kube) == "2Gi", "the claim asks for more")
+    _grown(kube, "2Gi")
     assert not kube.condition("demo", "Stalled")
     assert kube.must("pod", "demo-redis-0")["metadata"]["uid"] == pod, "no pod restarts"
     _create(kube, name, "1Gi")
@@ -71,6 +78,19 @@ def test_a_volume_grows_where_its_class_allows_it(kube: Kube) -> None:
     assert stalled["message"].startswith("spec.redis.managed.storage.size: a volume can't shrink. Set it back to 2Gi")
     _create(kube, name, "3Gi")
     eventually(lambda: _size(kube) == "3Gi", "the claim asks for more again")
+    eventually(lambda: not kube.condition("demo", "Stalled"), "no longer stalled")
+
+
+def test_a_size_that_no_disk_can_have_is_taken_back(kube: Kube) -> None:
+    name = _class(kube, growing=True)
+    _bound(kube, name)
+    _create(kube, name, "20Ti")
+    eventually(lambda: _size(kube) == "20Ti", "the claim asks for more")
+    _create(kube, name, "1Gi")
+    stalled = kube.wait_for_reason("demo", "ImmutableField", "Stalled")
+    assert f"Set it to more than the 1Gi that volume claim {CLAIM} has" in stalled["message"]
+    _create(kube, name, "2Gi")
+    eventually(lambda: _size(kube) == "2Gi", "the claim asks for less")
     eventually(lambda: not kube.condition("demo", "Stalled"), "no longer stalled")
 
 

@@ -437,7 +437,7 @@ async def test_readiness_is_told_by_an_event_only_when_it_changes() -> None:
     assert [(event["type"], event["reason"]) for event in events(bench.client)] == [("Normal", "Progressing")]
 
 
-def _roll_out(bench: Bench) -> None:
+def roll_out(bench: Bench) -> None:
     """Report that every workload has all its pods, as Kubernetes' controllers do."""
     for (kind, _, _), workload in list(bench.client.objects.items()):
         if kind in ("Deployment", "StatefulSet"):
@@ -448,7 +448,7 @@ def _roll_out(bench: Bench) -> None:
 async def test_ready_when_every_component_is() -> None:
     bench = Bench(ingress={"enabled": True, "host": "a.example.com"})
     await bench.reconcile()
-    _roll_out(bench)
+    roll_out(bench)
     status = await bench.reconcile()
     assert bench.condition("Ready")["status"] == "True"
     assert not bench.condition("Reconciling")
@@ -562,7 +562,7 @@ async def test_a_pod_that_is_not_ready_is_asked_about_until_it_is() -> None:
     bench.resource = outcome.resource
     assert outcome.unsettled
     assert bench.condition("RedisReady")["reason"] == "Unhealthy"
-    _roll_out(bench)
+    roll_out(bench)
     outcome = await bench.reconciler.reconcile(bench.resource)
     assert not outcome.unsettled
     bench.resource = outcome.resource

@@ -5,7 +5,7 @@ from typing import Any
 from assistant_operator.cluster.client import ApiError
 from assistant_operator.manifests import Object
 from tests.operator.recording import events
-from tests.operator.test_reconcile import Bench
+from tests.operator.test_reconcile import Bench, roll_out
 
 
 def _sized(size: str | int, **storage: Any) -> dict[str, Any]:
@@ -70,7 +70,10 @@ async def test_a_refused_growth_names_the_field_and_touches_nothing() -> None:
     stalled = bench.condition("Stalled")
     assert stalled["reason"] == "ResizeRefused"
     assert stalled["message"].startswith("spec.redis.managed.storage.size: volume claim data-demo-redis-0 can't grow")
-    assert "the storageclass must support resize" in stalled["message"]
+    assert (
+        "the storageclass must support resize. Set it back to 1Gi, or have its StorageClass allow it"
+        in stalled["message"]
+    )
     assert {call[0] for call in bench.client.writes()} == {"status", "create"}
     bench.client.fail = lambda *_: None
     await bench.reconcile(**_sized("1Gi"))
@@ -89,6 +92,56 @@ async def test_a_volume_never_shrinks_below_what_was_asked_for_last() -> None:
     await bench.reconcile(**_sized("3Gi"))
     assert _claimed(bench) == "3Gi"
     assert not bench.condition("Stalled")
+
+
+def _has(bench: Bench, size: str, **status: Any) -> None:
+    """Let the volume have a size of its own, which the claim may ask more than."""
+    claim = bench.client.objects["PersistentVolumeClaim", "default", "data-demo-redis-0"]
+    bench.place({**claim, "status": {"phase": "Bound", "capacity": {"storage": size}, **status}})
+
+
+async def test_a_volume_that_grows_is_told_and_everything_is_ready() -> None:
+    bench = await _bench()
+    roll_out(bench)
+    _has(bench, "1Gi")
+    await bench.reconcile(**_sized("2Gi"))
+    growing = "Volume claim data-demo-redis-0 grows from 1Gi to 2Gi"
+    assert bench.condition("Ready")["status"] == "True"
+    assert bench.condition("RedisReady")["message"] == f"1/1 pods are ready. {growing}."
+    reconciling = bench.condition("Reconciling")
+    assert (reconciling["reason"], reconciling["message"]) == ("VolumeGrowing", f"{growing}.")
+    failed = {"type": "ControllerResizeError", "status": "True", "message": "no disk is larger than 1Gi"}
+    _has(bench, "1Gi", conditions=[failed])
+    await bench.reconcile()
+    assert bench.condition("Reconciling")["message"] == f"{growing}: no disk is larger than 1Gi"
+    _has(bench, "2Gi")
+    await bench.reconcile()
+    assert not bench.condition("Reconciling")
+
+
+async def test_what_a_volume_has_not_grown_to_is_taken_back() -> None:
+    bench = await _bench()
+    await bench.reconcile(**_sized("20Ti"))
+    _has(bench, "1Gi")
+    await bench.reconcile(**_sized("1Gi"))
+    assert bench.condition("Stalled")["message"].startswith(
+        "spec.redis.managed.storage.size: a volume can't shrink. "
+        "Set it to more than the 1Gi that volume claim data-demo-redis-0 has"
+    )
+    assert _claimed(bench) == "20Ti"
+    await bench.reconcile(**_sized("3Gi"))
+    assert not bench.condition("Stalled")
+    assert _claimed(bench) == "3Gi"
+    _has(bench, "3Gi")
+    await bench.reconcile(**_sized("2Gi"))
+    assert "Set it back to 3Gi or more" in bench.condition("Stalled")["message"]
+
+
+async def test_what_somebody_else_lets_a_claim_ask_for_is_left_alone() -> None:
+    bench = await _bench("5Gi")
+    _has(bench, "1Gi")
+    await bench.reconcile(**_sized("2Gi"))
+    assert _claimed(bench) == "5Gi"
 
 
 async def test_the_same_size_in_other_words_is_no_change() -> None:
