@@ -21,6 +21,20 @@ from tests.support.server import Server, free_port, python_program, running
 NAME = "MILVUS"
 SCRIPT = OWN_IMAGES / "milvus" / "entrypoint.py"
 
+INNER_PORTS = (
+    "ROOTCOORD_PORT",
+    "DATACOORD_PORT",
+    "QUERYCOORD_PORT",
+    "DATANODE_PORT",
+    "QUERYNODE_PORT",
+    "INDEXNODE_PORT",
+    "PROXY_INTERNALPORT",
+)
+"""Between its parts; found free by its package alone, two that start at once find the same."""
+
+SESSION_SECONDS = 15
+"""Until a part that was killed counts as gone, 30 by default: short, as a test waits for it."""
+
 
 class _Milvus(Server):
     @property
@@ -38,6 +52,7 @@ class MilvusServer(_Milvus):
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder)
         self._health_port = free_port()
+        self._inner_ports = {name: str(free_port()) for name in INNER_PORTS}
 
     def argv(self) -> list[str]:
         return [str(python_program("milvus", NAME) / "python"), str(SCRIPT), "milvus", "run", "standalone"]
@@ -49,7 +64,9 @@ class MilvusServer(_Milvus):
             "PROXY_PORT": str(self.port),
             "METRICS_PORT": str(self._health_port),
             "MILVUS_INNER_PORTS": "free",
+            "COMMON_SESSION_TTL": str(SESSION_SECONDS),
             "COMMON_SECURITY_AUTHORIZATIONENABLED": "true",
+            **self._inner_ports,
         }
 
     def answers(self) -> bool:

@@ -6,7 +6,6 @@ the runtime's promises are worth. NAME_TESTS=off, such as REDIS_TESTS=off, says 
 
 import itertools
 import os
-import secrets
 import select
 import shutil
 import signal
@@ -36,11 +35,8 @@ START_SECONDS = 120.0
 POLL_SECONDS = 0.02
 LOG = "server.log"
 
-_FIRST_PORT, _LAST_PORT = 20_000, 29_999
-_PORTS = itertools.cycle(
-    secrets.SystemRandom().sample(range(_FIRST_PORT, _LAST_PORT + 1), _LAST_PORT + 1 - _FIRST_PORT)
-)
-"""No port twice in a row of ten thousand: one that was given may not be listened on yet."""
+_FIRST_PORT, _BATCH, _BATCHES = 20_000, 250, 40
+"""Ports below those that the kernel gives to connections, one of which could take one before its server listens."""
 
 
 class Server(ABC):
@@ -163,15 +159,30 @@ def serving_folder(folder: Path) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """Give a loopback port that nobody uses.
-
-    It is none of those that the kernel gives to connections, one of which could take it before its server listens.
-    """
+    """Give a loopback port that nobody uses, and that no other process of tests is given."""
     while True:
-        port = next(_PORTS)
+        port = next(_ports)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def _own_ports() -> Iterator[int]:
+    """Give the ports of a batch that no other process has, each once before any a second time.
+
+    One that was given may not be listened on yet. The batch is held by a name in the kernel, which goes with this
+    process, however it ends.
+    """
+    with socket.socket(socket.AF_UNIX) as holder:
+        for batch in range(_BATCHES):
+            with suppress(OSError):
+                holder.bind(f"\0tests-ports-{batch}")
+                first = _FIRST_PORT + batch * _BATCH
+                yield from itertools.cycle(range(first, first + _BATCH))
+    raise RuntimeError(f"{_BATCHES} processes of tests have all ports between them: wait for one to end")
+
+
+_ports = _own_ports()
 
 
 def debian_program(program: str, package: str, name: str) -> str:
