@@ -1,7 +1,7 @@
 """Bring up the control plane: certificates, etcd, the API server, the controllers and the scheduler.
 
-The API server is started when etcd listens, since a client of etcd waits a second before it tries again; all else
-is started at the same time and finds the API server when it is there.
+Each is started when what it asks is there: a client of etcd waits a second before it tries again, and the controllers
+give up on an API server that takes more than ten seconds on a busy machine.
 """
 
 import os
@@ -46,7 +46,7 @@ def write_config(files: Files, at: Endpoints, cluster: str) -> None:
 
 
 def start(binaries: Path, files: Files, at: Endpoints, plan: AddressPlan) -> None:
-    """Start the programs; a control plane without nodes has nothing to schedule on, and so no scheduler."""
+    """Start etcd and the API server."""
     namespaces.start(files, components.etcd(binaries, files, at))
     wait(
         lambda: _listens(files, at, at.etcd_port),
@@ -56,9 +56,6 @@ def start(binaries: Path, files: Files, at: Endpoints, plan: AddressPlan) -> Non
         timeout_seconds=ETCD_TIMEOUT_SECONDS,
     )
     namespaces.start(files, components.api_server(binaries, files, at, plan))
-    namespaces.start(files, components.controller_manager(binaries, files, at))
-    if at.node is not None:
-        namespaces.start(files, components.scheduler(binaries, files, at))
 
 
 def wait_until_serving(files: Files, api: Api) -> None:
@@ -70,6 +67,13 @@ def wait_until_serving(files: Files, api: Api) -> None:
         components=["kube-apiserver", "etcd"],
         timeout_seconds=API_TIMEOUT_SECONDS,
     )
+
+
+def start_controllers(binaries: Path, files: Files, at: Endpoints) -> None:
+    """Start what works on objects; a control plane without nodes has nothing to schedule on, and so no scheduler."""
+    namespaces.start(files, components.controller_manager(binaries, files, at))
+    if at.node is not None:
+        namespaces.start(files, components.scheduler(binaries, files, at))
 
 
 def wait_for_controllers(files: Files, api: Api) -> None:

@@ -91,6 +91,7 @@ def start(name: str, binaries: Path, nodes: int, progress: Progress) -> Record:
             for worker in record.nodes:
                 node.start_runtime(files, worker)
             controlplane.wait_until_serving(files, api)
+            controlplane.start_controllers(binaries, files, at)
         if nodes:
             with progress.step("Starting the nodes" if nodes > 1 else "Starting the node"):
                 _join(files, record, api)
