@@ -18,23 +18,20 @@ from assistant_operator.crd import definition
 from assistant_operator.rights import rules
 from devcluster.cluster import Cluster
 from devcluster.proxies import without_proxies
+from tests.support.api import Api, Object, RefusedError
 
 T = TypeVar("T")
-Object = dict[str, Any]
 
 WRITE_VERBS = {"create", "update", "patch", "delete", "deletecollection"}
 OPERATOR_USER = "system:serviceaccount:operator-system:assistant-operator"
 
 
-class RefusedError(Exception):
-    """The API server refused; the text is what kubectl printed."""
-
-
 class Kube:
-    """kubectl against one cluster, in one namespace."""
+    """kubectl against one cluster, in one namespace. What is read again and again is asked of the API server itself."""
 
     def __init__(self, cluster: Cluster, namespace: str = "default") -> None:
         self.cluster, self.namespace = cluster, namespace
+        self.api = Api(cluster)
 
     def run(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
         """Run kubectl and return what it printed; `RefusedError` with its error output where it fails."""
@@ -57,16 +54,16 @@ class Kube:
 
     def get(self, kind: str, name: str) -> Object | None:
         """Return an object, None where there is none."""
-        printed = self.run("get", kind, name, "-o", "json", "--ignore-not-found")
-        return json.loads(printed) if printed else None
+        return self.api.get(kind, self.namespace, name)
 
     def must(self, kind: str, name: str) -> Object:
         found = self.get(kind, name)
         assert found, f"there is no {kind} {name}"
         return found
 
-    def list(self, kind: str, selector: str = "") -> list[Object]:
-        return json.loads(self.run("get", kind, "-o", "json", "-l", selector))["items"]
+    def list(self, kinds: str, selector: str = "") -> list[Object]:
+        """Return the objects of one kind, or of several with commas between."""
+        return [found for kind in kinds.split(",") for found in self.api.list(kind, self.namespace, selector)]
 
     def names(self, kind: str) -> set[str]:
         return {found["metadata"]["name"] for found in self.list(kind)}
