@@ -41,6 +41,20 @@ def test_what_its_operator_says_is_passed_on() -> None:
     assert found.message == "Cluster main: 2/3 instances are ready: Failing over"
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "message"),
+    [("False", "DeletingPods", "Hibernation is in progress"), ("True", "Hibernated", "Cluster has been hibernated")],
+)
+def test_one_that_is_put_to_sleep_serves_nobody_though_its_operator_calls_it_ready(
+    status: str, reason: str, message: str
+) -> None:
+    ready = {"type": "Ready", "status": "True", "reason": "ClusterIsReady"}
+    asleep = {"type": "cnpg.io/hibernation", "status": status, "reason": reason, "message": message}
+    found = health(_cluster(conditions=[ready, asleep], instances=3, phase="Cluster in healthy state"))
+    assert (found.ready, found.reason) == (False, reason)
+    assert found.message == f"Cluster main: 0/3 instances are ready: {message}"
+
+
 @pytest.mark.parametrize("body", [_cluster(), {"metadata": {"name": "main", "namespace": "data"}, "status": None}])
 def test_one_that_its_operator_has_not_looked_at_is_on_its_way(body: dict[str, Any]) -> None:
     assert (health(body).ready, health(body).reason) == (False, "Progressing")

@@ -19,6 +19,8 @@ OPERATOR = "CloudNativePG"
 _PORT = 5432
 _DATABASE = "app"
 """Database that it makes where the Cluster names none."""
+_HIBERNATION = "cnpg.io/hibernation"
+"""Condition of a Cluster that is put to sleep. It stays Ready: what is asked for is that no instance runs."""
 
 
 def binding(cluster: Mapping[str, Any]) -> Binding:
@@ -38,16 +40,17 @@ def binding(cluster: Mapping[str, Any]) -> Binding:
 
 
 def health(cluster: Mapping[str, Any]) -> Health:
-    """Return what the Cluster's own Ready condition says."""
+    """Return what the Cluster's own conditions say."""
     status = cluster.get("status") or {}
-    told: list[Mapping[str, Any]] = status.get("conditions") or []
-    ready = next((entry for entry in told if entry.get("type") == "Ready"), {})
+    told: dict[Any, Mapping[str, Any]] = {entry.get("type"): entry for entry in status.get("conditions") or []}
+    ready, hibernation = told.get("Ready", {}), told.get(_HIBERNATION, {})
     exist, serving = status.get("instances") or 0, status.get("readyInstances") or 0
     what = f"Cluster {cluster['metadata']['name']}: {serving}/{exist} instances are ready"
-    if ready.get("status") == "True":
+    if ready.get("status") == "True" and not hibernation:
         return Health(True, conditions.READY, f"{what}.", exist, serving)
-    said = ": ".join(filter(None, (status.get("phase"), status.get("phaseReason")))) or ready.get("message")
-    reason = ready.get("reason") or conditions.PROGRESSING
+    phase = ": ".join(filter(None, (status.get("phase"), status.get("phaseReason"))))
+    said = hibernation.get("message") or phase or ready.get("message")
+    reason = hibernation.get("reason") or ready.get("reason") or conditions.PROGRESSING
     return Health(False, reason, f"{what}: {said}" if said else f"{what}.", exist, serving)
 
 
