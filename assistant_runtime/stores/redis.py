@@ -184,6 +184,8 @@ class RedisConnection(StoreConnection):
 
     async def aclose(self) -> None:
         """Close every connection."""
+        if self._pipeline is not None:
+            await self._pipeline.aclose()
         await self.client.aclose()
 
 

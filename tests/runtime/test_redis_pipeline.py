@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from assistant_runtime.stores.redis import RedisConnection, Script
 from assistant_runtime.stores.redis_pipeline import Pipeline
 from tests.support.redis import RedisServer
+from tests.support.runtime import eventually
 
 
 @pytest.fixture
@@ -64,6 +65,39 @@ async def test_a_server_that_hangs_is_given_up_for_everyone_and_comes_back(clien
     redis.thaw()
     again = Pipeline(client.connection_pool, 30.0)
     assert await again.execute("ECHO", "y") == b"y", "no reply of before is left in the connection"
+
+
+async def test_a_connection_that_the_server_closed_is_made_anew(client: Redis) -> None:
+    pipeline = Pipeline(client.connection_pool, 30.0)
+    first = await pipeline.execute("CLIENT", "ID")
+    await client.client_kill_filter(_id=first)
+    line = pipeline._line
+    assert line is not None
+    await eventually(lambda: not line.open)
+    assert await pipeline.execute("CLIENT", "ID") != first
+
+
+async def test_a_server_that_is_no_master_any_more_is_left(client: Redis) -> None:
+    pipeline = Pipeline(client.connection_pool, 30.0)
+    first = await pipeline.execute("CLIENT", "ID")
+    await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        with pytest.raises(ReadOnlyError):
+            await pipeline.execute("SET", "text", "one")
+    finally:
+        await client.execute_command("REPLICAOF", "NO", "ONE")
+    assert await pipeline.execute("CLIENT", "ID") != first
+
+
+async def test_what_is_asked_in_one_turn_of_a_connection_that_breaks_fails_for_everyone(client: Redis) -> None:
+    pipeline = Pipeline(client.connection_pool, 30.0)
+    await pipeline.execute("PING")
+    results = await asyncio.gather(
+        pipeline.execute("QUIT"), *(pipeline.execute("ECHO", "x") for _ in range(10)), return_exceptions=True
+    )
+    assert results[0] == b"OK"
+    assert all(isinstance(result, ConnectionError) for result in results[1:])
+    assert await pipeline.execute("ECHO", "y") == b"y"
 
 
 async def test_a_script_that_redis_does_not_know_is_sent_once(client: Redis) -> None:
