@@ -5,6 +5,7 @@ gone; a call meanwhile fails at once, and the model is told. The SDK is imported
 """
 
 import asyncio
+import importlib
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -126,6 +127,8 @@ class McpServer:
 
     async def _serve(self) -> None:
         """Keep one connection for as long as it works."""
+        # Over half a second of a core, which the loop spends on requests.
+        await asyncio.to_thread(importlib.import_module, "mcp.client.streamable_http")
         import httpx2  # noqa: PLC0415 - the SDK and what it needs are imported only where they are used
         from mcp import Client  # noqa: PLC0415
         from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415
