@@ -128,6 +128,8 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         version=version("ai-assistant-operator"),
         description=DESCRIPTION,
         lifespan=lifespan_of(parts),
+        # Traces and metrics are ours: FastAPI's own would come on top as soon as anything sets a global provider.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     _add_routes(app, core, loop, parts, lifecycle)
     _add_middleware(app, core, lifecycle)

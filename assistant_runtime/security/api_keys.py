@@ -28,11 +28,14 @@ class Digests:
     """
 
     def __init__(self, hmac_key: bytes) -> None:
-        self._hmac_key = hmac_key
+        self._begun = hmac.new(hmac_key, digestmod=hashlib.sha256)
 
     def digest(self, secret: bytes) -> bytes:
         """Give the HMAC of a key."""
-        return hmac.digest(self._hmac_key, secret, hashlib.sha256)
+        # OpenSSL looks its algorithm up anew for each HMAC that is not a copy.
+        mac = self._begun.copy()
+        mac.update(secret)
+        return mac.digest()
 
     def tenant(self, secret: bytes) -> str:
         """Give the id of the tenant that a key or a name stands for."""
