@@ -20,8 +20,9 @@ from assistant_runtime.api.retrieval_schemas import (
 )
 from assistant_runtime.api.schemas import ErrorAnswer
 from assistant_runtime.errors import ApiError
+from assistant_runtime.rag.documents import Document, Findings, Upload
 from assistant_runtime.rag.extraction import media_type_of
-from assistant_runtime.rag.library import Document, Findings, Library, Upload
+from assistant_runtime.rag.library import Library
 
 AT_ONCE_BYTES = 32 * 1024
 """Uploads up to this, about 35 passages, are answered when they can be found; others are read in the background."""

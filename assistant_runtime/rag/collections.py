@@ -11,26 +11,22 @@ Tenants are kept apart by `Scope`: no method here takes a filter, and every filt
 import hashlib
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
 
 from assistant_runtime.errors import ApiError, StoreUnavailableError
+from assistant_runtime.rag.embedder import Embedder
 from assistant_runtime.rag.milvus import CALL_SECONDS, MilvusConnection
+from assistant_runtime.rag.schema import create, has_keywords, passage_schema, record_schema
 
 SCHEMA = 1
 """Part of the collections' names: a later release with other fields makes collections of its own."""
 
-HYBRID_SINCE = (2, 5)
-"""Milvus has full-text search (BM25) since this release."""
-
 RRF_K = 60
 """Reciprocal rank fusion's usual constant."""
-
-PARTITIONS = 16
-"""Milvus's default for partition keys, in every release."""
 
 DOCUMENT_ID = re.compile(r"doc_[0-9a-f]{32}\Z")
 DESCRIPTION = "about"
@@ -108,31 +104,29 @@ class Collections:
         The Milvus.
     prefix
         Of the collections' names.
-    model
-        Name of the embedding model, which is recorded: vectors of two models do not compare.
+    embedder
+        Its model's name is recorded: vectors of two models do not compare.
     """
 
-    def __init__(self, connection: MilvusConnection, prefix: str, model: str) -> None:
+    def __init__(self, connection: MilvusConnection, prefix: str, embedder: Embedder) -> None:
         self._connection = connection
         self._passages = f"{prefix}_passages_v{SCHEMA}"
         self._records = f"{prefix}_documents_v{SCHEMA}"
-        self._model = model
+        self._embedder = embedder
+        self._model = embedder.model
         self._dimension: int | None = None
         self.hybrid = False
         """Whether passages have keywords beside vectors; known once `open` has returned."""
 
-    async def open(self, measure: Callable[[], Awaitable[int]]) -> None:
+    async def open(self) -> None:
         """Make the collections unless they are there, and see that they are for this model.
-
-        Parameters
-        ----------
-        measure
-            Gives the length of the model's vectors; asked only to make the collections.
 
         Raises
         ------
         ApiError
             409: they hold vectors of another model.
+        ProviderError
+            The model does not answer, whose vectors' length is needed to make the collections.
         StoreUnavailableError
             Milvus does not answer.
         """
@@ -140,7 +134,8 @@ class Collections:
             return
         about = await self._ask(self._recorded)
         if about is None:
-            wanted = {"model": self._model, "dimension": await measure()}
+            measured = await self._embedder.query("How long is a vector?")
+            wanted = {"model": self._model, "dimension": len(measured)}
             about = await self._ask(lambda client: self._make(client, wanted))
         if about["model"] != self._model:
             raise self._changed(about)
@@ -268,10 +263,10 @@ class Collections:
     def _make(self, client: Any, about: dict[str, Any]) -> dict[str, Any]:
         """Make what is missing; the row that names the model comes last, so that a half-made state is made whole."""
         if not client.has_collection(self._passages, timeout=CALL_SECONDS):
-            schema = _passage_schema(client, about["dimension"], hybrid=_has_keywords(client))
-            _create(client, self._passages, schema)
+            schema = passage_schema(client, about["dimension"], hybrid=has_keywords(client))
+            create(client, self._passages, schema)
         if not client.has_collection(self._records, timeout=CALL_SECONDS):
-            _create(client, self._records, _record_schema(client))
+            create(client, self._records, record_schema(client))
         self._load(client)
         row = _record_row(DESCRIPTION, DESCRIPTION, DESCRIPTION, about)
         client.insert(self._records, [row], timeout=CALL_SECONDS)
@@ -313,75 +308,6 @@ def _record_row(key: str, tenant: str, document: str, record: Mapping[str, Any])
         # Every collection must have a vector.
         "unused": [0.0, 1.0],
     }
-
-
-def _create(client: Any, name: str, schema: tuple[Any, Any]) -> None:
-    """Make a collection; another replica may do so at the same moment."""
-    from pymilvus.exceptions import MilvusException  # noqa: PLC0415 - 70 MB, only where documents are used
-
-    fields, indexes = schema
-    try:
-        client.create_collection(
-            name,
-            schema=fields,
-            index_params=indexes,
-            consistency_level="Strong",
-            num_partitions=PARTITIONS,
-            timeout=CALL_SECONDS,
-        )
-    except MilvusException:
-        if not client.has_collection(name, timeout=CALL_SECONDS):
-            raise
-
-
-def _record_schema(client: Any) -> tuple[Any, Any]:
-    from pymilvus import DataType  # noqa: PLC0415
-
-    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
-    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=128)
-    schema.add_field("tenant", DataType.VARCHAR, is_partition_key=True, max_length=64)
-    schema.add_field("document", DataType.VARCHAR, max_length=64)
-    schema.add_field("record", DataType.VARCHAR, max_length=65535)
-    schema.add_field("unused", DataType.FLOAT_VECTOR, dim=2)
-    indexes = client.prepare_index_params()
-    indexes.add_index("unused", index_type="FLAT", metric_type="L2")
-    return schema, indexes
-
-
-def _passage_schema(client: Any, dimension: int, *, hybrid: bool) -> tuple[Any, Any]:
-    from pymilvus import DataType, Function, FunctionType  # noqa: PLC0415
-
-    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
-    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=128)
-    schema.add_field("tenant", DataType.VARCHAR, is_partition_key=True, max_length=64)
-    for name in ("document", "generation"):
-        schema.add_field(name, DataType.VARCHAR, max_length=64)
-    for name in ("position", "start", "end"):
-        schema.add_field(name, DataType.INT64)
-    schema.add_field("text", DataType.VARCHAR, max_length=65535, **({"enable_analyzer": True} if hybrid else {}))
-    schema.add_field("dense", DataType.FLOAT_VECTOR, dim=dimension)
-    indexes = client.prepare_index_params()
-    indexes.add_index("dense", index_type="AUTOINDEX", metric_type="COSINE")
-    if hybrid:
-        schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
-        keywords = Function(
-            name="keywords",
-            function_type=FunctionType.BM25,
-            input_field_names=["text"],
-            output_field_names=["sparse"],
-        )
-        schema.add_function(keywords)
-        indexes.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
-    return schema, indexes
-
-
-def _has_keywords(client: Any) -> bool:
-    """Whether the server has full-text search."""
-    version = str(client.get_server_version(timeout=CALL_SECONDS))
-    if version.startswith("milvus_lite"):
-        return True
-    numbers = re.match(r"v?(\d+)\.(\d+)", version)
-    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= HYBRID_SINCE
 
 
 def _search(

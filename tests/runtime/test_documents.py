@@ -13,7 +13,8 @@ import pytest
 from assistant_runtime.errors import ApiError, ToolError
 from assistant_runtime.providers.embeddings import Embeddings
 from assistant_runtime.rag.collections import Collections, Scope
-from assistant_runtime.rag.library import Upload, library_of
+from assistant_runtime.rag.documents import Upload
+from assistant_runtime.rag.library import library_of
 from assistant_runtime.settings import Settings
 from assistant_runtime.tools.base import ToolCall
 from assistant_runtime.tools.retrieval import SearchDocuments
