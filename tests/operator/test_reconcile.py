@@ -541,6 +541,28 @@ async def test_the_output_of_a_crash_is_told_without_the_secrets_in_it() -> None
     assert not [call for call in bench.client.calls if call[:2] == ("get", "Secret")], "once for each crash"
 
 
+@pytest.mark.parametrize(
+    ("trying", "waiting"),
+    [
+        ({"terminated": {"exitCode": 1, "reason": "Error"}}, "CrashLoopBackOff"),
+        ({"waiting": {"reason": "ErrImagePull"}}, "ImagePullBackOff"),
+    ],
+    ids=["crash", "image"],
+)
+async def test_what_is_tried_again_and_again_is_told_by_one_event(trying: Object, waiting: str) -> None:
+    bench = Bench()
+    await bench.reconcile()
+    reasons = []
+    for _ in range(3):
+        for state in (trying, {"waiting": {"reason": waiting}}):
+            last = {"lastState": trying} if "terminated" in trying else {}
+            bench.place(_unready_pod(bench, {"name": "redis", "ready": False, "state": state, **last}))
+            await bench.reconcile()
+            reasons.append(bench.condition("Ready")["reason"])
+    assert len(set(reasons)) == 2, "the condition says which it is"
+    assert [event["reason"] for event in events(bench.client)] == ["Progressing", reasons[0]]
+
+
 async def test_what_a_crash_wrote_is_left_out_while_the_secrets_can_not_be_read() -> None:
     bench = Bench()
     await bench.reconcile()

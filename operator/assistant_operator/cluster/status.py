@@ -9,6 +9,8 @@ from assistant_operator.manifests import Object
 
 _NOTE_LIMIT = 1000
 """Characters of an event's note that are kept; the API allows 1024."""
+_ALTERNATING = {"ErrImagePull": "ImagePullBackOff", conditions.CRASHED: "CrashLoopBackOff"}
+"""Reasons that take turns as long as one thing is wrong, while the kubelet tries again and waits: told once."""
 
 
 def same(wanted: Object, live: Object) -> bool:
@@ -32,8 +34,12 @@ async def write(api: Client, namespace: str, name: str, status: Object) -> Objec
 def readiness_change(status: Object, previous: Object) -> dict[str, Any] | None:
     """Return the Ready condition where its status or reason differs from before, else None."""
     ready, before = _ready(status), _ready(previous)
-    changed = (ready.get("status"), ready.get("reason")) != (before.get("status"), before.get("reason"))
-    return ready if changed else None
+    return ready if _told(ready) != _told(before) else None
+
+
+def _told(ready: Object) -> tuple[Any, Any]:
+    reason = ready.get("reason")
+    return ready.get("status"), _ALTERNATING.get(reason or "", reason)
 
 
 async def record_event(api: Client, regarding: Object, ready: dict[str, Any], now: str) -> None:
