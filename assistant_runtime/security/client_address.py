@@ -1,25 +1,36 @@
-"""The client's address, seen through at most one proxy.
+"""The client's address and scheme, seen through at most one proxy.
 
-Only the last entry of X-Forwarded-For was written by the proxy in front of us; whatever stands before it came from the
-client, and would let it choose its own rate limit.
+Only the last entry of a header was written by the proxy in front of us; whatever stands before it came from the client,
+and would let it choose its own rate limit.
 """
+
+import re
+from contextlib import suppress
+from ipaddress import ip_address
 
 from starlette.types import Scope
 
+_WITH_PORT = re.compile(r"^(?:\[(?P<six>[^\]]+)\](?::\d+)?|(?P<four>[^:]+):\d+)$")
+"""Some proxies write the client's port too, which is another with every connection."""
+
 
 def client_address(scope: Scope, *, behind_proxy: bool) -> str:
-    """Give the address of whoever asks; empty for a UNIX socket."""
+    """Give the address of whoever asks, the proxy's where it names nobody's; empty for a UNIX socket."""
     if behind_proxy:
-        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        if forwarded:
-            return bytes(forwarded[-1]).rpartition(b",")[2].strip().decode("latin-1")
+        entry = _last_entry(scope, b"x-forwarded-for")
+        found = _WITH_PORT.match(entry)
+        with suppress(ValueError):
+            return str(ip_address((found["six"] or found["four"]) if found else entry))
     client = scope.get("client")
     return client[0] if client else ""
 
 
 def forwarded_scheme(scope: Scope) -> str:
     """Give the scheme that the proxy in front was asked with."""
-    for name, value in scope["headers"]:
-        if name == b"x-forwarded-proto" and value in {b"http", b"https"}:
-            return bytes(value).decode()
-    return str(scope["scheme"])
+    told = _last_entry(scope, b"x-forwarded-proto").lower()
+    return told if told in {"http", "https"} else str(scope["scheme"])
+
+
+def _last_entry(scope: Scope, header: bytes) -> str:
+    values = [value for name, value in scope["headers"] if name == header]
+    return bytes(values[-1]).rpartition(b",")[2].strip().decode("latin-1") if values else ""

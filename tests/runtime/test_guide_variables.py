@@ -69,7 +69,7 @@ SHOWN_BY = {
     "HOST": "test_cli::test_healthcheck_asks_where_an_ipv6_server_listens",
     "PORT": "test_cli::test_healthcheck_follows_the_server",
     "SECRET_KEY": "test_guide_variables::test_the_secret_key_decides_who_a_client_is",
-    "BEHIND_PROXY": "test_rate_limit::test_behind_a_proxy_the_proxys_entry_counts",
+    "BEHIND_PROXY": "test_proxy_headers::test_behind_a_proxy_the_proxys_entry_counts",
     "CORS_ORIGINS": "test_operation::test_browsers_of_named_origins_may_call",
     "OPENAI_COMPATIBLE_API_KEY": "test_fallback::test_the_providers_key_is_never_told",
     "OPENAI_COMPATIBLE_BASE_URL": "test_guide_variables::test_the_provider_is_asked_for_its_model",
