@@ -95,7 +95,8 @@ class Assessment:
         if known is None:
             facts = Facts(self._images)
             names = {credential.name for credential in desired.credentials(assistant)}
-            names |= {reference.secret.name for reference in desired.references(assistant, facts)}
+            named = [reference.named for reference in desired.references(assistant, facts)]
+            names |= {key.name for key in named if key.source == "Secret"}
             try:
                 known = await self._secrets.redact(health.message, assistant.namespace, names)
             except (ApiError, *UNREACHABLE):

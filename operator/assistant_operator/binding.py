@@ -6,7 +6,7 @@ A managed, a referenced and an external server give the same Binding, so that th
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from assistant_operator.spec.base import External, SecretKeyRef
+from assistant_operator.spec.base import External, KeyRef, SecretKeyRef
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Binding:
     """Password that stands beside the URL."""
     api_key: SecretKeyRef | None = None
     """Key that is sent with each request."""
-    ca: SecretKeyRef | None = None
+    ca: KeyRef | None = None
     """Certificates (PEM) to trust; None: those that the client trusts by itself."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """What else a client must know, by the end of its variable's name: {"TOPOLOGY": "cluster"}."""
@@ -32,10 +32,10 @@ class Binding:
     port: int | None = None
     """Port of those pods."""
 
-    def secrets(self) -> Iterator[SecretKeyRef]:
-        """Yield every Secret key that a client reads."""
+    def references(self) -> Iterator[KeyRef]:
+        """Yield every key of a Secret or ConfigMap that a client reads."""
         for value in (self.url, self.username, self.password, self.api_key, self.ca, *self.secret_settings.values()):
-            if isinstance(value, SecretKeyRef):
+            if isinstance(value, KeyRef):
                 yield value
 
 

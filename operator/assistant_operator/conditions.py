@@ -21,6 +21,8 @@ SCALED_TO_ZERO = "ScaledToZero"
 EXTERNAL = "External"
 SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, no secret
 SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"  # noqa: S105 - a reason, no secret
+CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
+CONFIG_MAP_KEY_NOT_FOUND = "ConfigMapKeyNotFound"
 CRASHED = "Crashed"
 VOLUME_PENDING = "VolumePending"
 VOLUME_GROWING = "VolumeGrowing"
@@ -46,6 +48,8 @@ REASONS = (
     EXTERNAL,
     SECRET_NOT_FOUND,
     SECRET_KEY_NOT_FOUND,
+    CONFIG_MAP_NOT_FOUND,
+    CONFIG_MAP_KEY_NOT_FOUND,
     CRASHED,
     VOLUME_PENDING,
     VOLUME_GROWING,

@@ -110,18 +110,16 @@ def credentials(assistant: AIAssistant) -> list[Credential]:
 
 
 def references(assistant: AIAssistant, facts: Facts) -> list[Reference]:
-    """Return the user's Secrets that must exist, those of other operators' objects included."""
+    """Return the user's Secrets and ConfigMaps that must exist, those of other operators' objects included."""
     found = [reference for component in enabled(assistant) for reference in component.references(assistant)]
     for component in enabled(assistant):
         if server := component.external_block(assistant.spec):
-            found += [Reference(f"{component.block}.external.{name}", secret) for name, secret in server.secrets()]
+            found += [Reference(f"{component.block}.external.{name}", key) for name, key in server.references()]
         elif (named := referenced_object(component, assistant)) and (bound := binding(component, assistant, facts)):
-            given = {secret: f"{named.field}.{name}" for name, secret in named.ref.secrets()}
+            given = {key: f"{named.field}.{name}" for name, key in named.ref.references()}
             found += [
-                Reference(given[secret], secret)
-                if secret in given
-                else Reference(named.field, secret, named.kind.operator)
-                for secret in bound.secrets()
+                Reference(given[key], key) if key in given else Reference(named.field, key, named.kind.operator)
+                for key in bound.references()
             ]
     return found
 

@@ -6,12 +6,13 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import structlog
 
 from assistant_operator import conditions, desired
 from assistant_operator.cluster import kinds
-from assistant_operator.cluster.cache import Cache, Key, version
+from assistant_operator.cluster.cache import Cache, Key, Ref, version
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.cluster.watch import Watch
@@ -43,19 +44,28 @@ class Engine:
         self.listening = asyncio.Event()
         """Set by whoever watches the AIAssistants, once it does."""
         self._resources: dict[Key, Object] = {}
-        self._secret_users: Users[Key, tuple[str, str]] = Users()
+        self._content_users: Users[Key, Ref] = Users()
         self._queue: WorkQueue[Key] = WorkQueue()
         self._cache = Cache()
         self._referenced = Referenced(api, settings.watch_namespaces, self._look_anew)
         self._reconciler = Reconciler(api, self._cache, self._referenced, settings.images, metrics)
         watch = functools.partial(Watch, api, self._cache, on_change=self._wake)
+        everyones: Any = {"selector": None, "metadata_only": True}
         self._watches = [
             found
             for namespace in settings.watch_namespaces or (None,)
             for found in (
                 *(watch(kind, namespace) for kind in (*kinds.APPLIED.values(), kinds.POD, kinds.CLAIM)),
-                # Everyone's metadata and nobody's data: a Secret of the user's carries none of our labels.
-                watch(kinds.SECRET, namespace, selector=None, metadata_only=True, on_object=self._wake_users),
+                # Everyone's metadata and nobody's data: what a user writes carries none of our labels.
+                watch(kinds.SECRET, namespace, **everyones, on_object=functools.partial(self._wake_users, "Secret")),
+                Watch(
+                    api,
+                    self._reconciler.config_maps.cache,
+                    kinds.CONFIG_MAP,
+                    namespace,
+                    **everyones,
+                    on_object=functools.partial(self._wake_users, "ConfigMap"),
+                ),
             )
         ]
         metrics.observe_engine(lambda: len(self._queue), self.phases)
@@ -143,7 +153,7 @@ class Engine:
         self._resources.pop(key, None)
         self._queue.forget(key)
         self._referenced.use(key, ())
-        self._secret_users.use(key, ())
+        self._content_users.use(key, ())
 
     async def _resync(self) -> None:
         """Look at every assistant once in a while, a few at a time, in case an event was lost."""
@@ -156,9 +166,10 @@ class Engine:
         if key in self._resources:
             self._queue.add(key)
 
-    def _wake_users(self, namespace: str, name: str) -> None:
-        self._reconciler.secrets.forget_deleted(namespace, name)
-        for key in self._secret_users.of((namespace, name)):
+    def _wake_users(self, kind: str, namespace: str, name: str) -> None:
+        contents = self._reconciler.config_maps if kind == "ConfigMap" else self._reconciler.secrets
+        contents.forget_deleted(namespace, name)
+        for key in self._content_users.of(Ref(kind, namespace, name)):
             self._wake(key)
 
     def _look_anew(self, keys: Iterable[Key]) -> None:
@@ -169,22 +180,22 @@ class Engine:
                 self._queue.add(key)
 
     def _refer(self, key: Key, resource: Object) -> None:
-        """Remember the Secrets and the other operators' objects that a resource names, to be woken by their changes."""
+        """Remember the Secrets, ConfigMaps and objects that a resource names, to be woken by their changes."""
         try:
             assistant = parse(resource)
             objects = desired.referenced_objects(assistant)
             self._referenced.use(key, objects.values())
-            # Such an object may name Secrets of its own.
+            # Such an object may name Secrets and ConfigMaps of its own.
             seen = {name: self._referenced.seen(key[0], wanted) for name, wanted in objects.items()}
             facts = Facts(self._settings.images, referenced={name: body for name, body in seen.items() if body})
-            secrets = {reference.secret.name for reference in desired.references(assistant, facts)}
-            certificate = ingress.tls_secret(assistant)
-            self._secret_users.use(
-                key, [(key[0], name) for name in secrets | ({certificate} if certificate else set())]
-            )
+            named = [reference.named for reference in desired.references(assistant, facts)]
+            contents = [Ref(found.source, key[0], found.name) for found in named]
+            if certificate := ingress.tls_secret(assistant):
+                contents.append(Ref(kinds.SECRET.kind, key[0], certificate))
+            self._content_users.use(key, contents)
         except ReconcileError:  # invalid: it names nothing, and the pass says why
             self._referenced.use(key, ())
-            self._secret_users.use(key, ())
+            self._content_users.use(key, ())
         except Exception:  # a defect met by one assistant must not stop the others; the pass meets it too, and says so
             log.exception("references_unknown", namespace=key[0], assistant=key[1])
 

@@ -9,7 +9,7 @@ import json
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Binding, Bindings
 from assistant_operator.manifests import Object, env, secret_env
-from assistant_operator.spec.base import SecretKeyRef
+from assistant_operator.spec.base import KeyRef, SecretKeyRef
 from assistant_operator.spec.capacity import Capacity
 from assistant_operator.spec.multi_writer import MultiWriter
 from assistant_operator.spec.providers import Provider
@@ -43,12 +43,16 @@ _TOOLS = ("searxng", "firecrawl", "reranker")
 """Components behind a tool, which is offered where the component is on."""
 
 
-def authorities(assistant: AIAssistant, bindings: Bindings) -> dict[str, SecretKeyRef]:
+def authorities(assistant: AIAssistant, bindings: Bindings) -> dict[str, KeyRef]:
     """Return the certificates of each server that needs its own, by the name of their file."""
-    found = {name: binding.ca for name, binding in bindings.items() if name in _VARIABLES and binding.ca}
-    found |= {_authority(provider): provider.ca_from for provider in assistant.providers.items if provider.ca_from}
     oidc = assistant.spec.security.oidc
-    return found | ({"oidc": oidc.ca_from} if oidc and oidc.ca_from else {})
+    named: dict[str, KeyRef | None] = {
+        **{name: binding.ca for name, binding in bindings.items() if name in _VARIABLES},
+        **{_authority(provider): provider.ca_from for provider in assistant.providers.items},
+        **{_authority(server): server.ca_from for server in assistant.spec.tools.mcp_servers},
+        "oidc": oidc.ca_from if oidc else None,
+    }
+    return {name: key for name, key in named.items() if key}
 
 
 def _certificate(name: str) -> str:
@@ -177,7 +181,9 @@ def _mcp_server(server: McpServer) -> dict[str, str | list[str]]:
     described: dict[str, str | list[str]] = {"name": server.name, "url": server.url}
     if server.tools is not None:
         described["tools"] = server.tools
-    return described | ({"token_env": _token_variable(server)} if server.token_from else {})
+    if server.token_from:
+        described["token_env"] = _token_variable(server)
+    return described | ({"ca_file": _certificate(_authority(server))} if server.ca_from else {})
 
 
 def _token_variable(server: McpServer) -> str:
@@ -263,5 +269,6 @@ def _key_variable(provider: Provider) -> str:
     return f"PROVIDER_{provider.name.upper().replace('-', '_')}_API_KEY"
 
 
-def _authority(provider: Provider) -> str:
-    return f"provider-{provider.name}"
+def _authority(server: Provider | McpServer) -> str:
+    """Return the name of the file with the certificates to trust for one of several servers."""
+    return f"{'provider' if isinstance(server, Provider) else 'mcp'}-{server.name}"

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from assistant_operator.spec.base import SecretKeyRef
+from assistant_operator.spec.base import KeyRef, Source
 
 Images = Mapping[str, str]
 """Images for containers whose resource names none: full references by name, as the operator's settings have them."""
 
 
 @dataclass(frozen=True)
-class SecretFacts:
-    """A Secret as far as rendering needs it: a digest of each key's value that is not blank, never the value."""
+class ContentFacts:
+    """A Secret or a ConfigMap as far as rendering needs it: a digest of each value that is not blank, no values."""
 
     digests: Mapping[str, str]
 
@@ -35,22 +35,31 @@ class Facts:
     """Inputs of rendering that are not in the spec."""
 
     images: Images
-    secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
+    secrets: Mapping[str, ContentFacts] = field(default_factory=dict)
     """Secrets of the assistant's namespace, by name."""
+    config_maps: Mapping[str, ContentFacts] = field(default_factory=dict)
+    """The user's ConfigMaps that the spec names, by name."""
     referenced: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Objects of other operators that stand for a component, by the component's name."""
     pods: Mapping[str, tuple[PodFacts, ...]] = field(default_factory=dict)
     """Pods that have an address and are not ending, by the part of the component that they are, sorted by name."""
 
-    def config_hash(self, references: Iterable[SecretKeyRef], *texts: str) -> str:
+    def contents(self, source: Source) -> Mapping[str, ContentFacts]:
+        """Return the Secrets, or the ConfigMaps."""
+        return self.config_maps if source == "ConfigMap" else self.secrets
+
+    def config_hash(self, references: Iterable[KeyRef], *texts: str) -> str:
         """Hash what a pod reads at its start, so that a change of any of it rolls the pod.
 
-        A Secret that does not exist yet counts by its name alone, which is how `render` works without a cluster.
+        An object that does not exist yet counts by its name alone, which is how `render` works without a cluster.
         """
         digest = hashlib.sha256()
-        for name, key in sorted({(reference.name, reference.key) for reference in references}):
-            secret = self.secrets.get(name)
-            digest.update(f"{name}/{key}={secret.digests.get(key, '') if secret else ''}\n".encode())
+        named = {(reference.source, reference.name, reference.key) for reference in references}
+        # Secrets first and by no more than their names: the hash of a pod that reads no ConfigMap must stay as it was.
+        for source, name, key in sorted(named, key=lambda found: (found[0] == "ConfigMap", found)):
+            prefix = "" if source == "Secret" else f"{source} "
+            known = self.contents(source).get(name)
+            digest.update(f"{prefix}{name}/{key}={known.digests.get(key, '') if known else ''}\n".encode())
         for text in texts:
             digest.update(text.encode())
         return digest.hexdigest()[:16]

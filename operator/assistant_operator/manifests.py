@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from assistant_operator import labels
 from assistant_operator.assistant import AIAssistant
-from assistant_operator.spec.base import Image, Resources, SecretKeyRef, Storage
+from assistant_operator.spec.base import Image, KeyRef, Resources, SecretKeyRef, Storage
 
 Object = dict[str, Any]
 _Json = TypeVar("_Json")
@@ -97,6 +97,12 @@ def env(name: str, value: str | float | bool) -> Object:
     """
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return {"name": name, "value": text.replace("$(", "$$(")}
+
+
+def projection(named: KeyRef, path: str) -> Object:
+    """Build the source of a projected volume: one key of a Secret or ConfigMap, as a file."""
+    field = "configMap" if named.source == "ConfigMap" else "secret"
+    return {field: {"name": named.name, "items": [{"key": named.key, "path": path}]}}
 
 
 def secret_env(name: str, reference: SecretKeyRef) -> Object:

@@ -14,7 +14,7 @@ status says why. Where the API server refuses an object, what comes after it is 
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -27,16 +27,18 @@ from assistant_operator.assessment import Assessment
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster import apply, prune, retention, volumes
 from assistant_operator.cluster import status as status_writer
-from assistant_operator.cluster.cache import Cache, Key, Ref
+from assistant_operator.cluster.cache import Cache, Key, Ref, trim_to_version
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client, Confirm
-from assistant_operator.cluster.kinds import ASSISTANT, CLAIM, SECRET
+from assistant_operator.cluster.contents import Contents
+from assistant_operator.cluster.kinds import ASSISTANT, CLAIM, CONFIG_MAP, SECRET
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.cluster.secrets import Secrets
 from assistant_operator.components.base import Reference
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
-from assistant_operator.facts import Facts, Images, PodFacts, SecretFacts
+from assistant_operator.facts import ContentFacts, Facts, Images, PodFacts
 from assistant_operator.manifests import Object
 from assistant_operator.policies import ingress
+from assistant_operator.spec.base import Source
 from assistant_operator.status import Findings
 from assistant_operator.telemetry import Metrics
 
@@ -81,6 +83,7 @@ class Reconciler:
         self._api, self._cache, self._referenced = api, cache, referenced
         self._images, self._metrics, self._now = images, metrics, now
         self.secrets = Secrets(api, cache)
+        self.config_maps = Contents(api, Cache(trim_to_version), CONFIG_MAP)
         self._assessment = Assessment(api, cache, referenced, self.secrets, images)
 
     async def reconcile(self, resource: Object) -> Outcome:
@@ -172,19 +175,24 @@ class Reconciler:
         StalledError
             The spec names an object of a kind that the cluster does not serve, or one that can't be used as it is.
         WaitingError
-            A Secret or an object that the spec names is missing, or the Secret lacks the key.
+            A Secret, ConfigMap or object that the spec names is missing, or lacks the key.
         """
         facts = Facts(self._images, referenced=await self._read_referenced(assistant), pods=self._pods(assistant))
         references = desired.references(assistant, facts)
-        found = await self.secrets.facts(assistant.namespace, [reference.secret.name for reference in references])
+        facts = replace(
+            facts,
+            secrets=await self.secrets.facts(assistant.namespace, _names(references, "Secret")),
+            config_maps=await self.config_maps.facts(assistant.namespace, _names(references, "ConfigMap")),
+        )
         for reference in references:
-            _check_reference(reference, found.get(reference.secret.name), assistant.namespace)
+            found = facts.contents(reference.named.source).get(reference.named.name)
+            _check_reference(reference, found, assistant.namespace)
         credentials = desired.credentials(assistant)
         for credential in credentials:
             written = await self.secrets.ensure(credential, assistant, confirm)
             self._count("secret", written, SECRET.kind, credential.name)
         generated = await self.secrets.facts(assistant.namespace, [credential.name for credential in credentials])
-        return replace(facts, secrets={**found, **generated})
+        return replace(facts, secrets={**facts.secrets, **generated})
 
     async def _read_referenced(self, assistant: AIAssistant) -> dict[str, Object]:
         found = {}
@@ -313,27 +321,50 @@ def explain(error: ValidationError) -> str:
     return "; ".join(lines)
 
 
-def _check_reference(reference: Reference, found: SecretFacts | None, namespace: str) -> None:
-    secret = reference.secret
-    if reference.made_by and (found is None or secret.key not in found.digests):
+def _names(references: Iterable[Reference], source: Source) -> list[str]:
+    return [reference.named.name for reference in references if reference.named.source == source]
+
+
+_MISSING: Mapping[Source, tuple[str, str, str]] = {
+    "Secret": (
+        conditions.SECRET_NOT_FOUND,
+        conditions.SECRET_KEY_NOT_FOUND,
+        "create secret generic {name} --from-literal={key}=VALUE",
+    ),
+    "ConfigMap": (
+        conditions.CONFIG_MAP_NOT_FOUND,
+        conditions.CONFIG_MAP_KEY_NOT_FOUND,
+        "create configmap {name} --from-file={key}=FILE",
+    ),
+}
+"""Of a kind: the reasons for an object and for a key that is missing, and kubectl's words that make them."""
+
+
+def _check_reference(reference: Reference, found: ContentFacts | None, namespace: str) -> None:
+    """Raise WaitingError where a Secret or ConfigMap that is named, or its key, is missing."""
+    source, name, key = reference.named.source, reference.named.name, reference.named.key
+    absent, incomplete, remedy = _MISSING[source]
+    if found is not None and key in found.digests:
+        return
+    reason = absent if found is None else incomplete
+    if reference.made_by:
         raise WaitingError(
-            conditions.SECRET_NOT_FOUND if found is None else conditions.SECRET_KEY_NOT_FOUND,
-            f"{reference.field}: {reference.made_by} has not yet put key {secret.key} into Secret {secret.name} in "
-            f"namespace {namespace}. Where that is a Secret of yours which the object names, create it.",
+            reason,
+            f"{reference.field}: {reference.made_by} has not yet put key {key} into {source} {name} in "
+            f"namespace {namespace}. Where that is a {source} of yours which the object names, create it.",
         )
     if found is None:
         raise WaitingError(
-            conditions.SECRET_NOT_FOUND,
-            f"{reference.field}: there is no Secret {secret.name} in namespace {namespace}. Create it with: "
-            f"kubectl -n {namespace} create secret generic {secret.name} --from-literal={secret.key}=VALUE",
+            reason,
+            f"{reference.field}: there is no {source} {name} in namespace {namespace}. Create it with: "
+            f"kubectl -n {namespace} {remedy.format(name=name, key=key)}",
         )
-    if secret.key not in found.digests:
-        others = f"it has {', '.join(sorted(found.digests))}" if found.digests else "it has no other"
-        raise WaitingError(
-            conditions.SECRET_KEY_NOT_FOUND,
-            f"{reference.field}: Secret {secret.name} in namespace {namespace} has no key {secret.key}, or nothing in "
-            f"it; {others}. Add the key, or name another.",
-        )
+    others = f"it has {', '.join(sorted(found.digests))}" if found.digests else "it has no other"
+    raise WaitingError(
+        reason,
+        f"{reference.field}: {source} {name} in namespace {namespace} has no key {key}, or nothing in it; {others}. "
+        "Add the key, or name another.",
+    )
 
 
 def _addressed(pods: Iterable[Object]) -> tuple[PodFacts, ...]:

@@ -37,7 +37,7 @@ def read(name: str, namespace: str) -> Case:
     ((component, named),) = desired.referenced_objects(found).items()
     bound = named.binding(facts(found, body).referenced[component])
     secrets: dict[str, dict[str, str]] = {}
-    for secret in bound.secrets():
+    for secret in bound.references():
         secrets.setdefault(secret.name, {})[secret.key] = "value"
     condition = next(c.condition for c in desired.COMPONENTS if c.name == component)
     environment = runtime["spec"]["template"]["spec"]["containers"][0]["env"]

@@ -300,17 +300,34 @@ def test_a_secret_that_is_missing_and_then_appears(kube: Kube) -> None:
     eventually(lambda: kube.get("deployment", "demo-runtime"), "the runtime is deployed")
 
 
-def test_a_changed_secret_rolls_the_runtime(kube: Kube) -> None:
-    def hash_now() -> str:
-        template = kube.must("deployment", "demo-runtime")["spec"]["template"]
-        return template["metadata"]["annotations"]["aiassistant.dev/config-hash"]
+def config_hash(kube: Kube) -> str:
+    template = kube.must("deployment", "demo-runtime")["spec"]["template"]
+    return str(template["metadata"]["annotations"]["aiassistant.dev/config-hash"])
 
+
+def test_a_changed_secret_rolls_the_runtime(kube: Kube) -> None:
     kube.run("create", "secret", "generic", "provider", "--from-literal=token=one")
     create(kube, providers=PROVIDERS_WITH_KEY)
-    before = hash_now()
+    before = config_hash(kube)
     patch = '{"stringData":{"token":"two"}}'
     kube.run("patch", "secret", "provider", "-p", patch)
-    eventually(lambda: hash_now() != before, "the pod template changed")
+    eventually(lambda: config_hash(kube) != before, "the pod template changed")
+
+
+def test_certificates_in_a_config_map_are_waited_for_and_their_change_rolls_the_runtime(kube: Kube) -> None:
+    trusting = {"name": "local", "baseURL": "https://model.example.com/v1", "model": "m"}
+    trusting |= {"caFrom": {"kind": "ConfigMap", "name": "bundle"}}
+    create(kube, providers={"items": [trusting]})
+    waiting = kube.wait_for_reason("demo", "ConfigMapNotFound")
+    assert "create configmap bundle --from-file=ca.crt=FILE" in waiting["message"]
+    kube.run("create", "configmap", "bundle", "--from-literal=ca.crt=one")
+    eventually(lambda: kube.get("deployment", "demo-runtime"), "the runtime is deployed")
+    before = config_hash(kube)
+    kube.run("patch", "configmap", "bundle", "-p", '{"data":{"ca.crt":"two"}}')
+    eventually(lambda: config_hash(kube) != before, "the pod template changed")
+    kube.run("delete", "configmap", "bundle")
+    kube.wait_for_reason("demo", "ConfigMapNotFound")
+    assert kube.get("deployment", "demo-runtime"), "the running stack stays"
 
 
 def test_a_foreign_object_of_the_same_name_is_left_alone(kube: Kube) -> None:
@@ -366,10 +383,11 @@ def test_a_namespace_with_an_assistant_goes_away(kube: Kube, control_plane: Clus
 
 def test_an_idle_assistant_costs_no_request(kube: Kube, control_plane: Cluster) -> None:
     sample = yaml.safe_load((ROOT / "manifests/samples/production.yaml").read_text())["spec"]
-    named = [reference.secret for reference in desired.references(assistant(**sample), FACTS)]
-    for name in {secret.name for secret in named}:
-        literals = [f"--from-literal={secret.key}=secret" for secret in named if secret.name == name]
-        kube.run("create", "secret", "generic", name, *sorted(set(literals)))
+    named = [reference.named for reference in desired.references(assistant(**sample), FACTS)]
+    for source, name in {(key.source, key.name) for key in named}:
+        literals = [f"--from-literal={key.key}=value" for key in named if (key.source, key.name) == (source, name)]
+        kind = ("configmap",) if source == "ConfigMap" else ("secret", "generic")
+        kube.run("create", *kind, name, *sorted(set(literals)))
     create(kube, **sample)
     eventually(lambda: kube.must("aia", "demo")["status"]["replicas"] == 3, "all pods are counted")
     mark = audit_mark(control_plane)

@@ -78,7 +78,14 @@ FULL: dict[str, Any] = {
     "multiWriter": {"enabled": True},
     "tools": {
         "allowedHosts": ["docs.corp.example"],
-        "mcpServers": [{"name": "desk", "url": "http://desk:8000/mcp", "tokenFrom": {"name": "one"}}],
+        "mcpServers": [
+            {
+                "name": "desk",
+                "url": "https://desk.example.com/mcp",
+                "tokenFrom": {"name": "one"},
+                "caFrom": {"name": "authority", "kind": "ConfigMap"},
+            }
+        ],
     },
     "agents": [{"name": "helper", "prompt": "Help."}],
     "mongodb": {"enabled": True},
@@ -96,6 +103,7 @@ ELSEWHERE: dict[str, Any] = {
             "caFrom": {"name": "redis"},
             "topology": "sentinel",
             "sentinelMaster": "mymaster",
+            "sentinelPasswordFrom": {"name": "redis"},
         }
     },
     "mongodb": {"enabled": True, "external": {"urlFrom": {"name": "m"}, "caFrom": {"name": "m"}}},
@@ -151,7 +159,7 @@ def _pod(found: AIAssistant, component: str = "runtime", known: Facts = FACTS) -
     return spec
 
 
-def _environment(found: AIAssistant, folder: Path, known: Facts = FACTS) -> dict[str, str]:
+def variables_of(found: AIAssistant, folder: Path, known: Facts = FACTS) -> dict[str, str]:
     """The container's environment as the kubelet would set it, with made-up Secret values, and files in `folder`."""
     variables = {v["name"]: v.get("value") for v in _pod(found, known=known)["containers"][0]["env"]}
     made_up = {name: SECRETS.get(name, "from-a-secret") for name, value in variables.items() if value is None}
@@ -169,7 +177,7 @@ def _environment(found: AIAssistant, folder: Path, known: Facts = FACTS) -> dict
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[AIAssistant], Settings]:
     def use(found: AIAssistant) -> Settings:
-        for name, value in _environment(found, tmp_path).items():
+        for name, value in variables_of(found, tmp_path).items():
             monkeypatch.setenv(name, value)
         return Settings.load()
 
@@ -179,11 +187,11 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[AI
 def _referenced(case: str, folder: Path) -> dict[str, str]:
     source, *others = yaml.safe_load_all((GOLDEN / f"{case}.input.yaml").read_text())
     found = AIAssistant.model_validate(source)
-    return _environment(found, folder, facts(found, *others))
+    return variables_of(found, folder, facts(found, *others))
 
 
 def test_every_rendered_variable_is_one_that_the_runtime_declares(tmp_path: Path) -> None:
-    rendered = _environment(assistant(**FULL), tmp_path) | _environment(assistant(**ELSEWHERE), tmp_path)
+    rendered = variables_of(assistant(**FULL), tmp_path) | variables_of(assistant(**ELSEWHERE), tmp_path)
     for case in OBJECTS:
         rendered |= _referenced(case, tmp_path)
     keys = {provider["api_key_env"] for provider in json.loads(rendered["PROVIDERS"])}
@@ -206,7 +214,7 @@ def test_what_another_operators_object_says_starts_the_runtime(
 @given(ASSISTANTS)
 def test_any_valid_assistant_starts_the_runtime(found: AIAssistant) -> None:
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
-        for name, value in _environment(found, Path(folder)).items():
+        for name, value in variables_of(found, Path(folder)).items():
             patch.setenv(name, value)
         settings = Settings.load()
         assert set(settings.configured_agents()) == {agent.name for agent in found.spec.agents}

@@ -115,6 +115,24 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
         {"redis": {"external": {"url": "redis://a", "topology": "sentinel"}}},
         "sentinelMaster: with topology sentinel, give the name",
     ),
+    "sentinels' password without sentinels": (
+        {"redis": {"external": {"url": "redis://a", "sentinelPasswordFrom": {"name": "a"}}}},
+        "sentinelPasswordFrom, sentinelAuthEnabled: leave them out with any topology but sentinel",
+    ),
+    "sentinels with a password that they don't ask for": (
+        {
+            "redis": {
+                "external": {
+                    "url": "redis://a",
+                    "topology": "sentinel",
+                    "sentinelMaster": "a",
+                    "sentinelPasswordFrom": {"name": "a"},
+                    "sentinelAuthEnabled": False,
+                }
+            }
+        },
+        "sentinelPasswordFrom: leave it out, or sentinelAuthEnabled: false",
+    ),
     "redis cluster's second database": (
         {"redis": {"external": {"url": "redis://a:6379/1", "topology": "cluster"}}},
         "external.url: a Redis Cluster has database 0 alone; end the URL with /0",
@@ -186,6 +204,26 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "milvus certificates without tls": (
         {"milvus": {"external": {"url": "http://a:19530", "caFrom": {"name": "a"}}}},
         "external.url: write https://, or leave caFrom out",
+    ),
+    "searxng certificates without tls": (
+        {"searxng": {"external": {"url": "http://a", "caFrom": {"name": "a"}}}},
+        "external.url: write https://, or leave caFrom out",
+    ),
+    "firecrawl certificates without tls": (
+        {"firecrawl": {"external": {"url": "http://a", "caFrom": {"name": "a"}}}},
+        "external.url: write https://, or leave caFrom out",
+    ),
+    "reranker certificates without tls": (
+        {"reranker": {"external": {"url": "http://a", "caFrom": {"name": "a"}}}},
+        "external.url: write https://, or leave caFrom out",
+    ),
+    "issuer's certificates without tls": (
+        {"security": {"oidc": {"issuer": "http://a", "audience": "a", "caFrom": {"name": "a"}}}},
+        "spec.security.oidc.issuer: write https://, or leave caFrom out",
+    ),
+    "mcp server's certificates without tls": (
+        {"tools": {"mcpServers": [{"name": "a", "url": "http://a/mcp", "caFrom": {"name": "a"}}]}},
+        "spec.tools.mcpServers.url: write https://, or leave caFrom out",
     ),
     "milvus token beside a password": (
         {

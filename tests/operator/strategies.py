@@ -17,6 +17,7 @@ IMAGES = st.fixed_dictionaries(
     {}, optional={"tag": st.just("1.2.3"), "pullSecrets": st.just(["registry"]), "pullPolicy": st.just("Always")}
 )
 REFERENCES = st.fixed_dictionaries({"name": st.sampled_from(["one", "two"])}, optional={"key": st.just("token")})
+AUTHORITIES = REFERENCES | st.fixed_dictionaries({"name": st.just("bundle"), "kind": st.just("ConfigMap")})
 PROVIDERS = st.lists(
     st.fixed_dictionaries(
         {
@@ -26,7 +27,7 @@ PROVIDERS = st.lists(
         },
         optional={
             "apiKeyFrom": REFERENCES,
-            "caFrom": REFERENCES,
+            "caFrom": AUTHORITIES,
             "timeout": DURATIONS,
             "weight": st.integers(0, 1000),
             "retries": st.integers(0, 10),
@@ -46,7 +47,7 @@ def _operator_ref(api_version: str, kind: str) -> st.SearchStrategy[dict[str, An
 
 def _external(url: str) -> st.SearchStrategy[dict[str, Any]]:
     """The `external` block of a backend."""
-    authority = {"caFrom": REFERENCES}
+    authority = {"caFrom": AUTHORITIES}
     return st.fixed_dictionaries({"url": st.just(url)}, optional=authority) | st.fixed_dictionaries(
         {"urlFrom": REFERENCES}, optional=authority
     )
@@ -98,8 +99,11 @@ SPECS = st.fixed_dictionaries(
                 "behindProxy": st.booleans(),
                 "audit": st.fixed_dictionaries({"enabled": st.booleans()}),
                 "oidc": st.fixed_dictionaries(
-                    {"issuer": st.sampled_from(["https://a.example.com", "http://b/"]), "audience": st.just("a")},
-                    optional={"scopesClaim": st.just("scope"), "tenantClaim": st.just("org"), "caFrom": REFERENCES},
+                    {
+                        "issuer": st.sampled_from(["https://a.example.com", "https://b.example.com/"]),
+                        "audience": st.just("a"),
+                    },
+                    optional={"scopesClaim": st.just("scope"), "tenantClaim": st.just("org"), "caFrom": AUTHORITIES},
                 ),
             },
         ),
@@ -154,7 +158,12 @@ SPECS = st.fixed_dictionaries(
                 "maxPerQuery": st.integers(1, 9),
                 "timeout": DURATIONS,
                 "allowedHosts": st.just(["docs.corp.example", "*.wiki.example", "10.1.0.0/16"]),
-                "mcpServers": st.just([{"name": "desk", "url": "http://desk:8000/mcp", "tokenFrom": {"name": "one"}}]),
+                "mcpServers": st.just(
+                    [
+                        {"name": "desk", "url": "http://desk:8000/mcp", "tokenFrom": {"name": "one"}},
+                        {"name": "shop", "url": "https://shop/mcp", "caFrom": {"name": "one", "kind": "ConfigMap"}},
+                    ]
+                ),
             },
         ),
         "agents": st.just(

@@ -25,7 +25,7 @@ def test_a_database_and_a_secret_of_the_users_are_used(method: str) -> None:
     bootstrap = {"bootstrap": {method: {"database": "assistants", "secret": {"name": "chosen"}}}}
     bound = binding(_cluster(bootstrap, certificates={"serverCASecret": "our-ca"}))
     assert bound.url == "postgresql://main-rw.data:5432/assistants"
-    assert {secret.name for secret in bound.secrets()} == {"chosen", "our-ca"}
+    assert {secret.name for secret in bound.references()} == {"chosen", "our-ca"}
 
 
 def test_it_serves_when_its_operator_says_so() -> None:

@@ -141,6 +141,7 @@ SHARED: dict[str, tuple[Object, Object]] = {
     "urlFrom.key": ({"url": None, "urlFrom": NAMED}, {"url": None, "urlFrom": {**NAMED, "key": "other"}}),
     "caFrom.name": ({}, {"caFrom": NAMED}),
     "caFrom.key": ({"caFrom": NAMED}, {"caFrom": {**NAMED, "key": "other"}}),
+    "caFrom.kind": ({"caFrom": NAMED}, {"caFrom": {**NAMED, "kind": "ConfigMap"}}),
 }
 """Fields that many blocks have: what is in the block before, and after."""
 
@@ -152,6 +153,7 @@ ACCOUNT: dict[str, tuple[Object, Object]] = {
     "passwordFrom.key": (_account(), _account(passwordFrom={**NAMED, "key": "other"})),
     "caFrom.name": ({}, {"caFrom": NAMED}),
     "caFrom.key": ({"caFrom": NAMED}, {"caFrom": {**NAMED, "key": "other"}}),
+    "caFrom.kind": ({"caFrom": NAMED}, {"caFrom": {**NAMED, "kind": "ConfigMap"}}),
 }
 """What an operatorRef to a Milvus has beside its name."""
 
@@ -214,6 +216,14 @@ def _provider(**more: Any) -> Object:
     return {"providers": {"items": [{**ITEM, "baseURL": "https://b.example.com/v1", **more}]}}
 
 
+def _sentinels(**more: Any) -> Object:
+    return {"redis": {"external": {"url": "redis://a", "topology": "sentinel", "sentinelMaster": "one", **more}}}
+
+
+def _mcp(**more: Any) -> Object:
+    return {"tools": {"mcpServers": [{**MCP, "url": "https://a/mcp", **more}]}}
+
+
 TRACED: Object = {"tracing": {"endpoint": "http://collector:4318"}}
 
 
@@ -240,6 +250,7 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     ),
     "providers.items[].caFrom.name": (_provider(), _provider(caFrom=NAMED)),
     "providers.items[].caFrom.key": (_provider(caFrom=NAMED), _provider(caFrom={**NAMED, "key": "other"})),
+    "providers.items[].caFrom.kind": (_provider(caFrom=NAMED), _provider(caFrom={**NAMED, "kind": "ConfigMap"})),
     "providers.items[].weight": ({}, {"providers": {"items": [{**ITEM, "weight": 3}]}}),
     "providers.items[].retries": ({}, {"providers": {"items": [{**ITEM, "retries": 0}]}}),
     "providers.circuitBreaker.failures": ({}, {"providers": {**PROVIDERS, "circuitBreaker": {"failures": 3}}}),
@@ -286,11 +297,9 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     "security.oidc.audience": (OIDC, _oidc(audience="other")),
     "security.oidc.tenantClaim": (OIDC, _oidc(tenantClaim="org")),
     "security.oidc.scopesClaim": (OIDC, _oidc(scopesClaim="scope")),
-    "security.oidc.caFrom.name": (OIDC, _oidc(caFrom={"name": "authority"})),
-    "security.oidc.caFrom.key": (
-        _oidc(caFrom={"name": "authority"}),
-        _oidc(caFrom={"name": "authority", "key": "other"}),
-    ),
+    "security.oidc.caFrom.name": (OIDC, _oidc(caFrom=NAMED)),
+    "security.oidc.caFrom.key": (_oidc(caFrom=NAMED), _oidc(caFrom={**NAMED, "key": "other"})),
+    "security.oidc.caFrom.kind": (_oidc(caFrom=NAMED), _oidc(caFrom={**NAMED, "kind": "ConfigMap"})),
     "tokenBudget.daily": ({}, {"tokenBudget": {"daily": 1}}),
     "tokenBudget.monthly": ({}, {"tokenBudget": {"monthly": 1}}),
     "security.corsOrigins": ({}, {"security": {"corsOrigins": ["https://a.example.com"]}}),
@@ -335,10 +344,13 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
         {"redis": {"external": {"url": "redis://a"}}},
         {"redis": {"external": {"url": "redis://a", "topology": "cluster"}}},
     ),
-    "redis.external.sentinelMaster": (
-        {"redis": {"external": {"url": "redis://a", "topology": "sentinel", "sentinelMaster": "one"}}},
-        {"redis": {"external": {"url": "redis://a", "topology": "sentinel", "sentinelMaster": "other"}}},
+    "redis.external.sentinelMaster": (_sentinels(), _sentinels(sentinelMaster="other")),
+    "redis.external.sentinelPasswordFrom.name": (_sentinels(), _sentinels(sentinelPasswordFrom=NAMED)),
+    "redis.external.sentinelPasswordFrom.key": (
+        _sentinels(sentinelPasswordFrom=NAMED),
+        _sentinels(sentinelPasswordFrom={**NAMED, "key": "other"}),
     ),
+    "redis.external.sentinelAuthEnabled": (_sentinels(), _sentinels(sentinelAuthEnabled=False)),
     "redis.managed.maxMemory": ({}, {"redis": {"managed": {"maxMemory": "256Mi"}}}),
     "tools.enabled": ({}, {"tools": {"enabled": False}}),
     "tools.maxPerQuery": ({}, {"tools": {"maxPerQuery": 5}}),
@@ -361,6 +373,9 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
         {"tools": {"mcpServers": [MCP]}},
         {"tools": {"mcpServers": [MCP | {"tokenFrom": {"name": "desk"}}]}},
     ),
+    "tools.mcpServers[].caFrom.name": (_mcp(), _mcp(caFrom=NAMED)),
+    "tools.mcpServers[].caFrom.key": (_mcp(caFrom=NAMED), _mcp(caFrom={**NAMED, "key": "other"})),
+    "tools.mcpServers[].caFrom.kind": (_mcp(caFrom=NAMED), _mcp(caFrom={**NAMED, "kind": "ConfigMap"})),
     "tools.mcpServers[].tokenFrom.key": (
         {"tools": {"mcpServers": [MCP | {"tokenFrom": {"name": "desk"}}]}},
         {"tools": {"mcpServers": [MCP | {"tokenFrom": {"name": "desk", "key": "token"}}]}},

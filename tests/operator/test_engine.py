@@ -108,13 +108,29 @@ def test_a_secret_wakes_everyone_who_names_it_even_if_one_pass_has_read_it_alrea
     assert sorted(name for _, name in engine._queue._ready) == ["one", "two"]
 
 
+def test_a_config_map_of_the_users_wakes_whoever_names_it(engine: Engine) -> None:
+    trusting = {"name": "local", "baseURL": "https://a/v1", "model": "m"}
+    trusting |= {"caFrom": {"name": "bundle", "kind": "ConfigMap"}}
+    engine.observe("ADDED", resource("one", providers={"items": [trusting]}))
+    engine.observe("ADDED", resource("two"))
+    engine._queue._ready.clear()
+    engine._queue._waiting.clear()
+    own, everyones = (watch for watch in engine._watches if watch._kind is kinds.CONFIG_MAP)
+    for name in ("bundle", "another"):
+        everyones._take("ADDED", _object(name, 5, None))
+    assert [name for _, name in engine._queue._ready] == ["one"]
+    own._take("ADDED", _object("two-redis", 6, "two"))
+    assert engine._cache.get("ConfigMap", "default", "two-redis"), "the two watches keep what they see apart"
+    assert engine._cache.get("ConfigMap", "default", "bundle") is None
+
+
 def test_a_resource_that_names_another_secret_is_no_longer_woken_by_the_first(engine: Engine) -> None:
     first = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "first"}}]}
     engine.observe("ADDED", resource(providers=first))
     changed = resource(providers=PROVIDERS)
     changed["metadata"]["resourceVersion"] = "2"
     engine.observe("MODIFIED", changed)
-    assert not engine._secret_users.things()
+    assert not engine._content_users.things()
 
 
 def test_readiness_waits_for_every_watch_and_for_the_assistants(engine: Engine) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from assistant_operator.manifests import Object
 from assistant_operator.servers.mongodb_community import binding, health, problem
-from assistant_operator.spec.base import OperatorRef, SecretKeyRef
+from assistant_operator.spec.base import CertificateKeyRef, OperatorRef, SecretKeyRef
 
 REF = OperatorRef(api_version="mongodbcommunity.mongodb.com/v1", kind="MongoDBCommunity", name="main")
 USER: Object = {"name": "assistant", "passwordSecretRef": {"name": "chosen"}, "roles": []}
@@ -57,16 +57,28 @@ def test_its_members_are_those_of_its_status() -> None:
     assert str(binding(_object({"users": [USER]}, mongoUri=uri)).url).startswith(uri.partition("/?")[0])
 
 
-def test_tls_needs_a_secret_with_its_authority() -> None:
-    tls: Object = {"enabled": True, "caCertificateSecretRef": {"name": "authority"}}
-    bound = binding(_object({"users": [USER], "security": {"tls": tls}}))
-    assert str(bound.url).endswith("&tls=true")
-    assert bound.ca == SecretKeyRef(name="authority", key="ca.crt")
-    in_a_config_map = {"enabled": True, "caConfigMapRef": {"name": "authority"}}
-    found = problem(_object({"users": [USER], "security": {"tls": in_a_config_map}}), REF)
+@pytest.mark.parametrize(
+    ("given", "authority"),
+    [
+        ({"caCertificateSecretRef": {"name": "one"}}, CertificateKeyRef(name="one")),
+        ({"caConfigMapRef": {"name": "one"}}, CertificateKeyRef(name="one", kind="ConfigMap")),
+        (
+            {"caConfigMapRef": {"name": "one"}, "caCertificateSecretRef": {"name": "other"}},
+            CertificateKeyRef(name="other"),
+        ),
+    ],
+)
+def test_tls_takes_the_authority_that_it_names(given: Object, authority: CertificateKeyRef) -> None:
+    found = _object({"users": [USER], "security": {"tls": {"enabled": True, **given}}})
+    assert str(binding(found).url).endswith("&tls=true")
+    assert binding(found).ca == authority
+    assert problem(found, REF) is None
+
+
+def test_tls_without_an_authority_can_not_be_used() -> None:
+    found = problem(_object({"users": [USER], "security": {"tls": {"enabled": True}}}), REF)
     assert found
-    assert "spec.security.tls.caCertificateSecretRef" in found
-    assert problem(_object({"users": [USER], "security": {"tls": tls}}), REF) is None
+    assert "spec.security.tls caCertificateSecretRef or caConfigMapRef" in found
 
 
 @pytest.mark.parametrize("users", [[], [{"name": "CN=assistant", "db": "$external"}]])

@@ -53,13 +53,13 @@ def test_sentinels_have_a_password_of_their_own() -> None:
         PASSWORD,
         {"SENTINEL_PASSWORD": SecretKeyRef(name="own", key="pw")},
     )
-    assert {secret.name for secret in bound.secrets()} == {"redis-secret", "own"}
+    assert {secret.name for secret in bound.references()} == {"redis-secret", "own"}
 
 
 def test_sentinels_without_a_password_are_asked_without_one() -> None:
     bound = redis.sentinel_binding(_object())
     assert bound.settings["SENTINEL_AUTH_ENABLED"] == "false"
-    assert not list(bound.secrets())
+    assert not list(bound.references())
 
 
 def test_a_password_that_is_in_no_secret_is_a_problem() -> None:

@@ -44,6 +44,10 @@ class Bench:
         """Place an object as somebody else would, seen by the watch."""
         self.cache.put(body["kind"], self.client.put(body))
 
+    def place_config_map(self, body: Object) -> None:
+        """Place a ConfigMap of the user's."""
+        self.reconciler.config_maps.cache.put("ConfigMap", self.client.put(body))
+
     def condition(self, kind: str) -> dict[str, Any]:
         found = {c["type"]: c for c in self.resource["status"]["conditions"]}
         return found.get(kind, {})

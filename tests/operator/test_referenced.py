@@ -9,6 +9,7 @@ import pytest
 
 from assistant_operator import desired
 from assistant_operator.binding import Binding
+from assistant_operator.cluster.cache import Ref
 from assistant_operator.cluster.client import ApiError, Page
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.components import redis, runtime
@@ -205,10 +206,12 @@ async def test_the_secret_that_an_object_names_wakes_the_assistants_that_name_th
     api.objects = [_object(1, secret="chosen")]
     running = asyncio.create_task(engine._referenced.run())
     engine.observe("ADDED", resource())
-    assert engine._secret_users.of(("default", "main-app")) == {KEY}, "the usual name, before the object is seen"
+    assert engine._content_users.of(Ref("Secret", "default", "main-app")) == {KEY}, (
+        "the usual name, before the object is seen"
+    )
     await engine._referenced.read("default", WANTED)
-    assert engine._secret_users.of(("default", "chosen")) == {KEY}
-    assert not engine._secret_users.of(("default", "main-app"))
+    assert engine._content_users.of(Ref("Secret", "default", "chosen")) == {KEY}
+    assert not engine._content_users.of(Ref("Secret", "default", "main-app"))
     engine.observe("DELETED", resource())
     assert engine._referenced.watches == []
     running.cancel()

@@ -153,6 +153,11 @@ def trim_own(kind: str, body: Object) -> Object:
     return {**body, "metadata": metadata}
 
 
+def trim_to_version(_: str, body: Object) -> Object:
+    """Return no more of an object than its name and version."""
+    return {"metadata": _only(body["metadata"], "name", "namespace", "uid", "resourceVersion")}
+
+
 def trim_referenced(_: str, body: Object) -> Object:
     """Return an object of another operator without what is never read."""
     metadata = _only(body["metadata"], "name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp")

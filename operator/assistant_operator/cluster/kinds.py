@@ -37,6 +37,7 @@ class Kind:
 
 
 ASSISTANT = Kind(labels.API_VERSION, labels.KIND, labels.PLURAL, ("get", "list", "watch"))
+CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 SECRET = Kind("v1", "Secret", "secrets", ("get", "list", "watch", "create", "patch"))
 POD = Kind("v1", "Pod", "pods", READ)
 EVENT = Kind("events.k8s.io/v1", "Event", "events", ("list", "create"))
@@ -46,7 +47,7 @@ APPLIED: dict[str, Kind] = {
     kind.kind: kind
     for kind in (
         Kind("v1", "ServiceAccount", "serviceaccounts"),
-        Kind("v1", "ConfigMap", "configmaps"),
+        CONFIG_MAP,
         Kind("v1", "Service", "services"),
         Kind("apps/v1", "StatefulSet", "statefulsets"),
         Kind("apps/v1", "Deployment", "deployments"),

@@ -1,80 +1,28 @@
-"""Secrets: what the facts need of them, and the generated ones.
-
-The watch brings metadata only. A Secret's values are read when one of its versions is seen for the first time, reduced
-to a digest, and not kept.
-"""
+"""Secrets: what the facts need of them, and the generated ones."""
 
 import base64
-import hashlib
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import NamedTuple
 
 from assistant_operator import conditions, labels
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiError, Client, Confirm
+from assistant_operator.cluster.contents import Contents
 from assistant_operator.cluster.kinds import SECRET
 from assistant_operator.credentials import Credential
 from assistant_operator.errors import StalledError, TransientError, WaitingError
-from assistant_operator.facts import SecretFacts
 from assistant_operator.manifests import Object, owner_reference
 
 _SHORTEST_SECRET = 6
 """Characters of a word that is taken for a secret when a text is quoted."""
 
 
-class _Known(NamedTuple):
-    version: str
-    facts: SecretFacts
-
-
-class Secrets:
-    """Facts about Secrets, read once for each version."""
+class Secrets(Contents):
+    """Facts about Secrets, and the generated ones."""
 
     def __init__(self, api: Client, cache: Cache) -> None:
-        self._api, self._cache = api, cache
-        self._known: dict[tuple[str, str], _Known] = {}
-
-    async def facts(self, namespace: str, names: Iterable[str]) -> dict[str, SecretFacts]:
-        """Return the facts of those of the named Secrets that exist."""
-        found = {}
-        for name in sorted(set(names)):
-            await self._read_news(namespace, name)
-            if known := self._known.get((namespace, name)):
-                found[name] = known.facts
-        return found
-
-    def forget_deleted(self, namespace: str, name: str) -> None:
-        """Drop what is known of a Secret if the cache has it no more."""
-        if self._cache.get(SECRET.kind, namespace, name) is None:
-            self._known.pop((namespace, name), None)
-
-    async def _read_news(self, namespace: str, name: str) -> Object | None:
-        """Read a Secret whose version is new, and return it; None where there is no news or no Secret."""
-        live = self._cache.get(SECRET.kind, namespace, name)
-        if live is None:
-            self._known.pop((namespace, name), None)
-            return None
-        known = self._known.get((namespace, name))
-        if known and known.version == live["metadata"]["resourceVersion"]:
-            return None
-        body = await self._api.get(SECRET, namespace, name)
-        if body:
-            self._learn(body)
-        return body
-
-    def _learn(self, body: Object) -> None:
-        metadata, data = body["metadata"], body.get("data") or {}
-        # With the Secret's name, so that equal values in two Secrets give no equal digests. A blank value is none: the
-        # runtime would do without the server whose address it is, and keep in its memory what that should have kept.
-        digests = {
-            key: hashlib.sha256(f"{metadata['namespace']}/{metadata['name']}/{key}={value}".encode()).hexdigest()[:16]
-            for key, value in data.items()
-            if base64.b64decode(value).strip()
-        }
-        self._cache.put(SECRET.kind, body)
-        self._known[metadata["namespace"], metadata["name"]] = _Known(metadata["resourceVersion"], SecretFacts(digests))
+        super().__init__(api, cache, SECRET)
 
     async def ensure(self, credential: Credential, assistant: AIAssistant, confirm: Confirm) -> bool:
         """Create a generated Secret, or give it the values and the owner that it lacks; return whether it was written.
@@ -86,7 +34,7 @@ class Secrets:
         WaitingError
             A predecessor's Secret is still being deleted.
         """
-        live = self._cache.get(SECRET.kind, assistant.namespace, credential.name)
+        live = self.cache.get(SECRET.kind, assistant.namespace, credential.name)
         if live is None:
             await confirm()
             return await self._create(credential, assistant)

@@ -10,18 +10,18 @@ from assistant_operator.credentials import Credential
 from assistant_operator.facts import Facts
 from assistant_operator.health import Health
 from assistant_operator.manifests import Object
-from assistant_operator.spec.base import Backend, External, Mode, OperatorRef, SecretKeyRef
+from assistant_operator.spec.base import Backend, External, KeyRef, Mode, OperatorRef
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A Secret key that must exist before anything is applied, and that is not generated here."""
+    """A key of a Secret or ConfigMap that must exist before anything is applied, and that is not generated here."""
 
     field: str
     """Where the spec names it."""
-    secret: SecretKeyRef
+    named: KeyRef
     made_by: str | None = None
-    """The operator that makes the Secret; None for a Secret of the user's."""
+    """The operator that makes the object; None for one of the user's."""
 
 
 def _no_problem(_: Mapping[str, Any], __: Any) -> str | None:
@@ -130,7 +130,7 @@ class Component:
     credentials: Callable[[AIAssistant], Sequence[Credential]] = _no_credentials
     """Secrets to generate for it where it is managed."""
     references: Callable[[AIAssistant], Sequence[Reference]] = _no_references
-    """The user's Secrets that it reads, besides those of its binding."""
+    """The user's Secrets and ConfigMaps that it reads, besides those of its binding."""
 
     def mode(self, spec: AIAssistantSpec) -> Mode:
         """Return who runs it."""

@@ -41,7 +41,10 @@ def _external(block: ExternalRedis) -> Binding:
     settings: dict[str, str] = {"TOPOLOGY": block.topology} if block.topology != "standalone" else {}
     if block.sentinel_master:
         settings["SENTINEL_MASTER"] = block.sentinel_master
-    return replace(external(block), settings=settings)
+    if not block.sentinel_auth_enabled:
+        settings["SENTINEL_AUTH_ENABLED"] = "false"
+    passwords = {"SENTINEL_PASSWORD": block.sentinel_password_from} if block.sentinel_password_from else {}
+    return replace(external(block), settings=settings, secret_settings=passwords)
 
 
 def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:

@@ -12,7 +12,7 @@ from assistant_operator.components.base import Component, Reference, Workload
 from assistant_operator.credentials import Credential, single
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object, env, secret_env
-from assistant_operator.spec.base import SecretKeyRef
+from assistant_operator.spec.base import KeyRef, SecretKeyRef
 
 NAME = "runtime"
 SERVICE_PORT = 80
@@ -49,21 +49,22 @@ def _credentials(assistant: AIAssistant) -> list[Credential]:
 
 def _references(assistant: AIAssistant) -> list[Reference]:
     spec = assistant.spec
-    named = {
-        f"spec.providers.items[{index}].{field}": secret
+    named: dict[str, KeyRef | None] = {
+        f"spec.providers.items[{index}].{field}": key
         for index, provider in enumerate(assistant.providers.items)
-        for field, secret in (("apiKeyFrom", provider.api_key_from), ("caFrom", provider.ca_from))
+        for field, key in (("apiKeyFrom", provider.api_key_from), ("caFrom", provider.ca_from))
     }
     named |= {
-        f"spec.tools.mcpServers[{index}].tokenFrom": server.token_from
+        f"spec.tools.mcpServers[{index}].{field}": key
         for index, server in enumerate(spec.tools.mcp_servers)
+        for field, key in (("tokenFrom", server.token_from), ("caFrom", server.ca_from))
     }
     named |= {
         "spec.security.apiKeysFrom": spec.security.api_keys_from,
         "spec.security.oidc.caFrom": spec.security.oidc.ca_from if spec.security.oidc else None,
         "spec.tracing.headersFrom": spec.tracing.headers_from,
     }
-    return [Reference(field, secret) for field, secret in named.items() if secret]
+    return [Reference(field, key) for field, key in named.items() if key]
 
 
 def _objects(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> list[Object]:
@@ -115,14 +116,11 @@ def _agents_files(assistant: AIAssistant) -> dict[str, str]:
     return {environment.AGENTS_FILE: environment.agents(assistant)} if assistant.spec.agents else {}
 
 
-def _volumes(assistant: AIAssistant, authorities: Mapping[str, SecretKeyRef]) -> dict[str, Object]:
+def _volumes(assistant: AIAssistant, authorities: Mapping[str, KeyRef]) -> dict[str, Object]:
     """Build the pod's volumes, by where they are mounted."""
     found: dict[str, Object] = {_SCRATCH: {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}}
     if authorities:
-        sources = [
-            {"secret": {"name": ca.name, "items": [{"key": ca.key, "path": f"{name}.crt"}]}}
-            for name, ca in authorities.items()
-        ]
+        sources = [manifests.projection(ca, f"{name}.crt") for name, ca in authorities.items()]
         found[environment.CERTIFICATES] = {"name": "certificates", "projected": {"sources": sources}}
     if assistant.spec.agents:
         found[environment.AGENTS] = {"name": "agents", "configMap": {"name": _name(assistant)}}

@@ -13,7 +13,7 @@ from assistant_operator.binding import Binding
 from assistant_operator.health import Health
 from assistant_operator.servers import mongodb_objects
 from assistant_operator.servers.fields import Body, name, part, service
-from assistant_operator.spec.base import OperatorRef, SecretKeyRef
+from assistant_operator.spec.base import CertificateKeyRef, OperatorRef, SecretKeyRef
 
 GROUP = "mongodbcommunity.mongodb.com"
 KIND = "MongoDBCommunity"
@@ -30,7 +30,6 @@ def binding(body: Body) -> Binding:
     spec = part(body, "spec")
     user = mongodb_objects.user(_users(body))
     username, password = _account(body, user) if user else (None, None)
-    authority = part(_tls(spec), "caCertificateSecretRef").get("name")
     options = {"replicaSet": _replica_set(body)}
     options |= {"authSource": mongodb_objects.authenticates_in(user)} if user else {}
     options |= {"tls": "true"} if _tls(spec).get("enabled") else {}
@@ -38,7 +37,7 @@ def binding(body: Body) -> Binding:
         url=mongodb_objects.url(_hosts(body), options),
         username=username,
         password=password,
-        ca=SecretKeyRef(name=authority, key="ca.crt") if authority and _tls(spec).get("enabled") else None,
+        ca=_authority(spec),
     )
 
 
@@ -54,17 +53,17 @@ def health(body: Body) -> Health:
 
 
 def problem(body: Body, _: OperatorRef) -> str | None:
-    """Say what keeps it from being used: no user with a password, or an authority that is in no Secret."""
-    tls = _tls(part(body, "spec"))
+    """Say what keeps it from being used: no user with a password, or an authority that it does not name."""
+    spec = part(body, "spec")
     if mongodb_objects.user(_users(body)) is None:
         return (
             f"{KIND} {name(body)} has no user with a password. Add one to its spec.users, with the role readWrite on "
             f"the database {mongodb_objects.DATABASE}."
         )
-    if tls.get("enabled") and not part(tls, "caCertificateSecretRef").get("name"):
+    if _tls(spec).get("enabled") and _authority(spec) is None:
         return (
-            f"{KIND} {name(body)} has TLS and names no Secret with the certificates to trust. Give its "
-            "spec.security.tls.caCertificateSecretRef, a Secret with the key ca.crt."
+            f"{KIND} {name(body)} has TLS and does not name the certificates to trust. Give its spec.security.tls "
+            "caCertificateSecretRef or caConfigMapRef, a Secret or ConfigMap with the key ca.crt."
         )
     return None
 
@@ -119,6 +118,17 @@ def _port(spec: Body) -> int:
     """Return mongod's port, which its configuration may have as `net.port` or nested."""
     configuration = part(spec, "additionalMongodConfig")
     return int(configuration.get("net.port") or part(configuration, "net").get("port") or _PORT)
+
+
+def _authority(spec: Body) -> CertificateKeyRef | None:
+    """Return where the certificates to trust are; its operator asks a Secret first, and takes the key ca.crt."""
+    tls = _tls(spec)
+    if not tls.get("enabled"):
+        return None
+    if secret := part(tls, "caCertificateSecretRef").get("name"):
+        return CertificateKeyRef(name=secret)
+    config_map = part(tls, "caConfigMapRef").get("name")
+    return CertificateKeyRef(name=config_map, kind="ConfigMap") if config_map else None
 
 
 def _tls(spec: Body) -> Body:

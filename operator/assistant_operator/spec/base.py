@@ -42,7 +42,23 @@ class Model(BaseModel):
         return self
 
 
-class SecretKeyRef(Model):
+Source = Literal["Secret", "ConfigMap"]
+"""Kind of an object that holds what pods read."""
+
+
+class KeyRef(Model):
+    """One key of an object in the AIAssistant's namespace that holds what pods read."""
+
+    name: ObjectName
+    key: SecretKey
+
+    @property
+    def source(self) -> Source:
+        """Kind of the object."""
+        return "Secret"
+
+
+class SecretKeyRef(KeyRef):
     """One key of a Secret in the AIAssistant's namespace."""
 
     name: ObjectName
@@ -125,17 +141,55 @@ class URLKeyRef(SecretKeyRef):
     """Key within the Secret's data."""
 
 
-class CertificateKeyRef(SecretKeyRef):
-    """The key of a Secret that holds certificates as PEM."""
+class PasswordKeyRef(SecretKeyRef):
+    """The key of a Secret that holds a password."""
 
-    key: SecretKey = "ca.crt"
+    key: SecretKey = "password"
     """Key within the Secret's data."""
 
 
-def named_secrets(block: Model) -> Iterator[tuple[str, SecretKeyRef]]:
-    """Yield the fields of a block that name a key of a Secret, each as the resource writes it, and what they name."""
+class CertificateKeyRef(KeyRef):
+    """The key of a Secret or a ConfigMap that holds certificates as PEM."""
+
+    name: ObjectName
+    """Name of the Secret or ConfigMap."""
+    key: SecretKey = "ca.crt"
+    """Key within its data."""
+    kind: Source = "Secret"
+    """Whether it is a Secret or a ConfigMap."""
+
+    @property
+    def source(self) -> Source:
+        """Kind of the object."""
+        return self.kind
+
+
+def certificates_need_tls(url: str, written: str) -> Rule:
+    """Return the rule that certificates to trust are given for https alone.
+
+    Parameters
+    ----------
+    url
+        Field of the block that has the server's address, as in the resource.
+    written
+        The same as a person would say it, such as external.url.
+    """
+
+    def holds(block: Any) -> bool:
+        address = getattr(block, to_snake(url), None)
+        return not (block.ca_from and address) or str(address).startswith("https://")
+
+    return Rule(
+        cel=f"!has(self.caFrom) || !has(self.{url}) || self.{url}.startsWith('https://')",
+        message=f"{written}: write https://, or leave caFrom out: certificates are for TLS",
+        holds=holds,
+    )
+
+
+def named_keys(block: Model) -> Iterator[tuple[str, KeyRef]]:
+    """Yield the fields that name a key of a Secret or ConfigMap, as the resource writes them, and what they name."""
     for name in type(block).model_fields:
-        if isinstance(value := getattr(block, name), SecretKeyRef):
+        if isinstance(value := getattr(block, name), KeyRef):
             yield to_camel(name), value
 
 
@@ -154,9 +208,9 @@ class OperatorRef(Model):
         """API group of the object."""
         return self.api_version.partition("/")[0]
 
-    def secrets(self) -> Iterator[tuple[str, SecretKeyRef]]:
-        """Yield the fields that name a key of a Secret of the user's, and what they name."""
-        return named_secrets(self)
+    def references(self) -> Iterator[tuple[str, KeyRef]]:
+        """Yield the fields that name a key of a Secret or ConfigMap of the user's, and what they name."""
+        return named_keys(self)
 
 
 class External(Model):
@@ -173,11 +227,11 @@ class External(Model):
     url_from: URLKeyRef | None = None
     """Secret key that holds the URL, for one with a password in it."""
     ca_from: CertificateKeyRef | None = None
-    """Secret key that holds the certificates (PEM) to trust. Default: those that the runtime's image trusts."""
+    """Key with the certificates (PEM) to trust. Default: those that the runtime's image trusts."""
 
-    def secrets(self) -> Iterator[tuple[str, SecretKeyRef]]:
-        """Yield the fields that name a key of a Secret, and what they name."""
-        return named_secrets(self)
+    def references(self) -> Iterator[tuple[str, KeyRef]]:
+        """Yield the fields that name a key of a Secret or ConfigMap, and what they name."""
+        return named_keys(self)
 
 
 class Backend(Model):

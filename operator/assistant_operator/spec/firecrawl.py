@@ -15,6 +15,7 @@ from assistant_operator.spec.base import (
     Resources,
     SecretKeyRef,
     Storage,
+    certificates_need_tls,
     one_mode,
 )
 from assistant_operator.values import URL, Size
@@ -118,6 +119,7 @@ class ExternalFirecrawl(External):
             message="external.apiKeyFrom: mode cloud needs the Secret key that holds Firecrawl's API key",
             holds=lambda server: server.mode != "cloud" or server.api_key_from is not None,
         ),
+        certificates_need_tls("url", "external.url"),
     )
 
     mode: Literal["docker", "cloud"] = "docker"

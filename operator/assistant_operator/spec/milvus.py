@@ -8,10 +8,12 @@ from assistant_operator.spec.base import (
     ManagedServer,
     OperatorRef,
     Overlay,
+    PasswordKeyRef,
     Resources,
     SecretKeyRef,
     Storage,
     accepted_kinds,
+    certificates_need_tls,
     one_mode,
 )
 from assistant_operator.values import URL, SecretKey, Size
@@ -47,13 +49,6 @@ class UsernameKeyRef(SecretKeyRef):
     """Key within the Secret's data."""
 
 
-class PasswordKeyRef(SecretKeyRef):
-    """The key of a Secret that holds a password."""
-
-    key: SecretKey = "password"
-    """Key within the Secret's data."""
-
-
 class ExternalMilvus(External):
     """A Milvus, or Zilliz Cloud, that runs elsewhere."""
 
@@ -67,11 +62,7 @@ class ExternalMilvus(External):
                 and not (server.api_key_from and server.password_from)
             ),
         ),
-        Rule(
-            cel="!has(self.caFrom) || !has(self.url) || self.url.startsWith('https://')",
-            message="external.url: write https://, or leave caFrom out: certificates are for TLS",
-            holds=lambda server: not (server.ca_from and server.url) or server.url.startswith("https://"),
-        ),
+        certificates_need_tls("url", "external.url"),
     )
 
     url: URL | None = None
@@ -100,7 +91,7 @@ class MilvusRef(OperatorRef):
     password_from: PasswordKeyRef | None = None
     """Secret key that holds the password."""
     ca_from: CertificateKeyRef | None = None
-    """Secret key that holds the certificates to trust where Milvus has TLS. Default: those that the object mounts."""
+    """Key with the certificates to trust where Milvus has TLS. Default: those that the object mounts."""
 
 
 class Milvus(Backend):

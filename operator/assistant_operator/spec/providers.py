@@ -17,7 +17,7 @@ class Provider(Model):
     rules = (
         Rule(
             cel="!has(self.caFrom) || self.baseURL.startsWith('https://')",
-            message="spec.providers.items.baseURL: write https://, or leave caFrom out",
+            message="spec.providers.items.baseURL: write https://, or leave caFrom out: certificates are for TLS",
             holds=lambda provider: not provider.ca_from or provider.base_url.startswith("https://"),
         ),
     )
@@ -31,7 +31,7 @@ class Provider(Model):
     api_key_from: SecretKeyRef | None = None
     """Secret key that holds the provider's API key. Default: none is sent."""
     ca_from: CertificateKeyRef | None = None
-    """Secret key with certificates (PEM) to trust for the provider. Default: those that the image trusts."""
+    """Key with the certificates (PEM) to trust for the provider. Default: those that the image trusts."""
     timeout: Timeout = "60s"
     """Longest wait for the provider's first byte, and between two of its bytes."""
     weight: Annotated[int, Field(ge=0, le=1000)] = 0

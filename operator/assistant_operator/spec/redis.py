@@ -11,6 +11,7 @@ from assistant_operator.spec.base import (
     External,
     ManagedServer,
     OperatorRef,
+    PasswordKeyRef,
     Resources,
     accepted_kinds,
     one_mode,
@@ -70,6 +71,19 @@ class ExternalRedis(External):
             holds=lambda external: (external.topology == "sentinel") == bool(external.sentinel_master),
         ),
         Rule(
+            cel="self.topology == 'sentinel' || (self.sentinelAuthEnabled && !has(self.sentinelPasswordFrom))",
+            message="sentinelPasswordFrom, sentinelAuthEnabled: leave them out with any topology but sentinel",
+            holds=lambda external: (
+                external.topology == "sentinel"
+                or (external.sentinel_auth_enabled and external.sentinel_password_from is None)
+            ),
+        ),
+        Rule(
+            cel="self.sentinelAuthEnabled || !has(self.sentinelPasswordFrom)",
+            message="sentinelPasswordFrom: leave it out, or sentinelAuthEnabled: false",
+            holds=lambda external: external.sentinel_auth_enabled or external.sentinel_password_from is None,
+        ),
+        Rule(
             cel=f"self.topology != 'cluster' || !has(self.url) || !self.url.matches('{_OTHER_DATABASE}')",
             message="external.url: a Redis Cluster has database 0 alone; end the URL with /0",
             holds=lambda external: (
@@ -84,6 +98,10 @@ class ExternalRedis(External):
     """What the URL leads to: one server, any server of a cluster, or a sentinel."""
     sentinel_master: Annotated[str, Field(min_length=1, max_length=253, pattern="^[A-Za-z0-9._-]+$")] | None = None
     """Name by which the sentinels know the master."""
+    sentinel_password_from: PasswordKeyRef | None = None
+    """Secret key that holds the sentinels' own password. Default: they have the user and password of Redis."""
+    sentinel_auth_enabled: bool = True
+    """Whether the sentinels ask for a password, where Redis does."""
 
 
 class Redis(Backend):

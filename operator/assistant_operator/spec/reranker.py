@@ -12,6 +12,7 @@ from assistant_operator.spec.base import (
     Resources,
     SecretKeyRef,
     Storage,
+    certificates_need_tls,
     one_mode,
 )
 from assistant_operator.values import URL, Size
@@ -43,6 +44,8 @@ class ManagedReranker(ManagedServer):
 
 class ExternalReranker(External):
     """A reranker that runs elsewhere, such as Jina's own."""
+
+    rules = (*External.rules, certificates_need_tls("url", "external.url"))
 
     url: URL | None = None
     """Root of the server, such as https://api.jina.ai, to which /v1/rerank is added."""

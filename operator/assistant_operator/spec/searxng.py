@@ -4,7 +4,16 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from assistant_operator.spec.base import Backend, External, Image, Model, Overlay, Resources, one_mode
+from assistant_operator.spec.base import (
+    Backend,
+    External,
+    Image,
+    Model,
+    Overlay,
+    Resources,
+    certificates_need_tls,
+    one_mode,
+)
 from assistant_operator.values import URL
 
 
@@ -38,6 +47,8 @@ class ManagedSearXNG(Model):
 
 class ExternalSearXNG(External):
     """A SearXNG that runs elsewhere. Its settings must have `json` among `search.formats`."""
+
+    rules = (*External.rules, certificates_need_tls("url", "external.url"))
 
     url: URL | None = None
     """Root of the server, such as https://searxng.example.com."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from assistant_operator.spec.base import CertificateKeyRef, Model, SecretKeyRef
+from assistant_operator.spec.base import CertificateKeyRef, Model, SecretKeyRef, certificates_need_tls
 from assistant_operator.values import URL
 
 Claim = Annotated[str, Field(min_length=1, max_length=128)]
@@ -13,6 +13,8 @@ Tokens = Annotated[int, Field(ge=1, le=10**15)]
 
 class OIDC(Model):
     """An OpenID Connect provider whose tokens (JWT) clients may send in place of an API key."""
+
+    rules = (certificates_need_tls("issuer", "spec.security.oidc.issuer"),)
 
     issuer: URL
     """Issuer, exactly as its tokens name it, such as https://login.example.com/realms/main."""
@@ -23,7 +25,7 @@ class OIDC(Model):
     scopes_claim: Claim | None = None
     """Claim with a token's scopes, such as `chat` and `sessions`. Default: every token has all but `admin`."""
     ca_from: CertificateKeyRef | None = None
-    """Secret key with certificates (PEM) to trust for the issuer. Default: those that the image trusts."""
+    """Key with the certificates (PEM) to trust for the issuer. Default: those that the image trusts."""
 
 
 class Audit(Model):

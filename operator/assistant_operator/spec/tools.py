@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from assistant_operator.spec.base import Model, SecretKeyRef, map_list
+from assistant_operator.spec.base import CertificateKeyRef, Model, SecretKeyRef, certificates_need_tls, map_list
 from assistant_operator.values import URL, TextSize, Timeout
 
 ToolName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_.-]+$")]
@@ -21,6 +21,8 @@ AllowedHost = Annotated[
 class McpServer(Model):
     """An MCP server, over streamable HTTP."""
 
+    rules = (certificates_need_tls("url", "spec.tools.mcpServers.url"),)
+
     name: McpName
     """Name that stands before those of its tools."""
     url: URL
@@ -29,6 +31,8 @@ class McpServer(Model):
     """Tools to offer. Default: all of the server's."""
     token_from: SecretKeyRef | None = None
     """Secret key that holds the bearer token, if the server wants one."""
+    ca_from: CertificateKeyRef | None = None
+    """Key with the certificates (PEM) to trust for the server. Default: those that the image trusts."""
 
 
 class Tools(Model):
