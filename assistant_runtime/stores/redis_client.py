@@ -36,7 +36,7 @@ def redis_connection(settings: Settings) -> stores.RedisConnection:
     if settings.redis_topology == "cluster":
         return ClusterConnection(_cluster(hosts, options))
     if settings.redis_topology == "sentinel":
-        return stores.RedisConnection(_master(hosts, options, settings))
+        return _behind_sentinels(hosts, options, settings)
     host, port = hosts[0]
     if "path" not in options:
         options |= {"host": host, "port": port}
@@ -69,13 +69,28 @@ def _cluster(hosts: list[tuple[str, int]], options: dict[str, Any]) -> RedisClus
     return RedisCluster(startup_nodes=nodes, ssl=tls, max_connections=stores.MAX_CONNECTIONS, **options)
 
 
-def _master(hosts: list[tuple[str, int]], options: dict[str, Any], settings: Settings) -> Redis:
+class SentinelConnection(stores.RedisConnection):
+    """The master that Sentinels name, and the Sentinels, which have connections of their own."""
+
+    def __init__(self, sentinel: Sentinel, master: Redis) -> None:
+        super().__init__(master)
+        self._sentinel = sentinel
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await super().aclose()
+        await self._sentinel.aclose()
+
+
+def _behind_sentinels(
+    hosts: list[tuple[str, int]], options: dict[str, Any], settings: Settings
+) -> stores.RedisConnection:
     tls = options.pop("connection_class", None) is SSLConnection
     asked = {**_of_sentinels(options, settings), "ssl": tls}
     sentinel = Sentinel(hosts, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
     name = settings.redis_sentinel_master
-    client: Redis = sentinel.master_for(name, ssl=tls, max_connections=stores.MAX_CONNECTIONS, **options)
-    return client
+    master: Redis = sentinel.master_for(name, ssl=tls, max_connections=stores.MAX_CONNECTIONS, **options)
+    return SentinelConnection(sentinel, master)
 
 
 def _of_sentinels(options: dict[str, Any], settings: Settings) -> dict[str, Any]:
