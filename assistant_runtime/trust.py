@@ -13,9 +13,17 @@ _OUT_OF_DATE = ("has expired", "not yet valid")
 _OTHER_NAME = "mismatch"
 
 
+NOT_CHECKED = [ssl.VERIFY_X509_STRICT]
+"""Python 3.13 began to refuse certificates without identifiers of keys or the uses of a key, as OpenSSL's own commands
+make them by default. Signatures, dates and names are checked all the same, and most drivers check no more."""
+
+
 def trusting(ca_file: str | None) -> ssl.SSLContext:
     """Give what checks certificates and names: by a file of certificates in place of the system's, if there is one."""
-    return ssl.create_default_context(cafile=ca_file)
+    context = ssl.create_default_context(cafile=ca_file)
+    for flag in NOT_CHECKED:
+        context.verify_flags &= ~flag
+    return context
 
 
 def distrust(error: BaseException, setting: str) -> str:

@@ -16,6 +16,7 @@ from assistant_runtime.settings import Settings
 from assistant_runtime.settings.stores import redis_nodes
 from assistant_runtime.stores import redis as stores
 from assistant_runtime.stores.redis_cluster import ClusterConnection
+from assistant_runtime.trust import NOT_CHECKED
 
 CLUSTER_RETRIES = 2
 """Once after the map of slots was learned anew, and once more in the middle of a fail-over; bounded by the time that a
@@ -49,6 +50,7 @@ def _beside(settings: Settings) -> dict[str, Any]:
     given: dict[str, Any] = {"username": settings.redis_username, "password": password}
     if settings.redis_ca_file:
         given |= {"ssl_ca_certs": settings.redis_ca_file, "connection_class": SSLConnection}
+        given |= {"ssl_exclude_verify_flags": NOT_CHECKED}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -21,7 +21,7 @@ from tests.support.reranker import RerankerServer, run_reranker
 from tests.support.runtime import Runtime, eventually, run_runtime
 from tests.support.searxng import SearxngServer, run_searxng
 from tests.support.server import serving_folder
-from tests.support.tls import Authority, tls_front
+from tests.support.tls import Authority, strict_by_default, tls_front
 from tests.support.tool_calls import calls, says
 from tests.support.upstream import MODEL, Upstream, run_upstream
 
@@ -191,6 +191,11 @@ def service(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     found: Service = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(autouse=True)
+def python_is_strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    strict_by_default(monkeypatch)
 
 
 @pytest.fixture

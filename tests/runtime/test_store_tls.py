@@ -15,7 +15,7 @@ from tests.support.postgresql import PostgresServer
 from tests.support.redis import RedisServer
 from tests.support.runtime import Reply, Runtime, eventually, run_runtime
 from tests.support.server import Server, running
-from tests.support.tls import Authority
+from tests.support.tls import Authority, strict_by_default
 from tests.support.upstream import Upstream
 
 Authorities = tuple[Authority, Authority]
@@ -36,7 +36,8 @@ class TlsRedis(RedisServer):
         return [program, "--port", "0", "--tls-port", port, *files, *others]
 
     def answers(self) -> bool:
-        context = ssl.create_default_context(cafile=str(self.authority.certificate))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(self.authority.certificate)
         try:
             with (
                 socket.create_connection(("127.0.0.1", self.port), timeout=2) as plain,
@@ -89,6 +90,11 @@ class TlsMilvus(MilvusServer):
             "TLS_SERVERKEYPATH": str(key),
             "PROXY_HTTP_ENABLED": "false",  # it would share the port, which TLS rules out
         }
+
+
+@pytest.fixture(autouse=True)
+def python_is_strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    strict_by_default(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,9 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -15,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """Signs certificates of loopback servers.
+    """Signs certificates of loopback servers, as plain as OpenSSL's commands make them: without identifiers of keys.
 
     Parameters
     ----------
@@ -58,6 +60,18 @@ class Authority:
         together.write_bytes(certificate.read_bytes() + private.read_bytes())
         together.chmod(0o600)
         return together
+
+
+def strict_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this Python's contexts check what those of Python 3.13 check by default."""
+    create = ssl.create_default_context
+
+    def create_strict(*arguments: Any, **options: Any) -> ssl.SSLContext:
+        context = create(*arguments, **options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", create_strict)
 
 
 def _name(name: str) -> x509.Name:
