@@ -135,6 +135,8 @@ def install(kube: Kube, *namespaces: str) -> Path:
     """
     kube.apply(definition())
     eventually(lambda: is_established(kube.must("crd", "aiassistants.aiassistant.dev")), "the CRD is served")
+    # kubectl keeps for hours which kinds there were when it first asked; this has it ask again.
+    eventually(lambda: "aiassistants" in kube.run("api-resources", "--api-group=aiassistant.dev"), "kubectl knows it")
     account = "scoped" if namespaces else "assistant-operator"
     system = Kube(kube.cluster, "operator-system")
     system.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "operator-system"}})
