@@ -21,7 +21,7 @@ from assistant_runtime.api.retrieval_schemas import (
 from assistant_runtime.api.schemas import ErrorAnswer
 from assistant_runtime.errors import ApiError
 from assistant_runtime.rag.documents import Document, Findings, Upload
-from assistant_runtime.rag.extraction import media_type_of
+from assistant_runtime.rag.extraction import charset_of, media_type_of
 from assistant_runtime.rag.library import Library
 
 AT_ONCE_BYTES = 32 * 1024
@@ -197,7 +197,7 @@ async def _upload(request: Request) -> Upload:
     """Read a document from JSON or a form."""
     if not (request.headers.get("content-type") or "").lower().startswith("multipart/form-data"):
         asked = DocumentRequest.model_validate(parse(await request.body(), DocumentRequest))
-        return Upload(asked.name, asked.media_type, asked.text.encode(), asked.source)
+        return Upload(asked.name, asked.media_type, asked.text.encode(), asked.source, "utf-8")
     try:
         form = await InMemoryParser(request.headers, request.stream(), max_files=1, max_fields=4).parse()
     except (MultiPartException, KeyError, UnicodeDecodeError, ValueError) as error:
@@ -217,7 +217,8 @@ async def _uploaded(form: FormData) -> Upload:
         raise ApiError(400, "name: the file has no name.", code="missing_required_parameter", param="name")
     content = await file.read()
     media_type = media_type_of(file.filename or name, file.content_type or "")
-    return Upload(name, media_type, content, str(form.get("source") or "")[:MAX_SOURCE_CHARACTERS])
+    source = str(form.get("source") or "")[:MAX_SOURCE_CHARACTERS]
+    return Upload(name, media_type, content, source, charset_of(file.content_type or ""))
 
 
 def _tenant(request: Request) -> str:

@@ -16,11 +16,14 @@ class Upload:
     media_type: str
     content: bytes
     source: str = ""
+    charset: str = ""
+    """As it was sent with the content; empty: the content tells."""
 
     @property
     def digest(self) -> str:
         """A hash of all that makes its passages."""
-        return hashlib.sha256(f"{self.media_type}\n{self.source}\n".encode(errors="replace") + self.content).hexdigest()
+        described = f"{self.media_type};{self.charset}\n{self.source}\n"
+        return hashlib.sha256(described.encode(errors="replace") + self.content).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

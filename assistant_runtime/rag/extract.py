@@ -1,29 +1,37 @@
-"""Make text and passages of one file: `python -m assistant_runtime.rag.extract KIND CHARACTERS OVERLAP`.
+"""Make text and passages of one file: `python -m assistant_runtime.rag.extract KIND CHARACTERS OVERLAP CHARSET`.
 
 A process of its own, with bounded memory and CPU time: parsers of foreign files loop, recurse and swell, and whatever
 they do here ends with this process. The file comes on standard input, JSON goes to standard output: `title`, `text`,
-and `spans`, the first and one past the last character of each passage in the text.
+and `spans`, the first and one past the last character of each passage in the text; none where CHARACTERS is 0.
 """
 
+import codecs
 import io
 import json
 import re
 import resource
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
 MAX_MEMORY_BYTES = 1024 * 1024 * 1024
 """Address space, of which an interpreter with the parsers takes a fifth."""
 
-MAX_CPU_SECONDS = 30
-"""A PDF of a thousand pages takes about ten."""
+MAX_CPU_SECONDS = {"pdf": 30, "html": 3, "page": 3}
+"""By kind: a PDF of a thousand pages takes about ten, and 4 MiB of HTML half of one; elements that nest without end
+would take hours."""
+
+MAX_TEXT_CPU_SECONDS = 10
+"""2,000,000 characters take a fifth of one; as a single word they would take half a minute."""
 
 MAX_TEXT_CHARACTERS = 2_000_000
 """A book of 700 pages; more is better kept as several documents."""
 
 MAX_TITLE_CHARACTERS = 200
+MAX_TITLE_PLACE = 20_000
+"""A title stands in the first so many characters."""
 
 PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6"})
 BLOCKS = PARAGRAPHS | {
@@ -36,6 +44,27 @@ BLOCKS = PARAGRAPHS | {
 UNSEEN = ("script", "style", "noscript", "template", "head", "svg", "iframe", "object")
 """Elements of HTML that a reader does not see."""
 
+SURROUNDINGS = ("nav", "footer", "aside")
+"""Elements of a web page that a reader skips."""
+
+BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*(?!utf-?16)([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE)
+"""A page's own word on its charset; where that can be read so, it is no UTF-16."""
+
+META_BYTES = 1024
+"""How far HTML's standard looks for it."""
+
+SUPERSETS = {
+    "iso8859-1": "cp1252",
+    "ascii": "cp1252",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+}
+"""What pages mean that name the older standard: HTML's standard reads these so too."""
+
 
 class UnreadableError(Exception):
     """The file can't be read; the text is for whoever sent it."""
@@ -43,15 +72,16 @@ class UnreadableError(Exception):
 
 def main(arguments: list[str]) -> None:
     """Read standard input, write standard output: `unreadable` alone for a file that can't be read."""
-    kind, characters, overlap = arguments[0], int(arguments[1]), int(arguments[2])
+    kind, characters, overlap, charset = arguments[0], int(arguments[1]), int(arguments[2]), arguments[3]
+    seconds = MAX_CPU_SECONDS.get(kind, MAX_TEXT_CPU_SECONDS)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_SECONDS, MAX_CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     try:
-        title, text = bounded(*READERS[kind](sys.stdin.buffer.read()))
+        title, text = bounded(*READERS[kind](sys.stdin.buffer.read(), charset))
     except UnreadableError as error:
         json.dump({"unreadable": str(error)}, sys.stdout)
         return
-    spans = list(passages(text, kind, characters, overlap))
+    spans = list(passages(text, kind, characters, overlap)) if characters else []
     json.dump({"title": title, "text": text, "spans": spans}, sys.stdout)
 
 
@@ -72,45 +102,67 @@ def passages(text: str, kind: str, characters: int, overlap: int) -> Iterator[tu
             yield start, start + len(passage)
 
 
-def plain(content: bytes) -> tuple[str, str]:
+def plain(content: bytes, charset: str = "") -> tuple[str, str]:
     """Read plain text."""
-    text = sane(decoded(content))
-    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return first, text
+    text = sane(decoded(content, charset))
+    return first_line(text), text
 
 
-def markdown(content: bytes) -> tuple[str, str]:
+def first_line(text: str) -> str:
+    """Give the first line that is not empty, a title where there is no other."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def markdown(content: bytes, charset: str = "") -> tuple[str, str]:
     """Read Markdown: the text stays as it is written, so that spans are those of the author's file."""
     from markdown_it import MarkdownIt  # noqa: PLC0415
 
-    text = sane(decoded(content))
-    tokens = MarkdownIt("commonmark").parse(text)
+    text = sane(decoded(content, charset))
+    tokens = MarkdownIt("commonmark").parse(text[:MAX_TITLE_PLACE])
     headings = (after.content for token, after in pairwise(tokens) if token.type == "heading_open")
-    return next(headings, "") or plain(content)[0], text
+    return next(headings, "") or first_line(text), text
 
 
-def html(content: bytes) -> tuple[str, str]:
+def html(content: bytes, charset: str = "") -> tuple[str, str]:
     """Read HTML as a reader sees it: a block a line, without scripts and styles."""
+    title, tree = parsed(content, charset, UNSEEN)
+    text = seen(tree.body or tree.root)
+    return title or first_line(text), text
+
+
+def page(content: bytes, charset: str = "") -> tuple[str, str]:
+    """Read a page of the web: its main part, without menus and the like."""
+    title, tree = parsed(content, charset, (*UNSEEN, *SURROUNDINGS))
+    text = seen(tree.css_first("main") or tree.css_first("article") or tree.body or tree.root)
+    return title or first_line(text), text
+
+
+def parsed(content: bytes, charset: str, unseen: Iterable[str]) -> tuple[str, Any]:
+    """Give the title and the tree without some elements; read in the charset that is given, or that the page names."""
     from selectolax.lexbor import LexborHTMLParser  # noqa: PLC0415
 
-    tree = LexborHTMLParser(decoded(content))
+    named = META_CHARSET.search(content[:META_BYTES])
+    tree = LexborHTMLParser(decoded(content, charset or (named[1].decode() if named else "")))
     title = tree.css_first("title")
     found = " ".join(title.text().split()) if title else ""
-    for node in tree.css(",".join(UNSEEN)):
+    for node in tree.css(",".join(unseen)):
         node.decompose()
+    return found, tree
+
+
+def seen(root: Any) -> str:
+    """Give the text below a node of HTML."""
     parts: list[str] = []
-    root = tree.body or tree.root
     for node in root.traverse(include_text=True) if root else ():
         if node.tag == "-text":
             parts.append(re.sub(r"\s+", " ", node.text_content or ""))
         elif node.tag in BLOCKS:
             parts.append("\n\n" if node.tag in PARAGRAPHS else "\n")
     text = re.sub(r"[^\S\n]*\n[^\S\n]*", "\n", re.sub(r"[^\S\n]+", " ", "".join(parts)))
-    text = sane(re.sub(r"\n{3,}", "\n\n", text).strip())
-    return found or plain(text.encode())[0], text
+    return sane(re.sub(r"\n{3,}", "\n\n", text).strip())
 
 
-def pdf(content: bytes) -> tuple[str, str]:
+def pdf(content: bytes, _: str = "") -> tuple[str, str]:
     """Read a PDF's text, page by page; pictures of text have none."""
     import logging  # noqa: PLC0415
     import warnings  # noqa: PLC0415
@@ -127,7 +179,7 @@ def pdf(content: bytes) -> tuple[str, str]:
         raise UnreadableError("it is no PDF that can be read") from error
     if not text:
         raise UnreadableError("it has no text; a scanned PDF needs text recognition (OCR) first")
-    return title or plain(text.encode())[0], text
+    return title or first_line(text), text
 
 
 def pdf_text(reader: Any) -> tuple[str, str]:
@@ -142,14 +194,19 @@ def pdf_text(reader: Any) -> tuple[str, str]:
     return sane(str((reader.metadata or {}).get("/Title") or "")), sane(text.strip())
 
 
-def decoded(content: bytes) -> str:
-    """Decode text: UTF-8 or UTF-16 with a byte order mark, else Latin-1's superset, which reads anything."""
-    for encoding in ("utf-8-sig", "utf-16") if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else ("utf-8-sig",):
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return content.decode("cp1252", "replace")
+def decoded(content: bytes, charset: str) -> str:
+    """Decode text: by its byte order mark, in the charset that is named, as UTF-8, or as one that reads anything."""
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding, "replace")
+    if charset:
+        with suppress(LookupError, ValueError):
+            name = codecs.lookup(charset).name
+            return content.decode(SUPERSETS.get(name, name), "replace")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
 
 
 def sane(text: str) -> str:
@@ -157,10 +214,11 @@ def sane(text: str) -> str:
     return re.sub("[\x00\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
 
 
-READERS: Mapping[str, Callable[[bytes], tuple[str, str]]] = {
+READERS: Mapping[str, Callable[[bytes, str], tuple[str, str]]] = {
     "text": plain,
     "markdown": markdown,
     "html": html,
+    "page": page,
     "pdf": pdf,
 }
 """A reader for each kind of file."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +12,7 @@ import orjson
 
 from assistant_runtime.errors import ApiError
 
-MAX_SECONDS = 60.0
+MAX_SECONDS = 120.0
 """The process bounds its own CPU time; this bounds one that waits for a CPU."""
 
 MAX_PROCESSES = 2
@@ -34,6 +36,8 @@ SUFFIXES = {
     ".pdf": "application/pdf",
 }
 """Media types by a file's name, for clients that send none."""
+
+CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE)
 
 ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL")
 """All that the process gets of ours: no key is within a hostile file's reach."""
@@ -71,13 +75,19 @@ def media_type_of(name: str, declared: str) -> str:
     )
 
 
+def charset_of(declared: str) -> str:
+    """Give the charset that a media type names; empty where it names none that could be one."""
+    found = CHARSET.search(declared)
+    return found[1].lower() if found else ""
+
+
 class Extraction:
     """Reads files.
 
     Parameters
     ----------
     characters
-        Longest passage.
+        Longest passage; 0: only texts are wanted.
     overlap
         Characters that a passage may share with the one before.
     """
@@ -86,27 +96,40 @@ class Extraction:
         self._arguments = (str(characters), str(overlap))
         self._slots = asyncio.Semaphore(MAX_PROCESSES)
 
-    async def read(self, content: bytes, media_type: str) -> Extracted:
+    async def read(self, content: bytes, media_type: str, charset: str = "") -> Extracted:
         """Make text and passages of a file.
+
+        Parameters
+        ----------
+        charset
+            As it was sent with the file; empty: the file tells.
 
         Raises
         ------
         ApiError
             422: it can't be read; the text says why.
         """
-        async with self._slots:
-            output = await self._run(content, KINDS[media_type])
-        if "unreadable" in output:
-            raise unreadable(output["unreadable"])
+        output = await self._run(content, KINDS[media_type], charset)
         return Extracted(output["title"], output["text"], tuple((start, end) for start, end in output["spans"]))
 
-    async def _run(self, content: bytes, kind: str) -> dict[str, Any]:
+    async def read_page(self, content: bytes, charset: str) -> tuple[str, str]:
+        """Give title and text of a page of the web; raises ApiError 422."""
+        output = await self._run(content, "page", charset)
+        return output["title"], output["text"]
+
+    async def _run(self, content: bytes, kind: str, charset: str) -> dict[str, Any]:
+        async with self._slots:
+            output = await self._output(content, (kind, *self._arguments, charset))
+        if "unreadable" in output:
+            raise unreadable(output["unreadable"])
+        return output
+
+    async def _output(self, content: bytes, arguments: Sequence[str]) -> dict[str, Any]:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "assistant_runtime.rag.extract",
-            kind,
-            *self._arguments,
+            *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -140,7 +140,8 @@ class Ingestion:
 
     async def _ingest(self, intake: Intake, patience: float) -> Document:
         begun = intake.begun
-        extracted = await self._extraction.read(intake.upload.content, intake.upload.media_type)
+        upload = intake.upload
+        extracted = await self._extraction.read(upload.content, upload.media_type, upload.charset)
         if not extracted.spans:
             raise ApiError(422, "The document has no text.", code="unreadable_document")
         generation = secrets.token_hex(8)

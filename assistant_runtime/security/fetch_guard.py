@@ -55,6 +55,7 @@ class Page:
     content_type: str
     body: bytes
     charset: str
+    """As the server said; empty where it did not."""
 
 
 class FetchGuard:
@@ -255,4 +256,4 @@ async def _read(response: aiohttp.ClientResponse, url: str, max_bytes: int) -> P
         body += part
         if len(body) > max_bytes:
             raise ToolError(f"the page is longer than {max_bytes} bytes")
-    return Page(url, content_type, bytes(body), response.charset or "utf-8")
+    return Page(url, content_type, bytes(body), response.charset or "")

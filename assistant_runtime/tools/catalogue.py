@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from assistant_runtime.providers.json_client import JsonClient
 from assistant_runtime.providers.reranker import Reranker
+from assistant_runtime.rag.extraction import Extraction
 from assistant_runtime.rag.library import Library
 from assistant_runtime.settings import Settings
 from assistant_runtime.tools.base import Toolset
@@ -65,4 +66,4 @@ def _page_readers(settings: Settings, reranker: Reranker | None) -> Iterator[Too
         from assistant_runtime.security.fetch_guard import FetchGuard  # noqa: PLC0415 - imported only where it is used
         from assistant_runtime.tools.fetch import FetchPage  # noqa: PLC0415
 
-        yield SingleTools(FetchPage(FetchGuard(settings.fetch_allowed_hosts)))
+        yield SingleTools(FetchPage(FetchGuard(settings.fetch_allowed_hosts), Extraction(0, 0)))

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
-from assistant_runtime.security.fetch_guard import FetchGuard
+from assistant_runtime.errors import ApiError, ToolError
+from assistant_runtime.rag.extraction import Extraction
+from assistant_runtime.security.fetch_guard import FetchGuard, Page
 from assistant_runtime.tools.base import Arguments, Source, ToolCall, ToolResult, parameters_of, parse_arguments
-from assistant_runtime.tools.readable import title_and_text
 
 
 class FetchArguments(Arguments):
@@ -24,19 +25,35 @@ class FetchPage:
     ----------
     guard
         Fetches.
+    extraction
+        Reads HTML, in a process of its own: whoever writes a page can write one that takes a parser hours.
     """
 
     name = "fetch_page"
     description = "Read the text of one public web page."
     parameters = parameters_of(FetchArguments)
 
-    def __init__(self, guard: FetchGuard) -> None:
+    def __init__(self, guard: FetchGuard, extraction: Extraction) -> None:
         self._guard = guard
+        self._extraction = extraction
 
     async def run(self, arguments: Mapping[str, Any], call: ToolCall) -> ToolResult:
         """Fetch the page, and give its title and text."""
         url = parse_arguments(FetchArguments, arguments).url
         left = call.deadline - asyncio.get_running_loop().time()
         page = await self._guard.fetch(url, seconds=left)
-        title, text = await asyncio.to_thread(title_and_text, page)
+        title, text = await self._read(page)
+        title = title or page.url
         return ToolResult(f"[[1]] {title}\n{page.url}\n\n{text}", (Source(title, page.url, snippet=text[:300]),))
+
+    async def _read(self, page: Page) -> tuple[str, str]:
+        """Give title and text; a page that is not HTML is its own text."""
+        if "html" in page.content_type:
+            try:
+                return await self._extraction.read_page(page.body, page.charset)
+            except ApiError as error:
+                raise ToolError(str(error)) from None
+        try:
+            return "", page.body.decode(page.charset or "utf-8", "replace")
+        except (LookupError, ValueError):
+            return "", page.body.decode("utf-8", "replace")

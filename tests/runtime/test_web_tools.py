@@ -49,6 +49,15 @@ async def test_a_page_is_read_as_text(upstream: Upstream, server: JsonServer) ->
     assert "not a public address" in refused["error"]
 
 
+async def test_a_page_that_would_take_its_parser_hours_fails_alone(upstream: Upstream, server: JsonServer) -> None:
+    server.answer("GET", "/deep", "<div>" * 800_000, content_type="text/html")
+    settings = {"fetch_tool_enabled": True, "fetch_allowed_hosts": ALLOWED, "tool_execution_timeout": 240}
+    async with run_runtime(upstream, **settings, tool_total_timeout=240) as runtime:
+        step = await ask(upstream, runtime, "fetch_page", url=f"{server.url}/deep")
+    assert step["status"] == "failed"
+    assert "time" in step["error"]
+
+
 def firecrawl(server: JsonServer) -> dict[str, Any]:
     return {
         "firecrawl_docker_url": server.url,
