@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from assistant_runtime.api.documents import AT_ONCE_BYTES
 from assistant_runtime.errors import ApiError, ToolError
 from assistant_runtime.providers.embeddings import Embeddings
 from assistant_runtime.rag.collections import Collections, Scope
@@ -23,6 +24,8 @@ from tests.support.runtime import Reply, Runtime, eventually, run_runtime
 from tests.support.server import free_port
 
 LEAVE = "# Leave\n\nParents may take twelve weeks of paid leave after a birth.\n"
+ROOMS = LEAVE + "\n" * AT_ONCE_BYTES + "\n\n".join(f"Room {number} is on floor {number % 7}." for number in range(100))
+"""Long, and yet of few passages: each takes the model about a second."""
 TRAVEL = "# Travel\n\nTrains are booked by the travel desk; code TR-4711 is for night trains.\n"
 
 
@@ -183,9 +186,8 @@ async def test_hostile_names_and_queries_are_only_text(store: dict[str, Any]) ->
 
 
 async def test_a_long_document_is_read_in_the_background(store: dict[str, Any]) -> None:
-    text = LEAVE + "\n\n".join(f"Room {number} is on floor {number % 7}." for number in range(1500))
-    async with serving(retrieval_chunk_characters=8000, **store) as runtime:
-        begun = await keep(runtime, "rooms.md", text)
+    async with serving(**store) as runtime:
+        begun = await keep(runtime, "rooms.md", ROOMS)
         assert (begun.status, begun.json["status"]) == (202, "processing")
         path = f"/v1/documents/{begun.json['id']}"
 
@@ -197,7 +199,7 @@ async def test_a_long_document_is_read_in_the_background(store: dict[str, Any]) 
         assert (record["status"], record["error"]) == ("ready", None)
         found = (await search(runtime, "Which floor?", limit=50))["data"]
         assert len(found) == record["passages"]
-        assert all(text[each["span"][0] : each["span"][1]] == each["text"] for each in found)
+        assert all(ROOMS[each["span"][0] : each["span"][1]] == each["text"] for each in found)
 
 
 async def test_files_are_uploaded_as_forms(lite: MilvusLiteServer) -> None:
@@ -327,12 +329,11 @@ async def test_an_upload_in_the_background_outlives_a_milvus_that_is_killed(
     server_store: tuple[Any, dict[str, Any]],
 ) -> None:
     server, settings = server_store
-    text = LEAVE + "\n\n".join(f"Room {number} is on floor {number % 7}." for number in range(1500))
-    settings = settings | {"milvus_collection": "uploads", "retrieval_chunk_characters": 8000}
+    settings = settings | {"milvus_collection": "uploads"}
     async with serving(**settings) as runtime:
         # The collections are made, and what embeds is loaded, before the server goes.
         await keep(runtime, "leave.md", LEAVE)
-        begun = await keep(runtime, "rooms.md", text)
+        begun = await keep(runtime, "rooms.md", ROOMS)
         assert (begun.status, begun.json["status"]) == (202, "processing")
         await asyncio.to_thread(server.kill)
         await eventually(lambda: milvus_is(runtime, "down"))

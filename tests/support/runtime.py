@@ -137,6 +137,7 @@ async def run_runtime(*upstreams: Upstream, **settings: Any) -> AsyncIterator[Ru
 
 async def eventually(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
     """Wait until the condition, which may be a coroutine function, gives something true; give that."""
+    pause = 0.01
     async with asyncio.timeout(seconds):
         while True:
             result = condition()
@@ -144,7 +145,9 @@ async def eventually(condition: Callable[[], Any], seconds: float = PATIENCE_SEC
                 result = await result
             if result:
                 return result
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(pause)
+            # What takes long is not to be kept from its CPU by whoever waits for it.
+            pause = min(pause * 1.2, 0.2)
 
 
 class RuntimeProcess:
