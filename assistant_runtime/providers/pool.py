@@ -48,6 +48,7 @@ class ConnectionPool:
         self._ca_file = ca_file
         self._context: ssl.SSLContext | None = None
         self._idle: deque[Connection] = deque()
+        self._closed = False
 
     async def request(
         self, request: bytes, *, whole: bool, patience: float, connect_seconds: float, max_bytes: int
@@ -76,11 +77,14 @@ class ConnectionPool:
 
     def release(self, connection: Connection) -> None:
         """Keep the connection for the next request, unless its answer was not read to the end."""
-        if connection.release(self._keepalive):
+        if self._closed:
+            connection.close()
+        elif connection.release(self._keepalive):
             self._idle.append(connection)
 
     def close(self) -> None:
-        """Close every kept connection."""
+        """Close every kept connection, and from now on those that come back."""
+        self._closed = True
         while self._idle:
             self._idle.pop().close()
 

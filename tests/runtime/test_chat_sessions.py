@@ -8,7 +8,7 @@ import pytest
 
 from tests.runtime.test_tool_loop import CLIENTS, RESULTS, SEARCH
 from tests.support.json_server import run_json_server
-from tests.support.runtime import QUESTION, Reply, Runtime, eventually, run_runtime
+from tests.support.runtime import QUESTION, Reply, Runtime, cancelled, eventually, run_runtime
 from tests.support.tool_calls import calls, says
 from tests.support.upstream import WORDS, Upstream, die_mid_stream, paced, refuses
 
@@ -130,7 +130,7 @@ async def test_a_client_that_leaves_keeps_what_arrived(upstream: Upstream) -> No
         session = await new_session(runtime)
         asking = asyncio.create_task(say(runtime, session, "hi", stream=True))
         await eventually(upstream.started.is_set)
-        asking.cancel()
+        await cancelled(asking)
         await eventually(lambda: _is_kept(runtime, session))
         assert await kept(runtime, session) == [("user", "hi"), ("assistant", WORDS[0])]
 

@@ -12,7 +12,7 @@ from assistant_runtime.errors import ProviderError
 from assistant_runtime.providers import routing
 from assistant_runtime.providers.breaker import MAX_REST_FACTOR, Breaker
 from assistant_runtime.settings import Settings
-from tests.support.runtime import eventually, run_runtime
+from tests.support.runtime import cancelled, eventually, run_runtime
 from tests.support.upstream import MODEL, Upstream, die_mid_stream, hang, refuses, run_upstream
 
 
@@ -189,7 +189,7 @@ async def test_while_one_request_tries_the_others_go_elsewhere(upstream: Upstrea
         trying = asyncio.create_task(runtime.chat())
         await eventually(lambda: len(upstream.requests) == 2)
         assert (await runtime.chat()).headers["x-provider"] == "second"
-        trying.cancel()
+        await cancelled(trying)
         await eventually(lambda: answers_first(runtime))
 
 
@@ -242,11 +242,9 @@ async def test_requests_above_the_bound_are_told_to_come_back(upstream: Upstream
         assert (reply.status, reply.error["code"], reply.headers["retry-after"]) == (503, "server_saturated", "1")
         ready = await runtime.get("/ready")
         assert (ready.status, ready.json["checks"]["capacity"]["status"]) == (503, "saturated")
-        for each in asking[:3]:
-            each.cancel()
+        await cancelled(*asking[:3])
         await eventually(lambda: is_ready(runtime))
-        for each in asking:
-            each.cancel()
+        await cancelled(*asking)
 
 
 async def is_ready(runtime: Any) -> bool:

@@ -186,6 +186,27 @@ async def test_a_request_that_is_given_up_closes_its_connection() -> None:
         await asyncio.wait_for(gone.wait(), PATIENCE_SECONDS)
 
 
+async def test_a_connection_that_comes_back_after_the_end_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_compatible, "KEEPALIVE_SECONDS", 3600.0)
+    begun, ended, gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        begun.set()
+        await ended.wait()
+        writer.write(WHOLE)
+        assert await reader.read() == b""
+        gone.set()
+
+    async with serving(script) as port:
+        async with provider(port) as client:
+            asking = asyncio.create_task(client.complete(b"{}", "id"))
+            await begun.wait()
+        ended.set()
+        await asking
+        await asyncio.wait_for(gone.wait(), PATIENCE_SECONDS)
+
+
 async def test_the_request_is_http_that_any_server_reads() -> None:
     seen = b""
 

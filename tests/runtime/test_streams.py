@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from assistant_runtime.providers.base import Usage
 from assistant_runtime.providers.sse import EventReader
-from tests.support.runtime import PATIENCE_SECONDS, QUESTION, Runtime, eventually, run_runtime
+from tests.support.runtime import PATIENCE_SECONDS, QUESTION, Runtime, cancelled, eventually, run_runtime
 from tests.support.upstream import (
     MODEL,
     WORDS,
@@ -236,7 +236,7 @@ async def test_a_client_that_leaves_a_stream_closes_the_provider(upstream: Upstr
     async with run_runtime(upstream) as runtime:
         asking = asyncio.create_task(runtime.chat(stream=True))
         await upstream.started.wait()
-        asking.cancel()
+        await cancelled(asking)
         await asyncio.wait_for(upstream.closed.wait(), PATIENCE_SECONDS)
         assert (await runtime.chat()).status == 200
 
@@ -246,7 +246,7 @@ async def test_a_client_that_leaves_without_streaming_closes_the_provider(upstre
     async with run_runtime(upstream) as runtime:
         asking = asyncio.create_task(runtime.chat())
         await upstream.started.wait()
-        asking.cancel()
+        await cancelled(asking)
         await asyncio.wait_for(upstream.closed.wait(), PATIENCE_SECONDS)
         scraped = (await runtime.get("/metrics")).body.decode()
     assert 'http_requests_total{endpoint="/v1/chat/completions",method="POST",status="499"} 1.0' in scraped

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.json_server import JsonServer, run_json_server
-from tests.support.runtime import QUESTION, Runtime, eventually, run_runtime
+from tests.support.runtime import QUESTION, Runtime, cancelled, eventually, run_runtime
 from tests.support.tool_calls import calls, says
 from tests.support.upstream import MODEL, Upstream, die_mid_stream, normal, refuses
 
@@ -342,7 +342,7 @@ async def test_a_client_that_leaves_ends_the_tool(upstream: Upstream, searxng: J
     async with searching(upstream, searxng) as runtime:
         asking = asyncio.create_task(runtime.chat(stream=True))
         await eventually(begun.is_set)
-        asking.cancel()
+        await cancelled(asking)
         await eventually(ended.is_set)
     assert len(upstream.requests) == 1
 

@@ -150,6 +150,13 @@ async def eventually(condition: Callable[[], Any], seconds: float = PATIENCE_SEC
             pause = min(pause * 1.2, 0.2)
 
 
+async def cancelled(*tasks: asyncio.Task[Any]) -> None:
+    """Let clients leave, and wait until they have."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class RuntimeProcess:
     """`assistant-runtime serve`, as a user starts it.
 
