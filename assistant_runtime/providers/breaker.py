@@ -17,7 +17,7 @@ class Breaker:
     Parameters
     ----------
     failures
-        Failures in a row that open it; 0: it never opens.
+        Requests that fail in a row which open it; 0: it never opens.
     rest
         Seconds that it first stays open.
     clock
@@ -54,8 +54,10 @@ class Breaker:
         if self._open_until is not None:
             self._open_until, self._probing, self._next_rest = None, False, self._rest
 
-    def failed(self) -> None:
-        """Count a failure."""
+    def failed(self, *, again: bool = False) -> None:
+        """Count a request that failed; one that was only sent again, and failed again, counts no more."""
+        if again and not self._probing:
+            return
         self._failures += 1
         if self._probing:
             self._next_rest = min(self._next_rest * 2, self._rest * MAX_REST_FACTOR)

@@ -196,7 +196,7 @@ async def first_answer(
         failures: list[tuple[Candidate, ProviderError]] = []
         for candidate in candidates:
             try:
-                return candidate, await _guarded(candidate, ask)
+                return candidate, await _guarded(candidate, ask, again=attempt > 0)
             except ProviderError as error:
                 failures.append((candidate, error))
                 if not error.fallback:
@@ -211,7 +211,7 @@ async def first_answer(
         candidates, attempt = again, attempt + 1
 
 
-async def _guarded(candidate: Candidate, ask: Callable[[Candidate], Awaitable[T]]) -> T:
+async def _guarded(candidate: Candidate, ask: Callable[[Candidate], Awaitable[T]], *, again: bool) -> T:
     breaker = candidate.breaker
     wait = breaker.enter()
     if wait:
@@ -226,7 +226,8 @@ async def _guarded(candidate: Candidate, ask: Callable[[Candidate], Awaitable[T]
     except ProviderError as error:
         # A refused request or a limit is an answer: the provider works.
         if error.fallback and error.code != "provider_rate_limited":
-            breaker.failed()
+            # Or one request that a provider can't bear, sent again and again, would keep it from everyone.
+            breaker.failed(again=again)
         else:
             breaker.succeeded()
         raise

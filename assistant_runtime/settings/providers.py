@@ -119,7 +119,7 @@ class ProvidersGroup(Group):
         2, description="How often a request to the first provider is sent again, when nobody else answered either."
     )
     provider_breaker_failures: int = Field(
-        5, ge=0, le=1000, description="Failures in a row after which a provider is left alone. 0: never."
+        5, ge=0, le=1000, description="Failed requests in a row after which a provider is left alone. 0: never."
     )
     provider_breaker_seconds: float = Field(
         10.0, gt=0, le=3600, description="Seconds for which it is left alone at first; one request then tries it."

@@ -160,6 +160,15 @@ async def test_a_provider_that_keeps_failing_is_left_alone(upstream: Upstream, s
     assert len(upstream.requests) == 3
 
 
+@pytest.mark.usefixtures("no_pauses")
+async def test_a_request_that_is_sent_again_counts_once(upstream: Upstream) -> None:
+    """One request that a provider can't bear must not keep the provider from everyone else."""
+    upstream.script = [refuses(500)] * 5
+    async with run_runtime(**described(upstream, retries=4), provider_breaker_failures=2) as runtime:
+        assert (await runtime.chat()).status == 502
+        assert (await runtime.chat()).status == 200
+
+
 async def test_with_nobody_left_the_client_is_told_when_to_come_back(upstream: Upstream) -> None:
     upstream.default = refuses(500)
     settings = described(upstream, retries=0) | {"provider_breaker_failures": 1, "provider_breaker_seconds": 3600}
