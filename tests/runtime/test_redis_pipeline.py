@@ -1,6 +1,7 @@
 """Commands that share an exchange with Redis: each is answered, refused and given up by itself."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -41,7 +42,7 @@ async def test_a_command_that_is_refused_leaves_the_others_alone(client: Redis) 
     pipeline = Pipeline(client.connection_pool, 30.0)
     await client.set("text", "one")
     asked = (pipeline.execute("ECHO", "a"), pipeline.execute("INCR", "text"), pipeline.execute("ECHO", "b"))
-    first, refused, last = await asyncio.gather(*asked, return_exceptions=True)
+    first, refused, last = list(await asyncio.gather(*asked, return_exceptions=True))
     assert (first, last) == (b"a", b"b")
     assert isinstance(refused, ResponseError)
 
@@ -98,6 +99,20 @@ async def test_what_is_asked_in_one_turn_of_a_connection_that_breaks_fails_for_e
     assert results[0] == b"OK"
     assert all(isinstance(result, ConnectionError) for result in results[1:])
     assert await pipeline.execute("ECHO", "y") == b"y"
+
+
+@pytest.mark.parametrize("turn", range(12))
+async def test_a_process_that_gets_no_cpu_for_an_exchange_s_time_goes_on(client: Redis, turn: int) -> None:
+    pipeline = Pipeline(client.connection_pool, 0.05)
+    first = asyncio.create_task(pipeline.execute("ECHO", "a"))
+    for _ in range(turn):
+        await asyncio.sleep(0)
+    second = asyncio.create_task(pipeline.execute("ECHO", "b"))
+    time.sleep(0.1)  # noqa: ASYNC251 - the loop stands still, and the time is over
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    answers = zip(results, (b"a", b"b"), strict=True)
+    assert all(result == reply or isinstance(result, TimeoutError | RedisError) for result, reply in answers), results
+    assert await Pipeline(client.connection_pool, 30.0).execute("ECHO", "c") == b"c"
 
 
 async def test_a_script_that_redis_does_not_know_is_sent_once(client: Redis) -> None:
