@@ -90,12 +90,15 @@ e2e: install ## Tests with real pods (root)
 golden: install ## Accept what is rendered now as the golden output; review the difference
 	@$(PYTEST) --quiet -m 'not cluster and not e2e' --update-golden tests/operator tests/chart
 
+.PHONY: bench
+bench: bench-operator bench-runtime bench-rag ## Measure everything, on a machine with nothing else to do (root)
+
 .PHONY: bench-operator
-bench-operator: install ## Measure the operator with 200 assistants against a bare client
+bench-operator: install ## Measure the operator: 200 assistants against a bare client, and one with every server until Ready (root)
 	@$(BIN)/python -m tests.bench.operator $(ARGS)
 
 .PHONY: bench-runtime
-bench-runtime: install ## Measure the runtime beside LiteLLM's proxy, a bare pass-through, and no gateway
+bench-runtime: install ## Measure the runtime beside Envoy, LiteLLM's proxy, a bare pass-through, and no gateway
 	@$(BIN)/python -m tests.bench.runtime $(ARGS)
 
 .PHONY: bench-rag

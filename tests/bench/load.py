@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -10,8 +11,9 @@ import time
 
 import uvloop
 
-from tests.bench.contenders import MODEL, STREAM_SECONDS
-from tests.bench.servers import KEY, Contender, Load
+from tests.bench.contender import Contender, Load
+from tests.bench.provider import MODEL, STREAM_SECONDS
+from tests.bench.servers import KEY
 
 QUESTION = {
     "model": MODEL,
@@ -41,12 +43,14 @@ def wrk(contender: Contender, connections: int, seconds: int) -> Load:
         before = contender.cpu()
         told = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
         spent = contender.cpu() - before
+    # A round without an answer has no latency, and must not count as the best.
+    p50, p99 = (_percentile(told, share) or math.inf for share in ("50%", "99%"))
     count, seconds_told = _number(r"(\d+) requests in", told), _number(r"requests in ([\d.]+)", told)
     refused = int(_number(r"Non-2xx or 3xx responses: (\d+)", told))
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", told)
     contender.failures += refused + sum(int(each) for each in broken.groups()) if broken else refused
     rate = (count - refused) / (seconds_told or seconds)
-    return Load(rate, _percentile(told, "50%"), _percentile(told, "99%"), spent / max(count, 1) * 1e6)
+    return Load(rate, p50, p99, spent / count * 1e6 if count else math.inf)
 
 
 def _number(pattern: str, told: str) -> float:
@@ -56,7 +60,7 @@ def _number(pattern: str, told: str) -> float:
 
 def _percentile(told: str, share: str) -> float:
     """Read one of wrk's latencies in milliseconds."""
-    number, unit = re.search(rf"{share}\s+([\d.]+)(us|ms|s|m)\b", told).groups()  # type: ignore[union-attr]
+    ((number, unit),) = re.findall(rf"{share}\s+([\d.]+)(us|ms|s|m)\b", told)
     return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}[unit]
 
 

@@ -6,7 +6,7 @@ A document is an answer without its question, so that a search has to find it by
 
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,7 +35,7 @@ class QuestionSet:
     questions: tuple[Question, ...]
 
 
-def perl_faq(parts: Iterable[int]) -> QuestionSet:
+def perl_faq(parts: Sequence[int]) -> QuestionSet:
     """Fetch the package, without installing it, and read these of the FAQ's nine parts.
 
     Raises
@@ -52,7 +52,7 @@ def perl_faq(parts: Iterable[int]) -> QuestionSet:
         ).stdout.strip()
         files = [file for part in parts for file in Path(folder).glob(FILES.format(part=part))]
         questions = tuple(question for file in files for question in _questions(file))
-    return QuestionSet(f"{PACKAGE} {version}", questions)
+    return QuestionSet(f"{PACKAGE} {version}, parts {parts[0]}-{parts[-1]}", questions)
 
 
 def _questions(file: Path) -> Iterator[Question]:

@@ -10,9 +10,8 @@ import argparse
 import math
 import os
 import platform
-import signal
+import re
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,9 @@ from typing import Any
 import httpx
 from pymilvus import MilvusClient
 
+from tests.bench import report
 from tests.bench.questions import Question, QuestionSet, perl_faq
+from tests.bench.report import say
 from tests.support.milvus import run_milvus, run_milvus_lite
 from tests.support.reranker import RerankerServer, run_reranker
 from tests.support.runtime import run_process
@@ -39,12 +40,10 @@ PASSAGES = 25
 RANKS = 10
 """The right document counts among the first ten."""
 
+COLUMNS = ("found by", "recall@1", "recall@5", "MRR@10", "nDCG@10", "a search, p50 / p95 ms")
 SECRET = "the same for each runtime of the bench"
 ANSWER_SECONDS = 300.0
 """Far more than a search takes on a busy machine."""
-
-PAGE = Path(__file__).parents[2] / "docs/benchmarks.md"
-BEGIN, END = "<!-- rag:begin -->", "<!-- rag:end -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,35 +73,39 @@ class Kept:
 
 def main() -> None:
     """Run everything, print it, and write it into docs/benchmarks.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default=PARTS, help=f"parts of the FAQ, as 1-9 (default {PARTS})")
-    parser.add_argument("--no-write", action="store_true", help="only print; leave docs/benchmarks.md as it is")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
-    first, _, last = options.parts.partition("-")
-    asked = perl_faq(range(int(first), int(last or first) + 1))
+    parser = report.parser(__doc__)
+    parser.add_argument("--parts", type=_parts, default=PARTS, help=f"parts of the FAQ, as 1-9 (default {PARTS})")
+    options = report.parse(parser)
+    asked = perl_faq(options.parts)
     with TemporaryDirectory() as folder:
-        report = _report(asked, options.parts, *_measure(asked.questions, Path(folder)))
-    print(report)
-    if not options.no_write:
-        page = PAGE.read_text()
-        before, after = page.split(BEGIN)[0], page.split(END)[1]
-        PAGE.write_text(f"{before}{BEGIN}\n{report}\n{END}{after}")
+        told = _report(asked, *_measure(asked.questions, Path(folder)))
+    report.publish("rag", told, write=not options.no_write)
+
+
+def _parts(text: str) -> range:
+    found = re.fullmatch(r"([1-9])(?:-([1-9]))?", text)
+    parts = range(int(found[1]), int(found[2] or found[1]) + 1) if found else range(0)
+    if not parts:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a part of the FAQ nor a range of its parts, as 1-9")
+    return parts
 
 
 def _measure(questions: Sequence[Question], folder: Path) -> tuple[Kept, list[Row]]:
     """Let each way of finding answer every question."""
+    say(f"{len(questions)} documents and questions, Milvus 2.3.5")
     with run_milvus() as old:
         access = {"MILVUS_URL": old.url, "MILVUS_USERNAME": old.username, "MILVUS_PASSWORD": old.password}
         with _runtime(folder, **access) as client:
             _keep(client, questions)
             dense = Row("vectors alone (Milvus 2.3.5)", _ask(client, questions, "dense"))
     with run_milvus_lite() as lite, run_reranker() as reranker:
+        say("the same, Milvus Lite")
         with _runtime(folder, MILVUS_URL=lite.url) as client:
             kept = _keep(client, questions)
             hybrid = Row("hybrid: both, by reciprocal rank (Milvus Lite's server)", _ask(client, questions, "hybrid"))
             names = {each["id"]: each["name"] for each in _documents(client)}
         keywords = Row("keywords alone (BM25, asked of Milvus itself)", _keywords(lite.url, questions, names))
+        say("the same, reranked")
         _warm(reranker, lite.url)
         access = {"JINA_RERANKER_URL": reranker.url, "JINA_RERANKER_API_KEY": reranker.key}
         with _runtime(folder, MILVUS_URL=lite.url, JINA_RERANKER_TOOL_ENABLED="true", **access) as client:
@@ -208,6 +211,11 @@ def _each(questions: Sequence[Question], search: Callable[[str], list[str]]) -> 
     return found
 
 
+def _shares(found: Sequence[Found]) -> Sequence[str]:
+    """Give what COLUMNS names between the way and the time."""
+    return [f"{each:.3f}" for each in (_within(found, 1), _within(found, 5), _reciprocal(found), _gain(found))]
+
+
 def _within(found: Iterable[Found], rank: int) -> float:
     return statistics.mean(each.rank is not None and each.rank <= rank for each in found)
 
@@ -225,25 +233,18 @@ def _times(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.0f} / {statistics.quantiles(values, n=20, method='inclusive')[-1]:.0f}"
 
 
-def _report(asked: QuestionSet, parts: str, kept: Kept, rows: Iterable[Row]) -> str:
-    lines = [
-        f"| {row.name} | {_within(row.found, 1):.3f} | {_within(row.found, 5):.3f} | {_reciprocal(row.found):.3f} | "
-        f"{_gain(row.found):.3f} | {_times([each.milliseconds for each in row.found])} |"
-        for row in rows
-    ]
+def _report(asked: QuestionSet, kept: Kept, rows: Iterable[Row]) -> str:
+    found = [(row.name, *_shares(row.found), _times([each.milliseconds for each in row.found])) for row in rows]
     count = len(asked.questions)
-    each = statistics.mean(kept.milliseconds) * count / kept.passages
+    costs = {
+        "a document kept (read, cut, embedded, written), p50 / p95": f"{_times(kept.milliseconds)} ms",
+        "a passage of it, mean": f"{statistics.mean(kept.milliseconds) * count / kept.passages:.0f} ms",
+    }
     return (
-        f"Measured on {time.strftime('%Y-%m-%d')}: {asked.source}, parts {parts}: {count} questions and as many "
+        f"Measured on {time.strftime('%Y-%m-%d')}: {asked.source}: {count} questions and as many "
         f"documents of {kept.passages} passages; one question is {1 / count:.3f}. {os.cpu_count()} cores shared by "
         f"runtime, servers and other work, Python {platform.python_version()}, one request at a time.\n\n"
-        "| found by | recall@1 | recall@5 | MRR@10 | nDCG@10 | a search, p50 / p95 ms |\n"
-        + "| --- " * 6
-        + "|\n"
-        + "\n".join(lines)
-        + "\n\n| what | figure |\n| --- | --- |\n"
-        f"| a document kept (read, cut, embedded, written), p50 / p95 | {_times(kept.milliseconds)} ms |\n"
-        f"| a passage of it, mean | {each:.0f} ms |"
+        f"{report.table(COLUMNS, found)}\n\n{report.figures(costs)}"
     )
 
 

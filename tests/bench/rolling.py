@@ -15,9 +15,10 @@ import aiohttp
 import uvloop
 
 from tests.bench.checks import HEADERS
-from tests.bench.contenders import STREAM
+from tests.bench.contender import Contender
+from tests.bench.figure import Figure
 from tests.bench.load import PACED
-from tests.bench.servers import Contender
+from tests.bench.provider import STREAM
 from tests.support.runtime import eventually
 
 CLIENTS = 32
@@ -77,10 +78,10 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
     target.close()
 
 
-def rolling_update(start: Start) -> dict[str, str]:
+def rolling_update(start: Start) -> Figure:
     """Stream all the time while each of two processes is replaced, and another; count what was not whole."""
     streams, lost = uvloop.run(_rolling_update(start))
-    return {f"streams lost in a rolling update of {REPLACEMENTS} processes, of {streams:,}": str(lost)}
+    return Figure(f"streams lost in a rolling update of {REPLACEMENTS} processes, of {streams:,}", lost, at_most=0)
 
 
 async def _rolling_update(start: Start) -> tuple[int, int]:
@@ -115,7 +116,6 @@ async def _serving(service: Service) -> AsyncIterator[str]:
 
 
 async def _replace(pod: Contender) -> None:
-    assert pod.process is not None
     pod.process.send_signal(signal.SIGTERM)
     code = await asyncio.to_thread(pod.process.wait, 60)
     if code:

@@ -1,4 +1,4 @@
-"""`make bench-runtime`: the runtime beside LiteLLM's proxy, a bare pass-through and no gateway at all, in one run.
+"""`make bench-runtime`: the runtime beside Envoy, LiteLLM's proxy, a bare pass-through and no gateway, in one run.
 
 Each contender is one process (one worker) in front of the same provider, which the bench brings along and which costs
 almost nothing. The runtime has everything on that a request meets: API key, rate limit in Redis, metrics, request log.
@@ -8,43 +8,52 @@ noise only ever slows down. With what is given by default it takes some eight mi
 """
 
 import argparse
+import math
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 from devcluster import packages
 from devcluster.progress import Silent
-from tests.bench import checks, servers
+from tests.bench import checks, report, servers
+from tests.bench.contender import LEVELS, Contender
+from tests.bench.figure import Figure
 from tests.bench.load import first_token, wrk
+from tests.bench.report import say
 from tests.bench.rolling import rolling_update
-from tests.bench.servers import LEVELS, ROOT, Contender, say
 from tests.support.redis import run_redis
 
-PAGE = ROOT / "docs/benchmarks.md"
-BEGIN, END = "<!-- runtime:begin -->", "<!-- runtime:end -->"
+LEAST_SHARE = {"bare": 0.5, "litellm": 20}
+"""Of the requests that another answers, by its name: what is aimed at."""
+BESIDE = {"bare": servers.bare, "envoy": servers.envoy, "litellm": servers.litellm}
 
 
 def main() -> None:
     """Run everything, print it, and write it into docs/benchmarks.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each contender (default 3)")
-    parser.add_argument("--seconds", type=int, default=4, help="seconds of each turn (default 4)")
+    parser = report.parser(__doc__)
+    count = report.at_least(1)
+    parser.add_argument("--rounds", type=count, default=3, help="turns of each contender (default 3)")
+    parser.add_argument("--seconds", type=count, default=4, help="seconds of each turn (default 4)")
     parser.add_argument(
-        "--soak", type=int, default=200_000, help="requests of the memory run (default 200000; 0: none)"
+        "--soak",
+        type=report.at_least(0),
+        default=200_000,
+        help="requests of the memory run (default 200000; 0: none)",
     )
-    parser.add_argument("--streams", type=int, default=10_000, help="streams that are compared byte by byte")
-    parser.add_argument("--without-litellm", action="store_true", help="leave LiteLLM out (nothing is installed)")
-    parser.add_argument("--dry-run", action="store_true", help="leave docs/benchmarks.md as it is")
-    options = parser.parse_args()
+    parser.add_argument(
+        "--streams",
+        type=report.at_least(checks.AT_ONCE),
+        default=10_000,
+        help="streams that are compared byte by byte (default 10000)",
+    )
+    parser.add_argument(
+        "--beside", nargs="*", choices=BESIDE, default=list(BESIDE), help="what it is compared with (default: all)"
+    )
+    options = report.parse(parser)
     packages.ensure({"wrk": "wrk"}, Silent())
-    report = run(options)
-    print(report)
-    if not options.dry_run:
-        page = PAGE.read_text()
-        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n{report}\n{END}{after}")
+    report.publish("runtime", run(options), write=not options.no_write)
 
 
 def run(options: argparse.Namespace) -> str:
@@ -54,26 +63,28 @@ def run(options: argparse.Namespace) -> str:
         direct = stack.enter_context(servers.provider())
         say("the contenders start")
         runtime = stack.enter_context(servers.runtime(direct.url, redis))
-        contenders = [direct, runtime, stack.enter_context(servers.bare(direct.url))]
-        if not options.without_litellm:
-            contenders.append(stack.enter_context(servers.litellm(direct.url)))
+        others = {name: stack.enter_context(BESIDE[name](direct.url)) for name in options.beside}
         for number in range(options.rounds):
-            for contender in contenders:
+            for contender in (direct, runtime, *others.values()):
                 say(f"round {number + 1} of {options.rounds}: {contender.name}")
                 _round(contender, options.seconds)
-        rows = _rows(contenders)
-        found: dict[str, str] = {}
-        say(f"{options.streams:,} streams, and 500 at once")
-        found |= checks.whole_streams(runtime, options.streams)
-        found |= checks.close_latency(runtime, direct)
-        say(f"memory over {options.soak:,} requests")
-        found |= checks.memory(runtime, options.soak)
-        say("answers from the cache")
-        with servers.runtime(direct.url, redis, REDIS_CACHE_ENABLED="true") as cached:
-            found |= checks.cache_hit(cached, options.seconds)
-        say("a rolling update")
-        found |= rolling_update(lambda: servers.runtime(direct.url, redis, DRAIN_DELAY_SECONDS="2"))
-    return _report(options, contenders, rows, found)
+        rows = [_row(it, direct) for it in (direct, runtime, *others.values())]
+        figures = [*_compared(direct, runtime, others), *_alone(options, runtime, direct, redis)]
+    return _report(options, rows, figures)
+
+
+def _alone(options: argparse.Namespace, runtime: Contender, direct: Contender, redis: str) -> Iterator[Figure]:
+    """Look at the runtime alone."""
+    say(f"{options.streams:,} streams, and 500 at once")
+    yield from checks.whole_streams(runtime, options.streams)
+    yield checks.close_latency(runtime, direct)
+    say(f"memory over {options.soak:,} requests")
+    yield from checks.memory(runtime, options.soak)
+    say("answers from the cache")
+    with servers.runtime(direct.url, redis, REDIS_CACHE_ENABLED="true") as cached:
+        yield from checks.cache_hit(cached, options.seconds)
+    say("a rolling update")
+    yield rolling_update(lambda: servers.runtime(direct.url, redis, DRAIN_DELAY_SECONDS="2"))
 
 
 def _round(contender: Contender, seconds: int) -> None:
@@ -84,41 +95,61 @@ def _round(contender: Contender, seconds: int) -> None:
         contender.first_tokens[level].append(first_token(contender, level))
 
 
-def _rows(contenders: list[Contender]) -> list[str]:
-    direct = contenders[0]
-    rows = []
-    for it in contenders:
-        one, many = it.best(1), it.best(64)
-        added = [
-            f"{it.first_token(level) - direct.first_token(level):.2f}" if it is not direct else "-" for level in LEVELS
-        ]
-        cpu = f"{many.cpu:.0f}" if it.process else "-"
-        memory = f"{it.idle_memory:.0f}" if it.process else "-"
-        start = f"{it.started:.1f}" if it.process else "-"
-        rows.append(
-            f"| {it.name} | {one.rate:,.0f} / {many.rate:,.0f} | {one.p50 - direct.best(1).p50:.2f} | "
-            f"{many.p50:.1f} / {many.p99:.1f} | {cpu} | {added[0]} / {added[1]} | {memory} | {start} | {it.failures} |"
-        )
-    return rows
+COLUMNS = (
+    "server",
+    "requests/s at 1 / 64 in flight",
+    "added p50 ms at 1",
+    "p50 / p99 ms at 64",
+    "CPU us a request at 64",
+    "added ms to first token at 1 / 64",
+    "memory MB",
+    "start s",
+    "failures",
+)
 
 
-def _report(options: argparse.Namespace, contenders: list[Contender], rows: list[str], found: Mapping[str, str]) -> str:
-    rates = {it.name: it.best(64).rate for it in contenders}
-    own = rates["this runtime"]
-    ratios = {
-        f"requests/s at 64 in flight / {name}": f"{own / rate:.2f}" if rate else "nothing was answered"
-        for name, rate in rates.items()
-        if name != "this runtime"
-    }
-    head = (
-        "| server | requests/s at 1 / 64 in flight | added p50 ms at 1 | p50 / p99 ms at 64 | CPU us a request at 64 | "
-        "added ms to first token at 1 / 64 | memory MB | start s | failures |\n" + "| --- " * 9 + "|"
+def _row(it: Contender, direct: Contender) -> Sequence[str]:
+    one, many = it.best(1), it.best(64)
+    rates, times = f"{one.rate:,.0f} / {many.rate:,.0f}", f"{many.p50:.1f} / {many.p99:.1f}"
+    if it is direct:
+        return (it.name, rates, "-", times, "-", "-", "-", "-", str(it.failures))
+    added = " / ".join(f"{it.first_token(level) - direct.first_token(level):.2f}" for level in LEVELS)
+    return (
+        it.name,
+        rates,
+        f"{one.p50 - direct.best(1).p50:.2f}",
+        times,
+        f"{many.cpu:.0f}",
+        added,
+        f"{it.idle_memory:.0f}",
+        f"{it.started:.1f}",
+        str(it.failures),
     )
-    table = "\n".join(f"| {name} | {value} |" for name, value in (ratios | dict(found)).items())
+
+
+def _compared(direct: Contender, runtime: Contender, others: Mapping[str, Contender]) -> Iterator[Figure]:
+    """Give the runtime's figures beside the others'."""
+    own = runtime.best(64)
+    for name, it in {"direct": direct, **others}.items():
+        rate = it.best(64).rate
+        share = own.rate / rate if rate else math.inf
+        yield Figure(f"requests/s at 64 in flight / {it.name}", share, digits=2, at_least=LEAST_SHARE.get(name))
+    if "envoy" in others:
+        share = own.cpu / others["envoy"].best(64).cpu
+        yield Figure("CPU of a request at 64 in flight / Envoy", share, digits=1, at_most=4)
+    yield Figure("added to the median at 1 in flight", runtime.best(1).p50 - direct.best(1).p50, "ms", 2, at_most=1)
+    for level, most in ((1, 1.5), (64, 10)):
+        added = runtime.first_token(level) - direct.first_token(level)
+        yield Figure(f"added to the first token at {level} in flight", added, "ms", 2, at_most=most)
+    yield Figure("from start to ready", runtime.started, "s", 1, at_most=2)
+
+
+def _report(options: argparse.Namespace, rows: Sequence[Sequence[str]], figures: Sequence[Figure]) -> str:
     return (
         f"Measured on {time.strftime('%Y-%m-%d')}: {os.cpu_count()} cores shared by provider, contender, load and "
         f"Redis, Python {platform.python_version()}, {options.rounds} rounds of {options.seconds} s, best of each.\n\n"
-        f"{head}\n" + "\n".join(rows) + f"\n\n| what | figure |\n| --- | --- |\n{table}"
+        f"{report.table(COLUMNS, rows)}\n\n"
+        f"{report.table(('this runtime', 'figure', 'aimed at'), [figure.row for figure in figures])}"
     )
 
 

@@ -1,123 +1,39 @@
-"""The servers that the runtime's benchmark compares, each as one process that is started, watched and ended."""
+"""The servers that the runtime's benchmark compares, and the provider behind each of them."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from tests.bench.contenders import MODEL
-from tests.support.runtime import clean_environment
+from devcluster import venvs
+from tests.bench.contender import Contender, contender
+from tests.bench.envoy import configuration
+from tests.bench.provider import MODEL
 from tests.support.server import free_port
 
-ROOT = Path(__file__).parents[2]
-LITELLM_LOCK = Path(__file__).parent / "litellm.txt"
-LITELLM_VENV = ROOT / ".cache/bench/litellm"
+LOCKS = Path(__file__).parent / "locks"
+"""Of the servers that are no part of this project."""
 KEY = "sk-bench-0123456789abcdef"
-LEVELS = (1, 64)
-"""Requests in flight."""
-START_SECONDS = 120.0
-SETTLE_SECONDS = 10.0
-"""Longest wait for a contender to finish what an earlier load left it with."""
+RATE = 100_000
+"""Requests that a limit lets through each second: more than any server answers, so that it only counts."""
 
 
-@dataclass
-class Load:
-    """What wrk saw in one round."""
-
-    rate: float
-    """Answers with a 2xx, each second."""
-    p50: float
-    """Milliseconds."""
-    p99: float
-    cpu: float
-    """CPU microseconds of the contender's process for each request."""
-
-
-@dataclass
-class Contender:
-    """A server under test."""
-
-    name: str
-    url: str
-    process: subprocess.Popen[bytes] | None
-    started: float = 0.0
-    """Seconds from its start until it was ready."""
-    idle_memory: float = 0.0
-    failures: int = 0
-    """Requests and streams that were refused, broken off or reset."""
-    loads: dict[int, list[Load]] = field(default_factory=lambda: {level: [] for level in LEVELS})
-    first_tokens: dict[int, list[float]] = field(default_factory=lambda: {level: [] for level in LEVELS})
-    """Milliseconds to the first event of a stream."""
-
-    def best(self, level: int) -> Load:
-        """Give the best of its rounds, figure by figure."""
-        rounds = self.loads[level]
-        return Load(
-            max(each.rate for each in rounds), *(min(getattr(r, n) for r in rounds) for n in ("p50", "p99", "cpu"))
-        )
-
-    def first_token(self, level: int) -> float:
-        """Give the median of the best round."""
-        return min(self.first_tokens[level])
-
-    def cpu(self) -> float:
-        """Give the CPU seconds that it has used."""
-        if self.process is None:
-            return 0.0
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def memory(self) -> float:
-        """Give its resident memory in MB."""
-        return _memory_of(self.process) if self.process else 0.0
-
-    def settle(self) -> None:
-        """Wait until it rests: what one load left behind must not count against the next."""
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while self.process is not None and time.monotonic() < deadline:
-            before = self.cpu()
-            time.sleep(0.2)
-            if self.cpu() - before < 0.03:
-                return
-
-
-def say(text: str) -> None:
-    """Tell a person who waits what is going on."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def program(module: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a Python module."""
-    with _started([sys.executable, "-m", module, *arguments], env or {}) as process:
-        yield process
-
-
-@contextmanager
-def provider() -> Iterator[Contender]:
+def provider() -> AbstractContextManager[Contender]:
     """Run the provider; its URL is the root of its API without /v1."""
     port = free_port()
-    with program("tests.bench.contenders", "provider", str(port)) as process:
-        url = f"http://127.0.0.1:{port}"
-        _wait(f"{url}/v1/models", process)
-        yield Contender("provider, direct", url, None)
+    return contender(
+        "provider, direct", port, [sys.executable, "-m", "tests.bench.provider", str(port)], ready="/v1/models"
+    )
 
 
-@contextmanager
-def runtime(upstream: str, redis: str, **variables: str) -> Iterator[Contender]:
+def runtime(upstream: str, redis: str, **variables: str) -> AbstractContextManager[Contender]:
     """Run this runtime, with everything on that a request meets, and the cache off."""
-    port = variables.pop("PORT", str(free_port()))
+    port = free_port()
     env = {
         "HOST": "127.0.0.1",
-        "PORT": port,
+        "PORT": str(port),
         "ENVIRONMENT": "production",
         "SECRET_KEY": "0123456789abcdef0123456789abcdef",
         "API_KEYS": KEY,
@@ -125,28 +41,43 @@ def runtime(upstream: str, redis: str, **variables: str) -> Iterator[Contender]:
         "OPENAI_COMPATIBLE_DEFAULT_MODEL": MODEL,
         "REDIS_URL": redis,
         "REDIS_CACHE_ENABLED": "false",
-        "RATE_LIMIT_REQUESTS": "100000",
+        "RATE_LIMIT_REQUESTS": str(RATE),
         "RATE_LIMIT_WINDOW": "1",
         "GRADIO_ENABLED": "false",
         **variables,
     }
-    with program("assistant_runtime", "serve", env=env) as process:
-        yield _ready("this runtime", int(port), process)
+    return contender("this runtime", port, [sys.executable, "-m", "assistant_runtime", "serve"], env)
+
+
+def bare(upstream: str) -> AbstractContextManager[Contender]:
+    """Run the bare pass-through."""
+    port = free_port()
+    return contender(
+        "bare Starlette + aiohttp",
+        port,
+        [sys.executable, "-m", "tests.bench.pass_through", str(port), f"{upstream}/v1"],
+    )
 
 
 @contextmanager
-def bare(upstream: str) -> Iterator[Contender]:
-    """Run the bare pass-through."""
+def envoy(upstream: str) -> Iterator[Contender]:
+    """Run Envoy with one worker, and on what it has of what the runtime does."""
     port = free_port()
-    with program("tests.bench.contenders", "bare", str(port), f"{upstream}/v1") as process:
-        yield _ready("bare Starlette + aiohttp", port, process)
+    # The package's own program is Python, and would count into the start.
+    (program,) = venvs.ensure(LOCKS / "envoy/requirements.txt").glob("lib/python*/site-packages/envoy/_bin/envoy")
+    upstream_port = int(upstream.rpartition(":")[2])
+    with _file(configuration(port, upstream_port, KEY, RATE)) as path:
+        # Without a base of its own, two of them on one machine would fight for the same shared memory.
+        command = [str(program), "--config-path", path, "--concurrency", "1", "--use-dynamic-base-id"]
+        with contender("Envoy", port, [*command, "--log-level", "error"]) as it:
+            yield it
 
 
 @contextmanager
 def litellm(upstream: str) -> Iterator[Contender]:
     """Run LiteLLM's proxy: one worker, one key, no database, and idle connections kept as long as ours."""
-    _install_litellm()
     port = free_port()
+    program = venvs.ensure(LOCKS / "litellm/requirements.txt") / "bin/litellm"
     model = {
         "model_name": MODEL,
         "litellm_params": {"model": f"openai/{MODEL}", "api_base": f"{upstream}/v1", "api_key": "none"},
@@ -156,61 +87,19 @@ def litellm(upstream: str) -> Iterator[Contender]:
         "general_settings": {"master_key": KEY},
         "litellm_settings": {"num_retries": 0, "callbacks": [], "telemetry": False},
     }
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        json.dump(config, file)
-        file.flush()
-        command = [str(LITELLM_VENV / "bin/litellm"), "--config", file.name, "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--keepalive_timeout", "75"]
-        with _started(command, {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}) as process:
-            yield _ready("LiteLLM proxy", port, process, "/health/liveliness")
+    env = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    with _file(config) as path:
+        command = [str(program), "--config", path, "--host", "127.0.0.1", "--port", str(port)]
+        with contender(
+            "LiteLLM proxy", port, [*command, "--keepalive_timeout", "75"], env, ready="/health/liveliness"
+        ) as it:
+            yield it
 
 
 @contextmanager
-def _started(command: list[str], env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program whose log goes to a file, as it would to a container's log."""
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=clean_environment() | env, stdout=log, stderr=log)
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _install_litellm() -> None:
-    uv = os.environ.get("UV") or str(ROOT / ".cache/uv/bin/uv")
-    python = LITELLM_VENV / "bin/python"
-    if not python.exists():
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(LITELLM_VENV)], check=True)
-    install = [uv, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r", str(LITELLM_LOCK)]
-    subprocess.run(install, check=True)
-
-
-def _ready(name: str, port: int, process: subprocess.Popen[bytes], path: str = "/ready") -> Contender:
-    began = time.monotonic()
-    url = f"http://127.0.0.1:{port}"
-    _wait(f"{url}{path}", process)
-    return Contender(name, url, process, time.monotonic() - began, _memory_of(process))
-
-
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise SystemExit(f"{process.args!r} ended with {process.returncode}")
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except OSError:
-            time.sleep(0.02)
-            continue
-        return
-    raise SystemExit(f"{url} never answered")
-
-
-def _memory_of(process: subprocess.Popen[bytes]) -> float:
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1000
+def _file(configuration: object) -> Iterator[str]:
+    """Give the path of a file of JSON, which is YAML as well."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        json.dump(configuration, file)
+        file.flush()
+        yield file.name

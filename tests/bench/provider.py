@@ -1,17 +1,11 @@
-"""Programs that the runtime's benchmark starts: a provider that costs almost nothing, and a bare pass-through."""
+"""The provider of the runtime's benchmark: it answers at once and costs almost nothing."""
 
 import asyncio
 import json
 import sys
 import time
 
-import aiohttp
-import uvicorn
 import uvloop
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 
 MODEL = "fake-1"
 CHUNKS = 64
@@ -115,40 +109,11 @@ class Provider(asyncio.Protocol):
         self._transport.write(STREAM_END)
 
 
-async def serve_provider(port: int) -> None:
-    """Serve the provider until the process ends."""
+async def serve(port: int) -> None:
+    """Serve until the process ends."""
     server = await asyncio.get_running_loop().create_server(Provider, "127.0.0.1", port, backlog=2048)
     await server.serve_forever()
 
 
-def pass_through(upstream: str) -> Starlette:
-    """Give the least that passes chats on with common parts: Starlette, and aiohttp's client."""
-    sessions: list[aiohttp.ClientSession] = []
-
-    async def chat(request: Request) -> Response:
-        if not sessions:
-            sessions.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
-        body = await request.body()
-        headers = {"content-type": "application/json"}
-        answer = await sessions[0].post(f"{upstream}/chat/completions", data=body, headers=headers)
-        if answer.content_type == "text/event-stream":
-            return StreamingResponse(answer.content.iter_any(), media_type="text/event-stream")
-        return Response(await answer.read(), answer.status, media_type="application/json")
-
-    async def ready(_: Request) -> Response:
-        return Response()
-
-    return Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"]), Route("/ready", ready)])
-
-
-def main() -> None:
-    """Serve what the command line names."""
-    name, port, *rest = sys.argv[1:]
-    if name == "provider":
-        uvloop.run(serve_provider(int(port)))
-    else:
-        uvicorn.run(pass_through(*rest), host="127.0.0.1", port=int(port), access_log=False, log_level="warning")
-
-
 if __name__ == "__main__":
-    main()
+    uvloop.run(serve(int(sys.argv[1])))

@@ -6,37 +6,32 @@ operator's account in the API server's audit log, watches excluded.
 
 import json
 import statistics
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
+from typing import Any
 
 from devcluster import cluster as devcluster
 from devcluster import images
 from devcluster.demo.recipes import MODEL_SERVER, RERANKER, ROOT, RUNTIME, known_to_the_chart
+from tests.bench import report
+from tests.bench.operator_process import OperatorProcess
+from tests.bench.report import say
 from tests.support.every_backend import providers, servers
-from tests.support.kube import Kube, Requests, audit_mark, audited, eventually, install, running_operator, writes
+from tests.support.kube import Kube, Requests, audit_mark, audited, eventually, writes
 
 NAME = "full"
 RESYNC_SECONDS = 10
-SEARCH = {"use_default_settings": {"engines": {"keep_only": []}}}
+SEARCH: dict[str, Any] = {"use_default_settings": {"engines": {"keep_only": []}}}
 """No engine: nothing is searched here."""
 
 
-def measure(rounds: int, passes: Callable[[], float], http_port: int) -> str:
-    """Measure on a cluster of its own, and return the report as Markdown.
-
-    Parameters
-    ----------
-    rounds
-        How often the assistant is made.
-    passes
-        Counts the passes of the operator that serves its metrics at `http_port`.
-    """
+def measure(rounds: int) -> str:
+    """Make the assistant so often, on a cluster of its own, and return the report as Markdown."""
+    say("two nodes start")
     cluster = devcluster.up("bench-pods", nodes=2)
     try:
-        return _Stack(cluster, passes, http_port).run(rounds)
+        return _Stack(cluster).run(rounds)
     finally:
         cluster.down()
 
@@ -44,25 +39,24 @@ def measure(rounds: int, passes: Callable[[], float], http_port: int) -> str:
 class _Stack:
     """One run over one cluster."""
 
-    def __init__(self, cluster: devcluster.Cluster, passes: Callable[[], float], http_port: int) -> None:
+    def __init__(self, cluster: devcluster.Cluster) -> None:
         self.cluster, self.kube = cluster, Kube(cluster)
-        self.account = install(self.kube)
-        self.log = Path(tempfile.mkdtemp(prefix="bench-")) / "operator.log"
-        self.passes = passes
+        say("images are built and brought to the nodes")
         self.loaded = self._load()
         known = {recipe.name: self.loaded[recipe.name] for recipe in (*known_to_the_chart(), RUNTIME)}
         known["runtime"] = known.pop(RUNTIME.name)
-        self.settings = {"http_port": str(http_port), "images": json.dumps(known)}
+        self.operator = OperatorProcess(self.kube, images=json.dumps(known))
 
     def run(self, rounds: int) -> str:
         self.kube.run("apply", "-f", str(ROOT / "manifests/samples/model-server.yaml"))
         self.kube.run("rollout", "status", "deployment/model-server", "--timeout=120s", timeout=130)
-        with running_operator(self.account, self.log, **self.settings):
+        with self.operator.running():
             made = [self._make(last=number == rounds - 1) for number in range(rounds)]
-        mark, resync = audit_mark(self.cluster), str(RESYNC_SECONDS)
-        with running_operator(self.account, self.log, **self.settings, resync_seconds=resync):
-            restarted = self._next_passes(mark, 1)
-            idle = self._next_passes(audit_mark(self.cluster), 3)
+        say("a restart, and three resyncs")
+        mark = audit_mark(self.cluster)
+        with self.operator.running(resync_seconds=str(RESYNC_SECONDS)):
+            restarted = self.operator.requests_of_passes(1, since=mark)
+            idle = self.operator.requests_of_passes(3, since=audit_mark(self.cluster))
         return _report(made, restarted, idle)
 
     def _load(self) -> dict[str, str]:
@@ -82,18 +76,12 @@ class _Stack:
         self.kube.apply({**head, "spec": spec})
         self.kube.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=300s", timeout=310)
         seconds, requests = time.monotonic() - started, audited(self.cluster, mark)
-        print(f"Ready after {seconds:.1f} s, {requests.total()} requests", flush=True)
+        say(f"Ready after {seconds:.1f} s, {requests.total()} requests")
         if not last:
             self.kube.run("delete", "aia", NAME)
             left = f"app.kubernetes.io/instance={NAME}"
             eventually(lambda: not self.kube.list("pods,pvc,secrets", left), "nothing is left", timeout=180)
         return seconds, requests
-
-    def _next_passes(self, mark: int, count: int) -> Requests:
-        """Return the requests since `mark`, once there were so many passes more than now."""
-        start = self.passes()
-        eventually(lambda: self.passes() >= start + count, "the assistant was looked at", timeout=120)
-        return audited(self.cluster, mark)
 
 
 def _report(made: list[tuple[float, Requests]], restarted: Requests, idle: Requests) -> str:
@@ -113,10 +101,9 @@ def _report(made: list[tuple[float, Requests]], restarted: Requests, idle: Reque
         "restart of the operator: writes / reads and lists": f"{writes(restarted).total()} / {_reads(restarted)}",
         "idle resync, three of them: writes / reads and lists": f"{writes(idle).total()} / {_reads(idle)}",
     }
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     return (
         f"Measured on {time.strftime('%Y-%m-%d')}: {len(made)} rounds, two nodes, one assistant with every server.\n\n"
-        f"| what | figure |\n| --- | --- |\n{table}"
+        f"{report.figures(rows)}"
     )
 
 
