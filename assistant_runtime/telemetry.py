@@ -242,7 +242,7 @@ class Metrics:
 def sum_of_workers(directory: str) -> CollectorRegistry:
     """Give what all workers have counted in a folder; workers that ended count on, but for what they had in hand."""
     registry = CollectorRegistry(support_collectors_without_names=True)
-    MultiProcessCollector(registry, directory)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry, directory)
     return registry
 
 

@@ -115,7 +115,7 @@ class Workers:
             return await process.wait()
         finally:
             self._running.discard(process)
-            mark_process_dead(process.pid, self._shared)  # type: ignore[no-untyped-call]
+            mark_process_dead(process.pid, self._shared)
 
 
 def serve_with_workers(settings: Settings) -> int:

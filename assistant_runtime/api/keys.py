@@ -53,6 +53,7 @@ class NewKey(BaseModel):
     user: Annotated[
         Name | None, Field(description="Whose key it is: keys of one user share sessions and documents.")
     ] = None
+    # mypy knows of USER_SCOPES only that they are strings.
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=16)] = sorted(USER_SCOPES)  # type: ignore[arg-type]
     rate_limit: KeyLimit | None = None
     token_budget_daily: Tokens | None = None

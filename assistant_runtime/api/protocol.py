@@ -32,10 +32,9 @@ class GatheringTransport(asyncio.Transport):
         self._loop = loop
         self._parts: list[bytes] = []
         self._size = 0
-        # These are asked of it for each request.
-        self.is_closing = transport.is_closing  # type: ignore[method-assign]
-        self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
-        self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
+        # These are asked of it for each request, and cost a call less so.
+        for name in ("is_closing", "pause_reading", "resume_reading"):
+            setattr(self, name, getattr(transport, name))
 
     def write(self, data: Any) -> None:
         """Write at the end of this turn, unless it is much."""

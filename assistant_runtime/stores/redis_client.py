@@ -89,7 +89,7 @@ def _behind_sentinels(
 ) -> stores.RedisConnection:
     tls = options.pop("connection_class", None) is SSLConnection
     asked = {**_of_sentinels(options, settings), "ssl": tls}
-    sentinel = Sentinel(hosts, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+    sentinel = Sentinel(hosts, sentinel_kwargs=asked)
     name = settings.redis_sentinel_master
     master: Redis = sentinel.master_for(name, ssl=tls, max_connections=stores.MAX_CONNECTIONS, **options)
     return SentinelConnection(sentinel, master)

@@ -166,7 +166,7 @@ class Pipeline:
         try:
             async with asyncio.timeout(self._seconds):
                 await self._give_back()
-                self._connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+                self._connection = await self._pool.get_connection()
                 # redis-py has no name for it that is public.
                 self._line = Line(self._connection._writer.transport, self._seconds)  # noqa: SLF001
                 return self._line

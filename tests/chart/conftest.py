@@ -35,7 +35,7 @@ class Chart:
 
     def text(self, values: Mapping[str, Any] | None = None) -> str:
         """Render as `make generate` does, with `values` over the defaults."""
-        command = [self.helm, "template", "assistant-operator", CHART, "--values", "-"]
+        command: list[str | Path] = [self.helm, "template", "assistant-operator", CHART, "--values", "-"]
         command += ["--namespace", "assistant-operator-system", "--kube-version", KUBERNETES_VERSION]
         result = subprocess.run(
             command, input=yaml.safe_dump(dict(values or {})), capture_output=True, text=True, check=False

@@ -10,14 +10,15 @@ import os
 import subprocess
 import tempfile
 import zipfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import yaml
 
 from devcluster import toolchain
 from devcluster.progress import Silent
-from tests.support.kube import Kube, Object, eventually, is_established
+from tests.support.api import Object
+from tests.support.kube import Kube, eventually, is_established
 
 MODULES = {
     "clusters.postgresql.cnpg.io": (
@@ -45,7 +46,11 @@ def install(kube: Kube, *crds: str) -> None:
     """Have the API server serve kinds, by the names of their definitions."""
     kube.run("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(map(definition, crds)))
     for crd in crds:
-        eventually(lambda crd=crd: is_established(kube.must("crd", crd)), f"{crd} is served")
+        eventually(partial(_is_served, kube, crd), f"{crd} is served")
+
+
+def _is_served(kube: Kube, crd: str) -> bool:
+    return is_established(kube.must("crd", crd))
 
 
 @cache

@@ -11,7 +11,8 @@ from assistant_operator.assistant import AIAssistant
 from assistant_operator.components.base import ReferencedObject
 from tests.cluster.definitions import install
 from tests.operator.assistants import facts
-from tests.support.kube import Kube, Object, eventually
+from tests.support.api import Object
+from tests.support.kube import Kube, eventually
 
 GOLDEN = Path(__file__).parents[1] / "operator/golden/runtime"
 

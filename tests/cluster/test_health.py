@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.test_reconcile import create
-from tests.support.kube import Kube, Object, eventually
+from tests.support.api import Object
+from tests.support.kube import Kube, eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 

@@ -7,7 +7,8 @@ import pytest
 
 from devcluster.cluster import Cluster
 from tests.cluster.test_reconcile import create
-from tests.support.kube import Kube, Object, audit_mark, audited, eventually, writes
+from tests.support.api import Object
+from tests.support.kube import Kube, audit_mark, audited, eventually, writes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 

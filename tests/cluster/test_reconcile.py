@@ -315,7 +315,7 @@ def test_a_changed_secret_rolls_the_runtime(kube: Kube) -> None:
 
 
 def test_certificates_in_a_config_map_are_waited_for_and_their_change_rolls_the_runtime(kube: Kube) -> None:
-    trusting = {"name": "local", "baseURL": "https://model.example.com/v1", "model": "m"}
+    trusting: dict[str, Any] = {"name": "local", "baseURL": "https://model.example.com/v1", "model": "m"}
     trusting |= {"caFrom": {"kind": "ConfigMap", "name": "bundle"}}
     create(kube, providers={"items": [trusting]})
     waiting = kube.wait_for_reason("demo", "ConfigMapNotFound")

@@ -11,13 +11,14 @@ import pytest
 from devcluster.cluster import Cluster
 from tests.cluster.definitions import install
 from tests.cluster.test_reconcile import create
-from tests.support.kube import Kube, Object, audit_mark, audited, eventually
+from tests.support.api import Object
+from tests.support.kube import Kube, audit_mark, audited, eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
 
 CRD = "clusters.postgresql.cnpg.io"
 REF = {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "name": "main"}
-SPEC = {"redis": {"enabled": False}, "postgresql": {"enabled": True, "operatorRef": REF}}
+SPEC: Object = {"redis": {"enabled": False}, "postgresql": {"enabled": True, "operatorRef": REF}}
 
 
 @pytest.fixture

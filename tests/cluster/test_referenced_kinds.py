@@ -10,7 +10,8 @@ import pytest
 from devcluster.cluster import Cluster
 from tests.cluster.referenced import CASES, make, read, told
 from tests.cluster.test_reconcile import create
-from tests.support.kube import Kube, Object, audit_mark, audited, eventually
+from tests.support.api import Object
+from tests.support.kube import Kube, audit_mark, audited, eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator", "objects")]
 

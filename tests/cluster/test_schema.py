@@ -10,7 +10,8 @@ import yaml
 
 from tests.operator.assistants import PROVIDERS, resource
 from tests.operator.bad_input import BAD_NAMES, BAD_SPECS
-from tests.support.kube import Kube, RefusedError
+from tests.support.api import RefusedError
+from tests.support.kube import Kube
 
 pytestmark = pytest.mark.cluster
 

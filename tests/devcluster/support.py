@@ -27,7 +27,7 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
 
 def kubectl(target: Cluster, *arguments: str, text: str = "", check: bool = True) -> str:
     """Run kubectl against a cluster and return what it writes."""
-    command = [target.kubectl, f"--kubeconfig={target.kubeconfig}", *arguments]
+    command = [str(target.kubectl), f"--kubeconfig={target.kubeconfig}", *arguments]
     result = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if check and result.returncode != 0:
         pytest.fail(f"kubectl {' '.join(arguments)}: {result.stderr}")

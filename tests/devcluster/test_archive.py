@@ -19,27 +19,32 @@ def program(tmp_path: Path) -> Path:
     return file
 
 
+def _content(tar: tarfile.TarFile, name: str) -> bytes:
+    file = tar.extractfile(name)
+    assert file, f"{name} is no file"
+    return file.read()
+
+
 def test_the_pause_image_is_read_back_under_its_tag(program: Path, tmp_path: Path) -> None:
     archive.write_pause(program, "localhost/pause:1", tmp_path / "image.tar")
     [image] = archive.images(tmp_path / "image.tar")
     assert image.tags == ("localhost/pause:1",)
     with tarfile.open(tmp_path / "image.tar") as tar:
-        manifest = json.load(tar.extractfile("manifest.json"))
-        configuration = tar.extractfile(manifest[0]["Config"]).read()
+        manifest = json.loads(_content(tar, "manifest.json"))
+        configuration = _content(tar, manifest[0]["Config"])
     assert image.identity == f"sha256:{hashlib.sha256(configuration).hexdigest()}"
 
 
 def test_the_layer_is_what_the_configuration_says_and_holds_the_program(program: Path, tmp_path: Path) -> None:
     archive.write_pause(program, "localhost/pause:1", tmp_path / "image.tar")
     with tarfile.open(tmp_path / "image.tar") as tar:
-        manifest = json.load(tar.extractfile("manifest.json"))
-        configuration = json.load(tar.extractfile(manifest[0]["Config"]))
-        layer = tar.extractfile(manifest[0]["Layers"][0]).read()
+        manifest = json.loads(_content(tar, "manifest.json"))
+        configuration = json.loads(_content(tar, manifest[0]["Config"]))
+        layer = _content(tar, manifest[0]["Layers"][0])
     assert configuration["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(layer).hexdigest()}"]
     with tarfile.open(fileobj=io.BytesIO(layer)) as files:
-        member = files.getmember("pause")
-        assert member.mode == 0o755
-        assert files.extractfile(member).read() == program.read_bytes()
+        assert files.getmember("pause").mode == 0o755
+        assert _content(files, "pause") == program.read_bytes()
 
 
 def test_the_same_program_gives_the_same_archive(program: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Binaries are built again when, and only when, what they are made from has changed."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,17 @@ def test_versions_are_read_from_the_module(module: GoModule) -> None:
         gomodule.required(module.source, "example.com/other")
 
 
+def _complete(_: Path, run: Callable[..., str]) -> None:
+    run("complete")
+
+
 @pytest.mark.parametrize("fails", ["build", "complete"])
 def test_a_build_that_fails_leaves_nothing_and_shows_what_go_said(module: GoModule, tmp_path: Path, fails: str) -> None:
     go = tmp_path / "program"
     go.write_text(f'#!/bin/sh\n[ "$1" != {fails} ] || {{ echo no such package >&2; exit 1; }}\n')
     go.chmod(0o755)
     folder = tmp_path / "bin" / "key"
-    failing = replace(module, complete=lambda _, run: run("complete") and None)
+    failing = replace(module, complete=_complete)
     with pytest.raises(DevclusterError, match="no such package"):
         gomodule._build(failing, Toolchain(go, GO), folder)
     assert list(folder.parent.iterdir()) == []

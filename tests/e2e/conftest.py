@@ -22,7 +22,8 @@ from devcluster.demo.recipes import (
 )
 from devcluster.paths import lock
 from tests.e2e import outside as program
-from tests.support.kube import Kube, Object
+from tests.support.api import Object
+from tests.support.kube import Kube
 from tests.support.searxng import PAGES
 
 SYSTEM_NAMESPACE = "assistant-operator-system"

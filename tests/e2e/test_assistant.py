@@ -5,13 +5,15 @@ The tests of this module tell one story, in order, about one assistant.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import httpx
+import httpx2
 import openai
 import pytest
 import yaml
+from openai.types.chat import ChatCompletionMessageParam
 
 from devcluster.demo.recipes import ROOT
 from tests.e2e import outside as program
@@ -23,11 +25,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 NAME = "demo"
 MODEL = "smollm2-135m-instruct"
 SCRIPTED = {"name": "outside", "baseURL": f"http://outside:{program.PORT}/v1", "model": program.MODEL}
-QUESTION = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
+QUESTION: list[ChatCompletionMessageParam] = [
+    {"role": "user", "content": "What is the capital of France? Answer in one sentence."}
+]
 
 
 @pytest.fixture(scope="module")
-def assistant(kube: Kube, outside: str, record_testsuite_property: object) -> Kube:
+def assistant(kube: Kube, outside: str, record_testsuite_property: Callable[[str, object], None]) -> Kube:
     """The minimal sample with three pods, one more provider, and volumes that go with it. Applied and Ready."""
     sample = yaml.safe_load((ROOT / "manifests/samples/minimal.yaml").read_text())
     sample["spec"] |= {"replicas": 3, "deletionPolicy": "Delete"}
@@ -132,7 +136,7 @@ def test_an_identical_request_is_answered_from_redis_whichever_pod_it_meets(
     assistant: Kube, client: openai.OpenAI
 ) -> None:
     # A connection of its own for each request, so that the Service picks a pod each time.
-    fresh = client.with_options(http_client=httpx.Client(limits=httpx.Limits(max_keepalive_connections=0)))
+    fresh = client.with_options(http_client=httpx2.Client(limits=httpx2.Limits(max_keepalive_connections=0)))
     for _ in range(12):
         answer = fresh.chat.completions.with_raw_response.create(model="default", messages=QUESTION, temperature=0)
         assert answer.headers["x-cache"] == "hit"
@@ -195,7 +199,7 @@ def test_no_request_fails_while_redis_is_away_and_its_data_is_there_after(
 def test_a_stream_outlives_the_rolling_update_it_began_before(
     assistant: Kube, client: openai.OpenAI, outside: str
 ) -> None:
-    story = [{"role": "user", "content": "Go on and on."}]
+    story: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Go on and on."}]
     chunks = iter(client.chat.completions.create(model=f"outside/{program.MODEL}", messages=story, stream=True))
     next(chunks)
     reader = httpx.get(f"{outside}/reader").json()["reader"]

@@ -8,6 +8,7 @@ its volumes kept and created again, and what each server kept is still there.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -90,13 +91,14 @@ class Assistant:
         """Let the model call a tool; give the answer, which repeats what the tool gave, once the tool did well."""
         body = {"model": SCRIPTED, "messages": [{"role": "user", "content": json.dumps([tool, arguments])}]}
 
+        last: dict[str, Any] = {}
+
         def done() -> dict[str, Any] | None:
             # The tools' connections may take a moment to be made anew.
             nonlocal last
             last = self.ask("POST", "/v1/chat/completions", body)
             return last if [step["status"] for step in last["assistant"]["steps"]] == ["done"] else None
 
-        last: dict[str, Any] = {}
         return eventually(done, f"{tool} does well", last=lambda: f"{last}\n{self.logs()}")
 
     def logs(self) -> str:
@@ -172,15 +174,18 @@ def test_every_server_keeps_something(assistant: Assistant) -> None:
     _expect_what_was_kept(assistant)
 
 
+def _is_new(kube: Kube, pod: str, before: str) -> bool:
+    now = kube.get("pod", pod)
+    return now is not None and now["metadata"]["uid"] != before
+
+
 def test_what_was_kept_outlives_the_servers_pods(assistant: Assistant) -> None:
     kube = assistant.kube
     pods = [f"{NAME}-{server}-0" for server in STATEFUL]
     killed = {pod: kube.must("pod", pod)["metadata"]["uid"] for pod in pods}
     kube.run("delete", "pod", *pods, "--grace-period=0", "--force")
     for pod in pods:
-        eventually(
-            lambda pod=pod: (now := kube.get("pod", pod)) and now["metadata"]["uid"] != killed[pod], f"{pod} is new"
-        )
+        eventually(partial(_is_new, kube, pod, killed[pod]), f"{pod} is new")
         kube.run("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=300s", timeout=310)
     assistant.wait()
     _expect_what_was_kept(assistant)

@@ -40,7 +40,9 @@ def knowing(reference: Reference, digest: str) -> Facts:
     """FACTS with one key of the object that a reference names."""
     named = reference.named
     contents = {named.name: ContentFacts({named.key: digest})}
-    return replace(FACTS, **{"config_maps" if named.source == "ConfigMap" else "secrets": contents})
+    if named.source == "ConfigMap":
+        return replace(FACTS, config_maps=contents)
+    return replace(FACTS, secrets=contents)
 
 
 def config_map(name: str, **data: str) -> Object:

@@ -1,11 +1,12 @@
 """What the watches tell: nothing is lost, doubled or brought back from the dead."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from assistant_operator.cluster import kinds
 from assistant_operator.cluster.cache import Cache
+from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.watch import Watch
 from assistant_operator.engine import Engine
 from assistant_operator.manifests import Object
@@ -68,7 +69,7 @@ def test_an_object_that_changes_hands_is_counted_once() -> None:
 
 @pytest.fixture
 def engine() -> Engine:
-    return Engine(Settings(), RecordingClient(), Metrics())
+    return Engine(Settings(), cast("ApiServer", RecordingClient()), Metrics())
 
 
 def _waiting(engine: Engine) -> int:
@@ -109,7 +110,7 @@ def test_a_secret_wakes_everyone_who_names_it_even_if_one_pass_has_read_it_alrea
 
 
 def test_a_config_map_of_the_users_wakes_whoever_names_it(engine: Engine) -> None:
-    trusting = {"name": "local", "baseURL": "https://a/v1", "model": "m"}
+    trusting: Object = {"name": "local", "baseURL": "https://a/v1", "model": "m"}
     trusting |= {"caFrom": {"name": "bundle", "kind": "ConfigMap"}}
     engine.observe("ADDED", resource("one", providers={"items": [trusting]}))
     engine.observe("ADDED", resource("two"))

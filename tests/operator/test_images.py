@@ -26,7 +26,7 @@ def _fields(schema: Object, path: str = "") -> Iterator[str]:
 
 def _everything(**spec: Object) -> AIAssistant:
     """An assistant with every backend managed, which names no image but the reranker's."""
-    on = {name: {"enabled": True, **spec.get(name, {})} for name in BACKENDS}
+    on: Object = {name: {"enabled": True, **spec.get(name, {})} for name in BACKENDS}
     return assistant(**on, reranker={"enabled": True, "managed": {"image": RERANKER}})
 
 

@@ -2,7 +2,6 @@
 
 import pytest
 
-from assistant_operator.cluster import inquiry
 from assistant_operator.cluster.client import ApiError
 from assistant_operator.cluster.inquiry import Inquiry
 from tests.operator.recording import RecordingClient
@@ -11,7 +10,7 @@ from tests.operator.recording import RecordingClient
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr(inquiry.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr("assistant_operator.cluster.inquiry.time.monotonic", lambda: self.now)
 
 
 @pytest.fixture

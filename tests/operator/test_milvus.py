@@ -7,8 +7,8 @@ import pytest
 from assistant_operator.components import milvus
 from assistant_operator.components.base import ReferencedObject
 from assistant_operator.manifests import Object
-from assistant_operator.spec.base import CertificateKeyRef, SecretKeyRef
-from assistant_operator.spec.milvus import MilvusRef, PasswordKeyRef, UsernameKeyRef
+from assistant_operator.spec.base import CertificateKeyRef, PasswordKeyRef, SecretKeyRef
+from assistant_operator.spec.milvus import MilvusRef, UsernameKeyRef
 
 (KIND,) = milvus.COMPONENT.referenced
 REF = MilvusRef(api_version="milvus.io/v1beta1", kind="Milvus", name="vectors")

@@ -1,13 +1,13 @@
 """In what order does a pass work, and what happens when a step fails?"""
 
 import base64
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from assistant_operator import labels
 from assistant_operator.cluster.cache import Cache
-from assistant_operator.cluster.client import ApiError
+from assistant_operator.cluster.client import ApiError, ApiServer
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.desired import KIND_ORDER
 from assistant_operator.errors import GoneError, TransientError
@@ -24,7 +24,7 @@ class Bench:
     def __init__(self, **spec: Any) -> None:
         self.client = RecordingClient()
         self.cache = Cache()
-        self.referenced = Referenced(self.client, (), lambda _: None)
+        self.referenced = Referenced(cast("ApiServer", self.client), (), lambda _: None)
         self.reconciler = Reconciler(self.client, self.cache, self.referenced, IMAGES, Metrics())
         self.resource = self.client.put(resource(**spec))
 

@@ -1,9 +1,10 @@
 """A pass over an assistant one of whose servers is an object of another operator, at its worst."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.manifests import Object
 from assistant_operator.reconcile import Reconciler
 from assistant_operator.telemetry import Metrics
@@ -28,7 +29,7 @@ class Seen:
 
 def _bench(seen: Object, **spec: Any) -> Bench:
     bench = Bench(**spec)
-    bench.reconciler = Reconciler(bench.client, bench.cache, Seen(seen), IMAGES, Metrics())  # type: ignore[arg-type]
+    bench.reconciler = Reconciler(bench.client, bench.cache, cast("Referenced", Seen(seen)), IMAGES, Metrics())
     return bench
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -111,9 +112,13 @@ def is_master(pod: Pod) -> bool:
     return pod.ask("role").startswith("master")
 
 
+def _is_set(pod: Pod, key: int) -> bool:
+    return pod.ask("set", f"key-{key}", str(key)) == "OK"
+
+
 def write(pods: list[Pod]) -> None:
     for key in range(100):
-        eventually(lambda key=key: pods[0].ask("set", f"key-{key}", str(key)) == "OK", "a key is written")  # type: ignore[misc]
+        eventually(partial(_is_set, pods[0], key), "a key is written")
     for pod in pods:
         if is_master(pod):
             pod.ask("wait", "1", "5000")

@@ -14,7 +14,7 @@ from tests.support.upstream import MODEL, Upstream
 
 TRIAGE = {"name": "triage", "prompt": "You sort.", "handoffs": ["writer"], "tools": []}
 WRITER = {"name": "writer", "description": "Writes.", "prompt": "You write.", "model": "big"}
-HAND_OVER = ("call_h", "handoff_to_writer", {})
+HAND_OVER: tuple[str, str, dict[str, Any]] = ("call_h", "handoff_to_writer", {})
 
 
 async def call(runtime: Runtime, method: str, path: str, **sent: Any) -> Reply:

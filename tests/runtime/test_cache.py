@@ -47,7 +47,8 @@ async def test_another_question_is_not_answered_from_the_cache(cached: Runtime, 
 
 async def test_field_order_and_the_defaults_name_make_no_difference(cached: Runtime) -> None:
     await cached.chat(ALICE, temperature=0.5, user="u")
-    for fields in ({"user": "u", "temperature": 0.5}, {"model": "default", "user": "u", "temperature": 0.5}):
+    question: dict[str, Any] = {"user": "u", "temperature": 0.5}
+    for fields in (question, {"model": "default", **question}):
         assert (await cached.chat(ALICE, **fields)).headers["x-cache"] == "hit"
 
 

@@ -23,7 +23,7 @@ async def test_the_answer_is_the_providers_byte_for_byte(upstream: Upstream) -> 
 
 
 async def test_fields_of_the_client_reach_the_provider_unchanged(upstream: Upstream) -> None:
-    fields = {
+    fields: dict[str, Any] = {
         "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
         "tool_choice": "auto",
         "response_format": {"type": "json_object"},

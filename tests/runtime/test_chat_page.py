@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from assistant_runtime.ui.client import ProblemError, Source, Step, Text, read_event
+from assistant_runtime.ui.client import Event, ProblemError, Source, Step, Text, read_event
 from assistant_runtime.ui.transcript import Transcript, past
 from tests.support.browser import PHONE, open_page, run_browser, screenshot
 from tests.support.json_server import run_json_server
@@ -130,7 +130,8 @@ def test_a_transcript_shows_steps_before_the_text_and_sources_after_it() -> None
     transcript = Transcript()
     step = Step("1", "web_search", "running", "query: rain")
     found = [Source(1, "A [page]", "https://a.example/x>y"), Source(2, "A [page]", snippet="It *rains*.")]
-    for event in (step, Text("It "), Text("rains [2]."), *found):
+    events: list[Event] = [step, Text("It "), Text("rains [2]."), *found]
+    for event in events:
         transcript.take(event)
     transcript.take(Step("1", "web_search", "done", "query: rain", 0.5))
     first, answer = transcript.messages()

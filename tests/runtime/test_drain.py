@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.support.upstream import MODEL, WORDS, Upstream, chunk, hang, paced, w
 
 
 @pytest.fixture
-async def process(upstream: Upstream, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RuntimeProcess]:
+async def process(upstream: Upstream, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[RuntimeProcess]:
     variables = {
         "OPENAI_COMPATIBLE_BASE_URL": upstream.url,
         "OPENAI_COMPATIBLE_DEFAULT_MODEL": MODEL,

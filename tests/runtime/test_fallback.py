@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from tests.support.runtime import eventually, run_runtime
+from tests.support.runtime import Runtime, eventually, run_runtime
 from tests.support.server import free_port
 from tests.support.upstream import MODEL, Behaviour, Upstream, answers, cut, hang, refuses, whole_stream, writes
 
@@ -81,7 +81,7 @@ async def test_a_named_model_is_never_swapped_for_another(upstream: Upstream, se
     assert [request["model"] for request in second.requests] == ["common"]
 
 
-async def all_up(runtime: object) -> bool:
+async def all_up(runtime: Runtime) -> bool:
     ready = await runtime.ready()
     providers = ready["checks"]["provider"]["providers"]
     return all(provider["status"] == "up" for provider in providers.values())

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.support.redis_topologies import (
     run_redis_cluster,
     run_redis_sentinels,
 )
-from tests.support.runtime import Runtime, eventually, run_runtime
+from tests.support.runtime import Reply, Runtime, eventually, run_runtime
 from tests.support.server import running
 from tests.support.upstream import Upstream
 
@@ -54,7 +55,7 @@ async def works(upstream: Upstream, settings: dict[str, Any]) -> None:
     common = {**settings, "secret_key": "s" * 32, "rate_limit_requests": 6, "token_budget_daily": 10_000_000}
     async with run_runtime(upstream, **common) as one, run_runtime(upstream, **common) as other:
         for runtime in (one, other):
-            await eventually(lambda runtime=runtime: redis_is(runtime, "up"))
+            await eventually(partial(redis_is, runtime, "up"))
         replies = [await runtime.chat() for runtime in (one, other, one, other, one, other, one)]
     assert [reply.status for reply in replies] == [200] * 6 + [429]
     assert [reply.headers["x-cache"] for reply in replies[:6]] == ["miss"] + ["hit"] * 5
@@ -64,7 +65,7 @@ async def survives(upstream: Upstream, settings: dict[str, Any], master: RedisSe
     """A master that is killed under load costs no chat, and Redis is in use again when another has taken over."""
     async with run_runtime(upstream, **settings, rate_limit_requests=100_000) as runtime:
         await eventually(lambda: redis_is(runtime, "up"))
-        replies = []
+        replies: list[Reply] = []
         stop = asyncio.Event()
 
         async def ask_on() -> None:

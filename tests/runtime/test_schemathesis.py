@@ -77,7 +77,7 @@ def test_no_request_ends_in_an_error_of_our_own(schema: Any) -> None:
             max_examples=EXAMPLES, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
         )
         @hypothesis.given(case=operation.as_strategy())
-        def ask(case: schemathesis.Case) -> None:
+        def ask(case: schemathesis.Case[Any]) -> None:
             response = case.call(headers={"authorization": f"Bearer {ADMIN}"})
             assert response.status_code < 500 or response.status_code in REASONED, (case.path, response.content)
             if response.status_code >= 400 and case.path != "/ready":

@@ -1,6 +1,7 @@
 """Two runtimes write one session while its store is killed, frozen and started again: nothing lost, nothing doubled."""
 
 import asyncio
+from functools import partial
 from typing import Any, Protocol
 
 import aiohttp
@@ -68,7 +69,7 @@ async def walk(upstream: Upstream, settings: dict[str, Any], check: str, store: 
 
         async def both(status: str) -> None:
             for runtime in (one, other):
-                await eventually(lambda runtime=runtime: is_now(runtime, status))
+                await eventually(partial(is_now, runtime, status))
 
         await both("up")
         async with one.client.post(f"{one.url}/v1/sessions", json={}) as answer:

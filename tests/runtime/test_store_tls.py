@@ -69,6 +69,7 @@ class TlsPostgres(PostgresServer):
     authority: Authority
 
     def argv(self) -> list[str]:
+        assert self.user, "the files are for whom it runs as"
         files = self.authority.issue(self.folder)
         for file in files:
             shutil.chown(file, self.user)

@@ -30,9 +30,9 @@ def reason_to_skip() -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what can't run, cheaply: before any fixture."""
     wanting = [item for item in items if item.get_closest_marker(MARKER)]
-    reason = reason_to_skip() if wanting else None
-    for item in wanting if reason else []:
-        item.add_marker(pytest.mark.skip(reason=reason))
+    if wanting and (reason := reason_to_skip()):
+        for item in wanting:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -20,7 +20,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 
@@ -223,7 +223,7 @@ def skip_if_off(name: str) -> None:
         pytest.skip(f"{name}_TESTS=off")
 
 
-def _as_user(user: str | None) -> dict[str, object]:
+def _as_user(user: str | None) -> dict[str, Any]:
     if user is None or os.geteuid() != 0:
         return {}
     return {"user": user, "group": user, "extra_groups": []}
