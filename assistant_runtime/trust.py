@@ -5,6 +5,7 @@ Each driver tells a refused certificate in an exception of its own; what they sh
 
 import re
 import ssl
+from pathlib import Path
 
 _VERIFY_FAILED = re.compile(r"certificate verify failed: (.+?)[. ]*\(_ssl")
 """As OpenSSL's error is worded where a driver keeps no more of it."""
@@ -24,6 +25,14 @@ def trusting(ca_file: str | None) -> ssl.SSLContext:
     for flag in NOT_CHECKED:
         context.verify_flags &= ~flag
     return context
+
+
+def system_file() -> str | None:
+    """Give the file with all that the system trusts, for libraries that would take authorities of their own instead."""
+    paths = ssl.get_default_verify_paths()
+    # OpenSSL's own name, and Debian's, beside the folder in which OpenSSL finds one file a certificate.
+    candidates = [paths.cafile, f"{paths.capath}/ca-certificates.crt"]
+    return next((file for file in candidates if file and Path(file).is_file()), None)
 
 
 def distrust(error: BaseException, setting: str) -> str:

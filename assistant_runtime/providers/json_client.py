@@ -73,7 +73,8 @@ class JsonClient:
     async def __aenter__(self) -> Self:
         import aiohttp  # noqa: PLC0415 - see the module's docstring
 
-        trusted = await asyncio.to_thread(trusting, self._ca_file) if self._ca_file else True
+        secure = self.base_url.lower().startswith("https:")
+        trusted = await asyncio.to_thread(trusting, self._ca_file) if secure else True
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=trusted),
             cookie_jar=aiohttp.DummyCookieJar(),

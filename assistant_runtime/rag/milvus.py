@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.connection import StoreConnection
-from assistant_runtime.trust import trusting
+from assistant_runtime.trust import system_file, trusting
 
 CALL_SECONDS = 20.0
 """Most calls take milliseconds; making and loading a collection takes seconds."""
@@ -153,7 +153,7 @@ def _options(settings: Settings) -> dict[str, Any]:
     elif settings.milvus_username and settings.milvus_password:
         options["token"] = f"{settings.milvus_username}:{settings.milvus_password.get_secret_value()}"
     # gRPC brings authorities of its own, which are not those that everything else here trusts.
-    authority = settings.milvus_ca_file or ssl.get_default_verify_paths().cafile
+    authority = settings.milvus_ca_file or system_file()
     if authority and (settings.milvus_url or "").startswith("https://"):
         options |= {"secure": True, "server_pem_path": authority}
     return options

@@ -32,6 +32,8 @@ def redis_connection(settings: Settings) -> stores.RedisConnection:
         raise ValueError("there is no REDIS_URL")
     nodes = [parse_url(url) for url in redis_nodes(settings.redis_url.get_secret_value())]
     options = {**nodes[0], **_beside(settings), **_bounds()}
+    if options.get("connection_class") is SSLConnection:
+        options["ssl_exclude_verify_flags"] = NOT_CHECKED
     hosts = [(options.pop("host", "localhost"), int(options.pop("port", 6379)))]
     hosts += [(str(node["host"]), int(node.get("port", 6379))) for node in nodes[1:]]
     if settings.redis_topology == "cluster":
@@ -50,7 +52,6 @@ def _beside(settings: Settings) -> dict[str, Any]:
     given: dict[str, Any] = {"username": settings.redis_username, "password": password}
     if settings.redis_ca_file:
         given |= {"ssl_ca_certs": settings.redis_ca_file, "connection_class": SSLConnection}
-        given |= {"ssl_exclude_verify_flags": NOT_CHECKED}
     return {name: value for name, value in given.items() if value is not None}
 
 

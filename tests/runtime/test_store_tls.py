@@ -183,6 +183,22 @@ async def test_a_store_is_reached_with_its_own_authority(
         await use(runtime, store)
 
 
+@pytest.mark.parametrize("store", ["redis", "mongodb", "milvus"])
+async def test_a_store_is_reached_with_an_authority_that_the_system_trusts(
+    upstream: Upstream,
+    authorities: Authorities,
+    store: str,
+    settings: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authorities[0].certificate))
+    plain = settings[f"{store}_url"]
+    url = {"redis": plain.replace("redis://", "rediss://"), "mongodb": f"{plain}/?tls=true", "milvus": plain}[store]
+    async with run_runtime(upstream, **settings | {f"{store}_url": url}) as runtime:
+        await told(runtime, store, "up")
+        await use(runtime, store)
+
+
 @pytest.mark.parametrize("store", STORES)
 async def test_a_store_with_another_authority_is_refused_by_name(
     upstream: Upstream, authorities: Authorities, store: str, settings: dict[str, Any]
