@@ -128,11 +128,13 @@ class ProviderError(AssistantError):
         headers = {"retry-after": self.retry_after} if self.retry_after else {}
         own = self.error or {}
         default_type = "rate_limit_error" if self.status == 429 else "upstream_error"  # noqa: PLR2004 - HTTP's number
+        code = own.get("code")
         answer = ApiError(
             self.status,
             self.message,
             error_type=str(own.get("type") or default_type),
-            code=str(own.get("code") or self.code),
+            # Some providers repeat the status here, which names nothing.
+            code=code if isinstance(code, str) and code else self.code,
             headers=headers,
         )
         answer.error["param"] = own.get("param")

@@ -12,7 +12,7 @@ from tests.runtime.test_tool_loop import RESULTS, SEARCH
 from tests.support.json_server import run_json_server
 from tests.support.runtime import Reply, Runtime, run_runtime
 from tests.support.tool_calls import calls, says
-from tests.support.upstream import MODEL, WORDS, Upstream, answers, completion, die_mid_stream, refuses
+from tests.support.upstream import MODEL, WORDS, Upstream, answers, chunk, completion, die_mid_stream, refuses, writes
 
 CLOCK: Any = {
     "type": "function",
@@ -100,6 +100,20 @@ async def test_a_functions_result_goes_back(upstream: Upstream) -> None:
     assert upstream.requests[1]["tools"][0]["function"]["name"] == "clock"
 
 
+async def test_calls_stay_one_message_whatever_was_thought_between(upstream: Upstream) -> None:
+    """A provider refuses a call whose result does not come next."""
+    thought = {"type": "reasoning", "id": "rs_1", "summary": []}
+    items = [{"role": "user", "content": "What time is it here and there?"}]
+    for call in ("call_1", "call_2"):
+        items += [thought, {"type": "function_call", "call_id": call, "name": "clock", "arguments": "{}"}]
+    items += [{"type": "function_call_output", "call_id": call, "output": "12:00"} for call in ("call_1", "call_2")]
+    async with serving(upstream) as (runtime, _):
+        assert (await post(runtime, input=items)).status == 200
+    (request,) = upstream.requests
+    assert [message["role"] for message in request["messages"]] == ["user", "assistant", "tool", "tool"]
+    assert [call["id"] for call in request["messages"][1]["tool_calls"]] == ["call_1", "call_2"]
+
+
 async def test_a_response_follows_another_and_can_branch(upstream: Upstream) -> None:
     upstream.script = [says("one"), says("two"), says("other two"), says("three")]
     async with serving(upstream) as (_, client):
@@ -172,6 +186,25 @@ async def test_an_answer_cut_by_its_limit_is_incomplete(upstream: Upstream) -> N
     assert response.incomplete_details.reason == "max_output_tokens"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("finish", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
+async def test_an_answer_that_ended_early_says_so_in_its_item_too(
+    upstream: Upstream, finish: str, reason: str, stream: bool
+) -> None:
+    whole = completion(MODEL)
+    whole["choices"][0]["finish_reason"] = finish
+    upstream.script = [
+        writes(chunk(MODEL, "Paris"), chunk(MODEL, None, finish), b"data: [DONE]\n\n")
+        if stream
+        else answers(json.dumps(whole))
+    ]
+    async with serving(upstream) as (runtime, _):
+        body = (await post(runtime, input="hi", stream=stream)).body
+    last = json.loads(body.rpartition(b"data: ")[2])["response"] if stream else json.loads(body)
+    assert (last["status"], last["incomplete_details"]) == ("incomplete", {"reason": reason})
+    assert last["output"][0]["status"] == "incomplete"
+
+
 async def test_a_stream_that_breaks_ends_with_failed(upstream: Upstream) -> None:
     upstream.script = [die_mid_stream]
     async with serving(upstream) as (_, client):
@@ -205,6 +238,8 @@ async def test_errors_have_the_classes_that_clients_catch(upstream: Upstream) ->
         ({"input": "hi", "tools": [{"type": "web_search"}]}, "assistant.tools"),
         ({"input": "hi", "tool_choice": "maybe"}, "tool_choice"),
         ({"input": "hi", "background": True}, "background"),
+        ({"input": "hi", "conversation": "conv_1"}, "conversation"),
+        ({"input": "hi", "prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"input": "hi", "metadata": {"a": 1}}, "metadata.a"),
         ({"input": "hi", "previous_response_id": "resp_x"}, "previous_response_id"),
     ],

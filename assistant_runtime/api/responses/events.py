@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from assistant_runtime.api.responses.answer import annotations, call_item, completed, new_id, text_item
+from assistant_runtime.api.responses.answer import INCOMPLETE, annotations, call_item, completed, new_id, text_item
 from assistant_runtime.providers.sse import event_data
 from assistant_runtime.tool_loop.options import FIELD
 from assistant_runtime.tool_loop.stream import split_events
@@ -122,7 +122,7 @@ class EventStream:
 
     def _close_message(self, message: "OpenMessage") -> Iterator[bytes]:
         text = "".join(message.text)
-        status = "completed" if self._finish_reason != "length" else "incomplete"
+        status = "incomplete" if self._finish_reason in INCOMPLETE else "completed"
         item = self._output[message.index] = text_item(message.id, text, status, self._chat.get(FIELD))
         for place, annotation in enumerate(annotations(text, self._chat.get(FIELD))):
             yield self._event(

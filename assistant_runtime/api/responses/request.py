@@ -67,6 +67,8 @@ class ResponsesRequest(BaseModel):
     text: TextOptions | None = None
     reasoning: ReasoningOptions | None = None
     background: Literal[False] | None = Field(None, description="Only false: answers are given at once.")
+    conversation: None = Field(None, description="Not offered: `previous_response_id` or `assistant.session` goes on.")
+    prompt: None = Field(None, description="Not offered: prompts are not stored; an agent has one.")
     assistant: AssistantOptions | None = Field(None, description="As in a chat.")
 
 
@@ -105,14 +107,15 @@ def _messages(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
     for place, item in enumerate(given):
         kind = item.get("type") or "message"
+        if kind == "reasoning":
+            # Models think between calls too, which stay calls of one message all the same.
+            continue
         if kind == "function_call":
             calls.append(_call(item, f"input[{place}]"))
             continue
         if calls:
             yield {"role": "assistant", "content": None, "tool_calls": calls}
             calls = []
-        if kind == "reasoning":
-            continue
         reader = _ITEMS.get(kind)
         if reader is None:
             known = ", ".join(sorted([*_ITEMS, "function_call", "reasoning"]))
