@@ -20,6 +20,11 @@ PARALLEL_REQUESTS = 2
 CONTEXT_TOKENS = 8192
 """Shared evenly by the parallel requests, prompt and answer together; each half of it takes 45 MB."""
 
+REPEAT_PENALTY = 1.1
+"""Without it a model this small goes round in circles, some answers for as long as it may."""
+
+LONGEST_ANSWER_TOKENS = 1024
+"""Unless a request asks for more: a page and a half."""
 
 ERRORS = 1
 """The level of llama.cpp's own log that tells only what went wrong."""
@@ -51,6 +56,8 @@ def main(port: int) -> None:
     params.port = port
     # Unless a request says otherwise: a model this small is least often wrong with what it finds likeliest.
     params.sampling.temp = 0.0
+    params.sampling.penalty_repeat = REPEAT_PENALTY
+    params.n_predict = LONGEST_ANSWER_TOKENS
     params.ui = False
     params.verbosity = ERRORS
     _server = xllamacpp.Server(params)  # serves for as long as it is referenced

@@ -4,16 +4,13 @@ import json
 import os
 import signal
 import urllib.request
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from tests.support.runtime import RuntimeProcess, eventually, run_process
 
-QUESTION = {
-    "messages": [{"role": "user", "content": "What is the capital of France?"}],
-    "max_tokens": 8,
-    "temperature": 0,
-}
+QUESTION = {"messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 48}
 
 
 def post(runtime: RuntimeProcess, path: str, body: Any) -> Any:
@@ -36,7 +33,10 @@ async def test_an_assistant_without_any_server_answers_and_finds_documents(tmp_p
     with run_process(tmp_path / "log", "--local", **variables) as runtime:
         runtime.wait_for("/ready", 200)
         answer = post(runtime, "/v1/chat/completions", QUESTION)
-        assert answer["choices"][0]["message"]["content"].strip()
+        words = answer["choices"][0]["message"]["content"].split()
+        phrases = Counter(zip(words, words[1:], words[2:], strict=False))
+        assert phrases, words
+        assert max(phrases.values()) < 3, f"it goes round in circles: {words}"
 
         post(runtime, "/v1/documents", {"name": "leave", "text": "Parents may take twelve weeks of paid leave."})
         post(runtime, "/v1/documents", {"name": "trains", "text": "Trains are booked by the travel desk."})
@@ -61,6 +61,6 @@ async def test_an_assistant_without_any_server_answers_and_finds_documents(tmp_p
 
 def answered(runtime: RuntimeProcess) -> Any:
     try:
-        return post(runtime, "/v1/chat/completions", QUESTION | {"user": "again"})
+        return post(runtime, "/v1/chat/completions", QUESTION | {"max_tokens": 4})
     except OSError:
         return None
