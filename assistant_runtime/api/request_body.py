@@ -70,6 +70,9 @@ def invalid_parameters(error: RequestValidationError) -> ApiError:
     place, *loc = detail["loc"]
     if detail["type"] == "json_invalid":
         return ApiError(400, f"The body is not valid JSON: {detail['ctx']['error']}", code="invalid_json")
+    if place == "body" and isinstance(error.body, bytes):
+        message = "Send the body as JSON, with the header Content-Type: application/json."
+        return ApiError(415, message, code="unsupported_media_type")
     if place == "body":
         return invalid_request({**detail, "loc": loc}, error.body)
     return ApiError(400, f"{field_path(loc)}: {detail['msg']}", code="invalid_value", param=field_path(loc))

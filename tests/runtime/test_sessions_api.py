@@ -95,3 +95,11 @@ async def test_what_is_refused_is_named(upstream: Upstream, method: str, path: s
 
 async def _is(runtime: Runtime, check: str, status: str) -> bool:
     return bool((await runtime.ready())["checks"][check]["status"] == status)
+
+
+async def test_a_body_that_is_not_declared_as_json_is_told_how(upstream: Upstream) -> None:
+    async with run_runtime(upstream) as runtime:
+        sent = {"content-type": "application/x-www-form-urlencoded"}
+        reply = await runtime.post('{"title": "curl without a header"}', sent, "/v1/sessions")
+    assert (reply.status, reply.error["code"]) == (415, "unsupported_media_type")
+    assert "Content-Type: application/json" in reply.error["message"]

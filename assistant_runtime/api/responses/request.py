@@ -106,7 +106,7 @@ def _messages(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         raise _bad("input", "give at least one item")
     calls: list[dict[str, Any]] = []
     for place, item in enumerate(given):
-        kind = item.get("type") or "message"
+        kind = _text(item, "type", f"input[{place}]") if item.get("type") else "message"
         if kind == "reasoning":
             # Models think between calls too, which stay calls of one message all the same.
             continue
@@ -139,7 +139,7 @@ def _output(item: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _message(item: Mapping[str, Any], where: str) -> dict[str, Any]:
-    role = item.get("role")
+    role = _text(item, "role", where)
     if role not in {"user", "assistant", "system", "developer"}:
         raise _bad(f"{where}.role", "must be user, assistant, system or developer")
     # Few providers know OpenAI's newer name for the system's role.
@@ -166,7 +166,9 @@ def _content(content: Any, where: str) -> Any:
 
 
 def _part(part: Any, where: str) -> dict[str, Any]:
-    kind = part.get("type") if isinstance(part, dict) else None
+    if not isinstance(part, dict):
+        raise _bad(where, "must be an object")
+    kind = _text(part, "type", where)
     if kind in {"input_text", "output_text", "text"}:
         return {"type": "text", "text": _text(part, "text", where)}
     if kind == "refusal":
@@ -203,7 +205,7 @@ def _functions(tools: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]]
     functions = []
     searches = False
     for place, tool in enumerate(tools):
-        kind = tool.get("type")
+        kind = _text(tool, "type", f"tools[{place}]")
         if kind in WEB_SEARCH:
             searches = True
         elif kind == "function":
@@ -219,7 +221,7 @@ def _choice(choice: Any) -> Any:
         if choice not in {"auto", "none", "required"}:
             raise _bad("tool_choice", "must be auto, none, required, or an object that names a tool")
         return choice
-    name = "web_search" if choice.get("type") in WEB_SEARCH else choice.get("name")
+    name = "web_search" if _text(choice, "type", "tool_choice") in WEB_SEARCH else choice.get("name")
     if not isinstance(name, str) or not name:
         raise _bad("tool_choice.name", "must name a tool")
     return {"type": "function", "function": {"name": name}}
