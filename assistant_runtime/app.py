@@ -22,6 +22,7 @@ from starlette.routing import Route
 from assistant_runtime.agents.directory import Directory
 from assistant_runtime.api.agents import agents_router
 from assistant_runtime.api.chat import ChatCompletions
+from assistant_runtime.api.docs_page import install_docs
 from assistant_runtime.api.documents import documents_router, search_router
 from assistant_runtime.api.embeddings import EmbeddingsEndpoint, record_embeddings
 from assistant_runtime.api.health import health_router, metrics_router
@@ -127,6 +128,9 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         title="Assistant runtime",
         version=version("ai-assistant-operator"),
         description=DESCRIPTION,
+        # Theirs load a program from another site.
+        docs_url=None,
+        redoc_url=None,
         lifespan=lifespan_of(parts),
         # Traces and metrics are ours: FastAPI's own would come on top as soon as anything sets a global provider.
         telemetry={"tracing": False, "metrics": False, "logs": False},
@@ -135,6 +139,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     _add_middleware(app, core, lifecycle)
     _add_error_handlers(app)
     install_openapi(app, authenticated=core.security.authentication.required)
+    install_docs(app)
     return app
 
 

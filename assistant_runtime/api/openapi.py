@@ -42,6 +42,7 @@ ERRORS = {
     "404": "There is no such thing, or no provider has the model.",
     "409": "It conflicts with what is there.",
     "413": "The request is larger than MAX_REQUEST_BYTES.",
+    "415": "The body is not sent as JSON, or a file is of a type that can't be read.",
     "429": "Too many requests, here or at the provider; see Retry-After.",
     "502": "The provider can't be reached, or failed.",
     "503": "The provider is overloaded, none is configured, or a store does not answer.",
@@ -116,7 +117,7 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
 
 def _with_our_errors(responses: dict[str, Any]) -> dict[str, Any]:
     """Describe the errors that every route of the API can answer, in place of FastAPI's own."""
-    common = {status: _error(ERRORS[status]) for status in ("400", "401", "404", "409", "413", "429", "503")}
+    common = {status: _error(ERRORS[status]) for status in ("400", "401", "404", "409", "413", "415", "429", "503")}
     return {**common, **{status: answer for status, answer in responses.items() if status != "422"}}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from assistant_runtime.providers.health import ProviderHealth, ProviderWatch
 from assistant_runtime.providers.openai_compatible import KEEPALIVE_SECONDS, OpenAICompatibleProvider
 from assistant_runtime.security.api_keys import Digests
 from assistant_runtime.settings.providers import ProviderSettings
+from tests.support.browser import open_page, run_browser, screenshot
 from tests.support.runtime import QUESTION, Runtime, eventually, run_runtime
 from tests.support.server import free_port
 from tests.support.upstream import MODEL, Upstream, refuses, run_upstream
@@ -342,6 +344,31 @@ async def test_openapi_describes_every_route_with_examples(upstream: Upstream) -
     for reference in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
         assert reference in schemas
     assert document["paths"]["/v1/chat/completions"]["post"]["security"] == [{"apiKey": []}]
+
+
+async def test_the_page_of_the_api_needs_no_other_site_and_its_lines_work(upstream: Upstream) -> None:
+    async with run_runtime(upstream, api_keys=ALICE) as runtime:
+        document = (await runtime.get("/openapi.json")).json
+        page = (await runtime.get("/docs")).body.decode()
+        async with run_browser() as browser:
+            shown, asked = await open_page(browser, f"{runtime.url}/docs")
+            await screenshot(shown, "docs")
+            titles = await shown.locator("summary").all_inner_texts()
+            lines = await shown.locator("pre").all_text_contents()
+        assert {each for each in asked if not each.startswith(runtime.url)} == set()
+        assert "<script" not in page
+        operations = sum(len(methods) for methods in document["paths"].values())
+        assert len(titles) == operations
+        chats = [line for line in lines if "/v1/chat/completions" in line]
+        for line in chats:
+            ran = await asyncio.create_subprocess_shell(
+                f"curl -sf {line.removeprefix('curl')}",
+                env={**os.environ, "KEY": ALICE},
+                stdout=asyncio.subprocess.PIPE,
+            )
+            answer, _ = await ran.communicate()
+            assert (ran.returncode, b"Paris" in answer) == (0, True), line
+    assert len(chats) == 2
 
 
 async def test_the_examples_of_openapi_work(upstream: Upstream) -> None:
