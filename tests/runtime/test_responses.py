@@ -103,7 +103,7 @@ async def test_a_functions_result_goes_back(upstream: Upstream) -> None:
 async def test_calls_stay_one_message_whatever_was_thought_between(upstream: Upstream) -> None:
     """A provider refuses a call whose result does not come next."""
     thought = {"type": "reasoning", "id": "rs_1", "summary": []}
-    items = [{"role": "user", "content": "What time is it here and there?"}]
+    items: list[dict[str, Any]] = [{"role": "user", "content": "What time is it here and there?"}]
     for call in ("call_1", "call_2"):
         items += [thought, {"type": "function_call", "call_id": call, "name": "clock", "arguments": "{}"}]
     items += [{"type": "function_call_output", "call_id": call, "output": "12:00"} for call in ("call_1", "call_2")]
