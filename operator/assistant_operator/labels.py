@@ -19,6 +19,9 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 JOB = "batch.kubernetes.io/job-name"
 """Label that Kubernetes puts on the pods of a Job."""
 
+REVISION = "controller-revision-hash"
+"""Label that Kubernetes puts on the pods of a StatefulSet: which template they were made from."""
+
 MANAGER = "assistant-operator"
 """Value of `managed-by`, the field manager of every apply, and the reporting controller of events."""
 

@@ -5,6 +5,7 @@
     apply     make each object so, in order; what is already so costs nothing
     prune     delete what is no longer desired, after every apply succeeded
     retain    own volumes and generated Secrets, or let go of them, as `deletionPolicy` says
+    unblock   delete pods whose readiness their own update waits for in vain
     assess    judge each component by what the watches saw
     report    write the status where it differs, and an event where readiness changed
 
@@ -25,7 +26,7 @@ from pydantic import ValidationError
 from assistant_operator import conditions, desired, status
 from assistant_operator.assessment import Assessment
 from assistant_operator.assistant import AIAssistant
-from assistant_operator.cluster import apply, prune, retention, volumes
+from assistant_operator.cluster import apply, prune, retention, rollout, volumes
 from assistant_operator.cluster import status as status_writer
 from assistant_operator.cluster.cache import Cache, Key, Ref, trim_to_version
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client, Confirm
@@ -112,7 +113,7 @@ class Reconciler:
         return findings, status.build(assistant, findings, previous, now)
 
     async def _converge(self, assistant: AIAssistant) -> ReconcileError | None:
-        """Observe, render, apply and prune; return the error that ended it."""
+        """Observe, render, apply, prune and what follows; return the error that ended it."""
         confirm = self._confirmation(assistant)
         try:
             facts = await self._observe(assistant, confirm)
@@ -126,6 +127,8 @@ class Reconciler:
                 await self._tell_kept_volumes(assistant, ref)
             for ref in await retention.ensure(self._api, self._cache, assistant):
                 self._count("owner", True, ref.kind, ref.name)
+            for ref in await rollout.ensure(self._api, self._cache, assistant):
+                self._count("deletion", True, ref.kind, ref.name)
         except ReconcileError as error:
             return error
         except ApiError as error:

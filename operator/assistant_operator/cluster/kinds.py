@@ -39,7 +39,7 @@ class Kind:
 ASSISTANT = Kind(labels.API_VERSION, labels.KIND, labels.PLURAL, ("get", "list", "watch"))
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 SECRET = Kind("v1", "Secret", "secrets", ("get", "list", "watch", "create", "patch"))
-POD = Kind("v1", "Pod", "pods", READ)
+POD = Kind("v1", "Pod", "pods", (*READ, "delete"))
 EVENT = Kind("events.k8s.io/v1", "Event", "events", ("list", "create"))
 CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims", (*READ, "patch"))
 
