@@ -52,7 +52,7 @@ def perl_faq(parts: Sequence[int]) -> QuestionSet:
         ).stdout.strip()
         files = [file for part in parts for file in Path(folder).glob(FILES.format(part=part))]
         questions = tuple(question for file in files for question in _questions(file))
-    return QuestionSet(f"{PACKAGE} {version}, parts {parts[0]}-{parts[-1]}", questions)
+    return QuestionSet(f"{PACKAGE} {version}, parts {parts[0]} to {parts[-1]}", questions)
 
 
 def _questions(file: Path) -> Iterator[Question]:
