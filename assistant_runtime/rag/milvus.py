@@ -7,6 +7,7 @@ and seconds to import, and so comes with the first document or search; until the
 import asyncio
 import importlib.util
 import ssl
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,6 +56,7 @@ class MilvusConnection(StoreConnection):
         self._trusted: ssl.SSLContext | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="milvus")
         self._client: Any = None
+        self._connecting = threading.Lock()
 
     @property
     def embedded(self) -> bool:
@@ -122,8 +124,10 @@ class MilvusConnection(StoreConnection):
         from pymilvus.exceptions import MilvusException  # noqa: PLC0415 - 70 MB, only where documents are used
 
         try:
-            if self._client is None:
-                self._client = self._connect()
+            with self._connecting:
+                # One at a time: Milvus Lite refuses a second client of its file.
+                if self._client is None:
+                    self._client = self._connect()
             return command(self._client)
         except (MilvusException, ConnectionError, ValueError) as error:
             raise MilvusFailure(str(error)) from error

@@ -202,6 +202,14 @@ async def test_a_long_document_is_read_in_the_background(store: dict[str, Any]) 
         assert all(ROOMS[each["span"][0] : each["span"][1]] == each["text"] for each in found)
 
 
+async def test_the_first_documents_may_come_together(store: dict[str, Any]) -> None:
+    """Nothing is open yet: neither client, nor collections, nor model."""
+    async with serving(**store) as runtime:
+        replies = await asyncio.gather(*(keep(runtime, f"{number}", f"{LEAVE}{number}") for number in range(4)))
+        assert [reply.status for reply in replies] == [201] * 4
+        assert len((await search(runtime, "leave"))["data"]) == 4
+
+
 async def test_files_are_uploaded_as_forms(lite: MilvusLiteServer) -> None:
     async with serving(milvus_url=lite.url, milvus_collection="forms") as runtime:
 
