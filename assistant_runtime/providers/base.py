@@ -113,6 +113,31 @@ def is_whole(payload: Mapping[str, Any]) -> bool:
     )
 
 
+def is_readable(payload: Mapping[str, Any], said: str) -> bool:
+    """Whether what the runtime reads of an answer, or of a stream's chunk, is of the types that OpenAI's API has.
+
+    Parameters
+    ----------
+    said
+        Where a choice has its message: `message`, or `delta` in a stream.
+    """
+    choices = payload.get("choices")
+    return choices is None or (isinstance(choices, list) and all(_is_choice(choice, said) for choice in choices))
+
+
+def _is_choice(choice: Any, said: str) -> bool:
+    if not isinstance(choice, dict):
+        return False
+    reason, message = choice.get("finish_reason"), choice.get(said)
+    if not (reason is None or isinstance(reason, str)) or not (message is None or isinstance(message, dict)):
+        return False
+    calls = message.get("tool_calls") if message else None
+    return not calls or (
+        isinstance(calls, list)
+        and all(isinstance(call, dict) and isinstance(call.get("function") or {}, dict) for call in calls)
+    )
+
+
 def read_usage(payload: Mapping[str, Any]) -> Usage | None:
     """Read `usage` from an answer or a stream's chunk; None where the provider did not count."""
     usage = payload.get("usage")

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from assistant_runtime.errors import ProviderError
-from assistant_runtime.providers.base import Completion, CompletionStream, ModelList, is_whole, read_usage
+from assistant_runtime.providers.base import Completion, CompletionStream, ModelList, is_readable, is_whole, read_usage
 from assistant_runtime.providers.connection import BadResponseError, Connection, DisconnectedError
 from assistant_runtime.providers.pool import ConnectFailedError, ConnectionPool
 from assistant_runtime.providers.sse import EventReader, bad_event
@@ -97,6 +97,8 @@ class OpenAICompatibleProvider:
     async def complete(self, body: bytes, request_id: str) -> Completion:
         """Answer a chat request at once."""
         answer, payload = await self._whole(self._chat, body, request_id)
+        if not is_readable(payload, "message"):
+            raise bad_event("something else than an answer")
         return Completion(answer, str(payload.get("model") or ""), read_usage(payload), is_whole(payload))
 
     async def embeddings(self, body: bytes, request_id: str) -> Completion:

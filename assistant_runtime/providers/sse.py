@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from assistant_runtime.errors import ProviderError
-from assistant_runtime.providers.base import StreamSummary, read_usage
+from assistant_runtime.providers.base import StreamSummary, is_readable, read_usage
 
 EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 MAX_EVENT_BYTES = 16 * 1024 * 1024
@@ -103,7 +103,7 @@ def read_event(event: bytes, summary: StreamSummary) -> bool:
     Raises
     ------
     ProviderError
-        The event is no JSON object, or it is the provider's own error.
+        The event is no chunk of an answer, or it is the provider's own error.
     """
     summary.only_usage = False
     data = event_data(event)
@@ -115,6 +115,8 @@ def read_event(event: bytes, summary: StreamSummary) -> bool:
     chunk = _decode(data)
     if chunk.get("error"):
         raise _stream_error(chunk["error"])
+    if not is_readable(chunk, "delta"):
+        raise bad_event("an event that is no chunk of an answer")
     summary.model = summary.model or str(chunk.get("model") or "")
     if chunk.get("usage"):
         summary.usage = read_usage(chunk) or summary.usage

@@ -221,6 +221,45 @@ async def test_a_stream_that_breaks_ends_with_one_event_that_says_so(
     assert second.requests == [], "after the first token nobody else may go on"
 
 
+ODD_CHOICES: list[Any] = [
+    5,
+    [5],
+    [{"delta": "text"}],
+    [{"delta": {"tool_calls": 5}}],
+    [{"delta": {"tool_calls": ["call"]}}],
+    [{"delta": {"tool_calls": [{"function": "name"}]}}],
+    [{"delta": {}, "finish_reason": ["stop"]}],
+]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+@pytest.mark.parametrize("tools", [False, True], ids=["passed on", "read"])
+@pytest.mark.parametrize("choices", ODD_CHOICES, ids=json.dumps)
+async def test_a_chunk_of_another_shape_ends_the_stream_honestly(
+    upstream: Upstream, choices: Any, tools: bool, path: str
+) -> None:
+    upstream.script = [writes(chunk(MODEL, WORDS[0]), b"data: %b\n\n" % json.dumps({"choices": choices}).encode())]
+    body = {"messages": [{"role": "user", "content": "hi"}], "input": "hi", "stream": True}
+    async with run_runtime(upstream, fetch_tool_enabled=tools) as runtime:
+        reply = await runtime.post(json.dumps(body), path=path)
+    assert WORDS[0].encode() in reply.body
+    last = json.loads(reply.body.strip().rpartition(b"data: ")[2])
+    assert "truncated" in (last.get("response") or last)["error"]["message"]
+
+
+@pytest.mark.parametrize("tools", [False, True], ids=["passed on", "read"])
+@pytest.mark.parametrize("choices", ODD_CHOICES, ids=json.dumps)
+async def test_an_answer_of_another_shape_is_the_providers_failure(
+    upstream: Upstream, choices: Any, tools: bool
+) -> None:
+    answer = json.dumps({"choices": choices}).replace("delta", "message")
+    upstream.default = answers(answer)
+    async with run_runtime(upstream, fetch_tool_enabled=tools) as runtime:
+        for path, body in (("/v1/chat/completions", QUESTION), ("/v1/responses", {"input": "hi"})):
+            reply = await runtime.post(json.dumps(body), path=path)
+            assert (reply.status, reply.error["code"]) == (502, "provider_bad_response")
+
+
 async def test_a_provider_that_falls_silent_is_given_up(upstream: Upstream) -> None:
     upstream.script = [paced]
     async with run_runtime(upstream, openai_compatible_timeout=1.0) as runtime:
