@@ -169,7 +169,7 @@ def _sqlite(path: Path) -> AsyncEngine:
         cursor = connection.cursor()
         # Readers and one writer side by side; whoever meets another writer waits for it.
         cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA busy_timeout=5000")
+        cursor.execute(f"PRAGMA busy_timeout={SQL_SECONDS * 1000:.0f}")
         cursor.close()
 
     return engine

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,28 @@ import pytest
 
 from assistant_runtime.security import managed_keys
 from tests.runtime.test_cli import run
-from tests.support.postgresql import PostgresServer
+from tests.support.postgresql import PostgresServer, run_postgresql
 from tests.support.runtime import Reply, Runtime, eventually, run_runtime
 from tests.support.upstream import MODEL, Upstream
 
 ADMIN = "admin-0123456789"
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with run_postgresql() as started:
+        yield started
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Settings of a database that is empty for each test."""
     common = {"api_keys": ADMIN, "secret_key": "s" * 32}
     if request.param == "sqlite":
         return {**common, "data_dir": str(tmp_path)}
-    server: PostgresServer = request.getfixturevalue("postgresql")
+    server: PostgresServer = request.getfixturevalue("server")
     credentials = {"database_username": server.username, "database_password": server.password}
-    return {**common, "database_url": server.url, **credentials}
+    return {**common, "database_url": server.new_database(), **credentials}
 
 
 async def ask(runtime: Runtime, method: str, path: str, key: str = ADMIN, body: Any = None) -> Reply:

@@ -1,5 +1,6 @@
 """A real PostgreSQL, Debian's, started by the very script that its image starts it with."""
 
+import itertools
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ class PostgresServer(Server):
     """One PostgreSQL with an empty database."""
 
     user: ClassVar[str | None] = "postgres"  # it refuses to run as root
+    _numbers = itertools.count(1)
     username = "assistant"
     password = "geheim"
     database = "assistant"
@@ -53,6 +55,12 @@ class PostgresServer(Server):
 
     def answers(self) -> bool:
         return self.psql("SELECT 1") == "1"
+
+    def new_database(self) -> str:
+        """Make an empty database beside the first one; give its address."""
+        name = f"database_{next(self._numbers)}"
+        assert self.psql(f"CREATE DATABASE {name}") == "CREATE DATABASE"
+        return self.url.removesuffix(self.database) + name
 
     def psql(self, statement: str) -> str:
         """Give what a statement returns as bare text, and nothing when it fails or hangs."""

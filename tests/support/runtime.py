@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 
@@ -84,12 +84,15 @@ class Reply:
 class InProcessServer(RuntimeServer):
     """Leaves this process's signals alone, and stops without uvicorn's pauses; test_drain has the real thing."""
 
+    ended: asyncio.Event
+    """Set when it shall stop."""
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def main_loop(self) -> None:
-        await eventually(lambda: self.should_exit, seconds=300)
+        await self.ended.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -124,6 +127,8 @@ async def run_runtime(*upstreams: Upstream, **settings: Any) -> AsyncIterator[Ru
     port = listener.getsockname()[1]
     server = build_server(Settings.load(host="127.0.0.1", port=port, **settings))
     server.__class__ = InProcessServer
+    ended = asyncio.Event()
+    cast("InProcessServer", server).ended = ended
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await eventually(lambda: server.started or serving.done())
@@ -131,7 +136,7 @@ async def run_runtime(*upstreams: Upstream, **settings: Any) -> AsyncIterator[Ru
             runtime = Runtime(f"http://127.0.0.1:{port}", client, server)
             yield runtime
     finally:
-        server.should_exit = True
+        ended.set()
         await serving
 
 
