@@ -15,6 +15,7 @@ CONTEXT ?=
 REGISTRY ?=
 BASE_IMAGE ?=
 ARGS ?=
+WORKERS ?= auto
 export E2E HELM
 # Programs are started again and again here; without bytecode each start compiles a thousand modules anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -46,8 +47,8 @@ down: install ## Take the demo down: the cluster with all that is on it, or what
 	@$(BIN)/python -m devcluster.demo down $(if $(CONTEXT),--context '$(CONTEXT)')
 
 .PHONY: test
-test: lint check-generated ## Everything: lint, generated files, and every test. E2E=off leaves out what needs real pods
-	@$(PYTEST) $(ARGS)
+test: lint check-generated ## Everything: lint, generated files, and every test, WORKERS=number at a time. E2E=off leaves out what needs real pods
+	@$(PYTEST) --numprocesses=$(WORKERS) $(ARGS)
 
 ##@ Work on it
 

@@ -13,7 +13,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-pytest_plugins = ["tests.support.reporting"]
+pytest_plugins = ["tests.support.reporting", "tests.support.scheduling"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,33 +2,34 @@
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from devcluster import cluster as devcluster
-from devcluster.paths import lock
+from tests.support.apart import own_number
 from tests.support.kube import Kube, install, running_operator
 
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def control_plane() -> Iterator[devcluster.Cluster]:
-    with lock("tests-cluster"):  # another run of this user's tests has a cluster of the same name
-        devcluster.down("tests-cluster")
-        cluster = devcluster.up("tests-cluster", control_plane_only=True)
+    with own_number("cluster", 16) as number:
+        devcluster.down(name := f"tests-cluster-{number}")
+        cluster = devcluster.up(name, control_plane_only=True)
         yield cluster
         cluster.down()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def account(control_plane: devcluster.Cluster) -> Path:
     """Kubeconfig of the operator's own account, which has the chart's rights and no others."""
     return install(Kube(control_plane))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def operator_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("operator") / "operator.log"
 
@@ -39,12 +40,20 @@ def operator(account: Path, operator_log: Path) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def kube(control_plane: devcluster.Cluster, account: Path) -> Iterator[Kube]:
-    """kubectl in a namespace of the test's own, in which restricted Pod Security is enforced."""
+@contextmanager
+def own_namespace(control_plane: devcluster.Cluster) -> Iterator[Kube]:
+    """Give kubectl in a new namespace, in which restricted Pod Security is enforced."""
     namespace = f"test-{next(_numbers)}"
     restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
     scoped = Kube(control_plane, namespace)
-    scoped.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": restricted}})
+    head = {"apiVersion": "v1", "kind": "Namespace"}
+    scoped.api.create({**head, "metadata": {"name": namespace, "labels": restricted}})
     yield scoped
-    scoped.run("delete", "namespace", namespace, "--wait=false")
+    scoped.api.delete("namespace", namespace)
+
+
+@pytest.fixture
+def kube(control_plane: devcluster.Cluster, account: Path) -> Iterator[Kube]:
+    """kubectl in a namespace of the test's own."""
+    with own_namespace(control_plane) as scoped:
+        yield scoped

@@ -2,12 +2,15 @@
 
 import re
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from devcluster.cluster import Cluster
+from tests.cluster.conftest import own_namespace
 from tests.operator.assistants import PROVIDERS, resource
 from tests.operator.bad_input import BAD_NAMES, BAD_SPECS
 from tests.support.api import RefusedError
@@ -21,13 +24,20 @@ SAMPLES = sorted((ROOT / "manifests/samples").glob("*.yaml"))
 GOLDEN = sorted((ROOT / "tests/operator/golden").glob("*/*.output.yaml"))
 
 
+@pytest.fixture(scope="module")
+def kube(control_plane: Cluster, account: Path) -> Iterator[Kube]:
+    """kubectl in one namespace for all of them: nothing that is tried here is kept."""
+    with own_namespace(control_plane) as scoped:
+        yield scoped
+
+
 def _assistant(name: str = "demo", **spec: Any) -> dict[str, Any]:
     body = resource(name, **spec)
     return {**body, "metadata": {"name": name}}
 
 
 def _dry_run(kube: Kube, body: dict[str, Any]) -> None:
-    kube.api.try_to_create(body, kube.namespace)
+    kube.api.create(body, kube.namespace, keep=False)
 
 
 @pytest.mark.parametrize(("spec", "message"), BAD_SPECS.values(), ids=BAD_SPECS)

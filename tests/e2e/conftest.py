@@ -20,8 +20,8 @@ from devcluster.demo.recipes import (
     RUNTIME,
     known_to_the_chart,
 )
-from devcluster.paths import lock
 from tests.e2e import outside as program
+from tests.support.apart import own_number
 from tests.support.api import Object
 from tests.support.kube import Kube
 from tests.support.searxng import PAGES
@@ -31,17 +31,17 @@ NAMESPACE = "assistants"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def nodes() -> Iterator[devcluster.Cluster]:
-    with lock("tests-e2e"):  # another run of this user's tests has a cluster of the same name
-        devcluster.down("tests-e2e")
+    with own_number("e2e", 16) as number:
+        devcluster.down(name := f"tests-e2e-{number}")
         # Two, so that pods are spread, and there is room for every server at once.
-        cluster = devcluster.up("tests-e2e", nodes=2)
+        cluster = devcluster.up(name, nodes=2)
         yield cluster
         cluster.down()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def loaded(nodes: devcluster.Cluster) -> dict[str, str]:
     """Image references by recipe name, built and on the node."""
     references = {}
@@ -51,7 +51,7 @@ def loaded(nodes: devcluster.Cluster) -> dict[str, str]:
     return references
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def operator(nodes: devcluster.Cluster, loaded: dict[str, str]) -> Kube:
     """The operator, installed by helm; gives kubectl in its namespace."""
     kubernetes = Kubernetes(str(nodes.kubectl), str(nodes.helm), kubeconfig=nodes.kubeconfig)
@@ -69,7 +69,7 @@ def operator(nodes: devcluster.Cluster, loaded: dict[str, str]) -> Kube:
     return Kube(nodes, SYSTEM_NAMESPACE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kube(nodes: devcluster.Cluster, operator: Kube) -> Kube:
     """kubectl in a namespace that enforces restricted Pod Security, with the model server of the samples."""
     scoped = Kube(nodes, NAMESPACE)
@@ -79,7 +79,7 @@ def kube(nodes: devcluster.Cluster, operator: Kube) -> Kube:
     return scoped
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def outside(kube: Kube, loaded: dict[str, str]) -> str:
     """The address of what the assistants meet outside: a provider with a script, a search index, a web site."""
     kube.apply(*_outside(loaded[RUNTIME.name]))

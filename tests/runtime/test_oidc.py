@@ -42,7 +42,7 @@ async def test_a_valid_token_opens_all_but_administration(upstream: Upstream, is
         {"exp": None},
         {"sub": None},
     ],
-    ids=lambda claims: f"{next(iter(claims))}={next(iter(claims.values()))}",
+    ids=["aud", "iss", "exp", "nbf", "no exp", "no sub"],
 )
 async def test_a_token_with_a_wrong_claim_is_refused(
     upstream: Upstream, issuer: Issuer, claims: dict[str, Any]

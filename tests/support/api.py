@@ -56,9 +56,14 @@ class Api:
         listed = _accepted(self._request("GET", found.path(namespace), params={"labelSelector": selector}))
         return [{"kind": found.kind, **item} for item in listed["items"]]
 
-    def try_to_create(self, body: Object, namespace: str) -> None:
-        """Have the API server check a new object, strictly, and not keep it."""
-        _accepted(self._request("POST", self._resource_of(body).path(namespace), params=TRIED, json=body))
+    def create(self, body: Object, namespace: str = "", *, keep: bool = True) -> None:
+        """Create an object; or have the API server check one, strictly, and not keep it."""
+        path = self._resource_of(body).path(namespace)
+        _accepted(self._request("POST", path, params={} if keep else TRIED, json=body))
+
+    def delete(self, kind: str, name: str, namespace: str = "") -> None:
+        """Have an object deleted."""
+        _accepted(self._request("DELETE", self._resource(kind).path(namespace, name)))
 
     def try_to_apply(self, body: Object, namespace: str) -> None:
         """Have the API server check an object as it is applied on the server's side, strictly, and not keep it."""

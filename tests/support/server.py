@@ -28,6 +28,7 @@ from devcluster import packages, venvs
 from devcluster.demo.recipes import OWN_IMAGES
 from devcluster.errors import DevclusterError
 from devcluster.progress import Silent
+from tests.support.apart import own_number
 
 START_SECONDS = 120.0
 """Far more than a loaded machine needs, so that only what never answers fails."""
@@ -170,16 +171,11 @@ def free_port() -> int:
 def _own_ports() -> Iterator[int]:
     """Give the ports of a batch that no other process has, each once before any a second time.
 
-    One that was given may not be listened on yet. The batch is held by a name in the kernel, which goes with this
-    process, however it ends.
+    One that was given may not be listened on yet.
     """
-    with socket.socket(socket.AF_UNIX) as holder:
-        for batch in range(_BATCHES):
-            with suppress(OSError):
-                holder.bind(f"\0tests-ports-{batch}")
-                first = _FIRST_PORT + batch * _BATCH
-                yield from itertools.cycle(range(first, first + _BATCH))
-    raise RuntimeError(f"{_BATCHES} processes of tests have all ports between them: wait for one to end")
+    with own_number("ports", _BATCHES) as batch:
+        first = _FIRST_PORT + batch * _BATCH
+        yield from itertools.cycle(range(first, first + _BATCH))
 
 
 _ports = _own_ports()

@@ -17,8 +17,11 @@ def fresh_answer() -> Iterator[None]:
 
 
 def run_of(*markers: str) -> pytest.Session:
-    items = [SimpleNamespace(get_closest_marker=lambda name, own=own: name == own) for own in markers]
-    return cast("pytest.Session", SimpleNamespace(items=items, exitstatus=pytest.ExitCode.OK))
+    """Return a run in which a test with each of these markers was skipped."""
+    skipped = [SimpleNamespace(keywords={marker: 1}) for marker in markers]
+    reporter = SimpleNamespace(stats={"skipped": skipped})
+    config = SimpleNamespace(pluginmanager=SimpleNamespace(get_plugin=lambda name: reporter))
+    return cast("pytest.Session", SimpleNamespace(config=config, exitstatus=pytest.ExitCode.OK))
 
 
 @pytest.mark.parametrize(
