@@ -17,12 +17,13 @@ import yaml
 
 from devcluster import toolchain
 from devcluster.progress import Silent
+from tests.support import cloudnative_pg
 from tests.support.api import Object
 from tests.support.kube import Kube, eventually, is_established
 
 MODULES = {
     "clusters.postgresql.cnpg.io": (
-        "github.com/cloudnative-pg/cloudnative-pg@v1.27.0",
+        f"{cloudnative_pg.PATH}@{cloudnative_pg.VERSION}",
         "config/crd/bases/postgresql.cnpg.io_clusters.yaml",
     ),
     "mongodbcommunity.mongodbcommunity.mongodb.com": (

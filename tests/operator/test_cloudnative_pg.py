@@ -55,6 +55,16 @@ def test_one_that_is_put_to_sleep_serves_nobody_though_its_operator_calls_it_rea
     assert found.message == f"Cluster main: 0/3 instances are ready: {message}"
 
 
+def test_one_without_an_instance_that_serves_is_on_its_way_though_its_operator_calls_it_ready() -> None:
+    ready = {"type": "Ready", "status": "True", "reason": "ClusterIsReady"}
+    found = health(_cluster(conditions=[ready], instances=3, phase="Cluster in healthy state"))
+    assert (found.ready, found.reason, found.message) == (
+        False,
+        "Progressing",
+        "Cluster main: 0/3 instances are ready.",
+    )
+
+
 @pytest.mark.parametrize("body", [_cluster(), {"metadata": {"name": "main", "namespace": "data"}, "status": None}])
 def test_one_that_its_operator_has_not_looked_at_is_on_its_way(body: dict[str, Any]) -> None:
     assert (health(body).ready, health(body).reason) == (False, "Progressing")

@@ -20,7 +20,7 @@ _PORT = 5432
 _DATABASE = "app"
 """Database that it makes where the Cluster names none."""
 _HIBERNATION = "cnpg.io/hibernation"
-"""Condition of a Cluster that is put to sleep. It stays Ready: what is asked for is that no instance runs."""
+"""Condition of a Cluster that is put to sleep. It stays Ready, also for a moment after it is woken."""
 
 
 def binding(cluster: Mapping[str, Any]) -> Binding:
@@ -43,15 +43,18 @@ def health(cluster: Mapping[str, Any]) -> Health:
     """Return what the Cluster's own conditions say."""
     status = cluster.get("status") or {}
     told: dict[Any, Mapping[str, Any]] = {entry.get("type"): entry for entry in status.get("conditions") or []}
-    ready, hibernation = told.get("Ready", {}), told.get(_HIBERNATION, {})
+    ready, asleep = told.get("Ready", {}), told.get(_HIBERNATION, {})
     exist, serving = status.get("instances") or 0, status.get("readyInstances") or 0
     what = f"Cluster {cluster['metadata']['name']}: {serving}/{exist} instances are ready"
-    if ready.get("status") == "True" and not hibernation:
+    called_ready = ready.get("status") == "True"
+    if called_ready and serving and not asleep:
         return Health(True, conditions.READY, f"{what}.", exist, serving)
-    phase = ": ".join(filter(None, (status.get("phase"), status.get("phaseReason"))))
-    said = hibernation.get("message") or phase or ready.get("message")
-    reason = hibernation.get("reason") or ready.get("reason") or conditions.PROGRESSING
-    return Health(False, reason, f"{what}: {said}" if said else f"{what}.", exist, serving)
+    if called_ready:
+        said, reason = asleep.get("message"), asleep.get("reason")
+    else:
+        phase = ": ".join(filter(None, (status.get("phase"), status.get("phaseReason"))))
+        said, reason = phase or ready.get("message"), ready.get("reason")
+    return Health(False, reason or conditions.PROGRESSING, f"{what}: {said}" if said else f"{what}.", exist, serving)
 
 
 def _bootstrap(cluster: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
