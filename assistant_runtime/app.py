@@ -29,6 +29,7 @@ from assistant_runtime.api.health import health_router, metrics_router
 from assistant_runtime.api.middleware import BodyLimit, ErrorAnswers, Gate, RequestRecord, ShortWay
 from assistant_runtime.api.models import models_router
 from assistant_runtime.api.openapi import install_openapi
+from assistant_runtime.api.own_machine import OwnMachine, is_loopback
 from assistant_runtime.api.request_body import invalid_parameters
 from assistant_runtime.api.rerank import rerank_router
 from assistant_runtime.api.responses.endpoint import Responses
@@ -231,6 +232,8 @@ def _add_middleware(app: FastAPI, core: Core, lifecycle: Lifecycle) -> None:
         saturation=core.saturation,
         behind_proxy=settings.behind_proxy,
     )
+    if is_loopback(settings.host) and not security.authentication.required:
+        app.add_middleware(OwnMachine, origins=settings.cors_origins)
     app.add_middleware(ErrorAnswers, debug=settings.debug)
     if security.audit is not None:
         from assistant_runtime.api.audit import AuditTrail  # noqa: PLC0415 - imported only where it is used

@@ -302,6 +302,37 @@ async def test_without_cors_origins_no_browser_may_call(upstream: Upstream) -> N
 
 
 @pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"origin": "http://localhost:3000"}, 200),
+        ({"origin": "https://app.example.com"}, 200),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://localhost.evil.example"}, 403),
+        ({"host": "assistant.localhost:8000"}, 200),
+        ({"host": "[::1]:8000"}, 200),
+        ({"host": "rebound.evil.example:8000"}, 403),
+        ({"host": "[nonsense"}, 403),
+    ],
+)
+async def test_no_page_of_another_machine_asks_where_no_key_is_needed(
+    upstream: Upstream, headers: dict[str, str], status: int
+) -> None:
+    async with run_runtime(upstream, cors_origins="https://app.example.com") as runtime:
+        reply = await runtime.post(json.dumps(QUESTION), headers)
+    assert reply.status == status
+    assert status == 200 or reply.error["code"] == "origin_not_allowed"
+    assert len(upstream.requests) == (status == 200)
+
+
+async def test_where_keys_are_needed_a_page_may_ask_with_one(upstream: Upstream) -> None:
+    async with run_runtime(upstream, api_keys=ALICE) as runtime:
+        reply = await runtime.chat(key=ALICE, headers={"origin": "https://other.example", "host": "assistant.example"})
+    assert reply.status == 200
+
+
+@pytest.mark.parametrize(
     "head", [b"GET /health HTTP/1.1\r\nx: ", b"GET /", b"GET /health HTTP/1.1\r\n" + b"a: b\r\n" * 9]
 )
 async def test_a_head_without_an_end_is_cut_off(head: bytes) -> None:
