@@ -170,7 +170,7 @@ def _local_settings() -> dict[str, Any]:
 def _welcome(settings: "Settings") -> str:
     """Tell a person at a terminal what there is now, and what to do with it."""
     url = f"http://{settings.host}:{settings.port}"
-    question = '{"messages": [{"role": "user", "content": "Why is the sky blue?"}]}'
+    question = '{"messages": [{"role": "user", "content": "What is the sea? Answer in one sentence."}]}'
     return (
         f"An assistant on this machine, at {url}; it answers in a few seconds, when the model is loaded. Ask it:\n\n"
         f"  curl -s {url}/v1/chat/completions -d '{question}'\n\n"
