@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 NAME = "demo"
 MODEL = "smollm2-135m-instruct"
 SCRIPTED = {"name": "outside", "baseURL": f"http://outside:{program.PORT}/v1", "model": program.MODEL}
+FACT = "The lighthouse of Genoa is 77 metres high."
+OTHER = "Parents may take twelve weeks of paid leave."
 QUESTION: list[ChatCompletionMessageParam] = [
     {"role": "user", "content": "What is the capital of France? Answer in one sentence."}
 ]
@@ -130,6 +132,18 @@ def test_stream(client: openai.OpenAI) -> None:
 
 def test_models(client: openai.OpenAI) -> None:
     assert any(model.id.endswith(MODEL) for model in client.models.list())
+
+
+def test_documents_are_found_by_the_model_in_the_runtimes_pods(assistant: Kube, url: str) -> None:
+    """No provider embeds here."""
+    headers = {"Authorization": f"Bearer {assistant.secret(f'{NAME}-api-keys')['api-key']}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=60) as asking:
+        for name, text in (("towers.txt", FACT), ("leave.txt", OTHER)):
+            kept = asking.post("/v1/documents", json={"name": name, "text": text})
+            assert kept.is_success, kept.text
+            assert kept.json()["status"] == "ready"
+        found = asking.post("/v1/search", json={"query": "How tall is the tower by the sea?", "limit": 1})
+    assert [passage["text"] for passage in found.json()["data"]] == [FACT]
 
 
 def test_an_identical_request_is_answered_from_redis_whichever_pod_it_meets(

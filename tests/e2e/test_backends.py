@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from devcluster.addons import FIXED_STORAGE_CLASS
 from devcluster.demo.recipes import MILVUS_LITE
 from tests.e2e import outside as program
 from tests.support.every_backend import CONDITIONS, STATEFUL, image, providers, servers
@@ -47,6 +48,8 @@ def _spec(loaded: dict[str, str]) -> dict[str, Any]:
         # What the site outside says may be read, though its address is not public.
         "tools": {"allowedHosts": ["outside"]},
         **servers(loaded, SEARCH),
+        # The class of the others lets volumes grow.
+        "redis": {"managed": {"storage": {"size": "1Gi", "storageClassName": FIXED_STORAGE_CLASS}}},
     }
 
 
@@ -69,6 +72,23 @@ class Assistant:
     def wait(self) -> None:
         """Wait until it is Ready."""
         self.kube.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=300s", timeout=310)
+
+    def resize(self, server: str, size: str) -> None:
+        """Ask for another size of a server's volume; Firecrawl's two servers are named as their pods are."""
+        name, _, inner = server.partition("-")
+        managed = self.spec[name]["managed"]
+        (managed[inner] if inner else managed)["storage"]["size"] = size
+
+    def pods(self) -> dict[str, tuple[str, int]]:
+        """Give the UID of each pod that runs, and how often its containers were started again."""
+        return {
+            pod["metadata"]["name"]: (
+                pod["metadata"]["uid"],
+                sum(container["restartCount"] for container in pod["status"]["containerStatuses"]),
+            )
+            for pod in self.kube.list("pods", f"app.kubernetes.io/instance={NAME}")
+            if pod["status"]["phase"] == "Running"
+        }
 
     def delete(self) -> None:
         """Delete it and wait until its pods are gone."""
@@ -174,6 +194,37 @@ def test_every_server_keeps_something(assistant: Assistant) -> None:
     _expect_what_was_kept(assistant)
 
 
+def test_volumes_grow_under_their_servers(assistant: Assistant) -> None:
+    kube, growing = assistant.kube, [server for server in STATEFUL if server != "redis"]
+    before = assistant.pods()
+    for server in growing:
+        assistant.resize(server, "2Gi")
+    assistant.apply()
+
+    def sizes() -> dict[str, str]:
+        claims = [kube.must("pvc", f"data-{NAME}-{server}-0") for server in growing]
+        return {claim["metadata"]["name"]: claim["status"]["capacity"]["storage"] for claim in claims}
+
+    eventually(lambda: set(sizes().values()) == {"2Gi"}, "every volume has grown", last=sizes)
+    eventually(lambda: not kube.condition(NAME, "Reconciling"), "nothing is under way")
+    assert kube.condition(NAME)["status"] == "True"
+    assert not kube.condition(NAME, "Stalled")
+    assert assistant.pods() == before
+    _expect_what_was_kept(assistant)
+
+
+def test_a_volume_does_not_shrink_and_everything_serves_on(assistant: Assistant) -> None:
+    told = _stalled(assistant, "firecrawl-postgresql", "1Gi", reason="ImmutableField", former="2Gi")
+    field = "spec.firecrawl.managed.postgresql.storage.size"
+    assert told.startswith(f"{field}: a volume can't shrink. Set it back to 2Gi or more")
+
+
+def test_a_volume_does_not_grow_where_its_class_does_not_let_it_and_everything_serves_on(assistant: Assistant) -> None:
+    told = _stalled(assistant, "redis", "2Gi", reason="ResizeRefused", former="1Gi")
+    assert told.startswith(f"spec.redis.managed.storage.size: volume claim data-{NAME}-redis-0 can't grow to 2Gi: ")
+    assert f"Set it back to 1Gi, or have StorageClass {FIXED_STORAGE_CLASS} allow it" in told
+
+
 def _is_new(kube: Kube, pod: str, before: str) -> bool:
     now = kube.get("pod", pod)
     return now is not None and now["metadata"]["uid"] != before
@@ -229,6 +280,21 @@ def test_a_milvus_of_another_kind_by_its_image_alone(assistant: Assistant, loade
     _eventually_ok(assistant, "POST", "/v1/documents", {"name": "towers.txt", "text": FACT})
     found = assistant.find("lighthouse")
     assert (found["retrieval"], found["data"][0]["text"]) == ("hybrid", FACT)
+
+
+def _stalled(assistant: Assistant, server: str, size: str, *, reason: str, former: str) -> str:
+    """Ask for a size that a volume can't have, and for the former one again; give what was said of it."""
+    kube, before = assistant.kube, assistant.pods()
+    assistant.resize(server, size)
+    assistant.apply()
+    told: str = kube.wait_for_reason(NAME, reason, "Stalled")["message"]
+    _expect_what_was_kept(assistant)
+    assistant.resize(server, former)
+    assistant.apply()
+    eventually(lambda: not kube.condition(NAME, "Stalled"), "it goes on")
+    assistant.wait()
+    assert assistant.pods() == before
+    return told
 
 
 def _eventually_ok(assistant: Assistant, method: str, path: str, body: object = None) -> Any:
