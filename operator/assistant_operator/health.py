@@ -54,7 +54,8 @@ def assess(scene: Scene | None, *, suspended: bool) -> Health:
         return Health(True, conditions.READY, f"{ready}/{wanted} pods are ready.", exist, ready)
     counts, wrong = f"{ready}/{wanted} pods are ready", first(scene)
     if wrong is None:
-        return Health(False, conditions.PROGRESSING, f"{counts}.", exist, ready)
+        change = "; a change of them is under way" if ready >= wanted else ""
+        return Health(False, conditions.PROGRESSING, f"{counts}{change}.", exist, ready)
     return Health(False, wrong.reason, wrong.of(counts).message, exist, ready, wrong.quotes)
 
 

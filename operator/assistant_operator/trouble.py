@@ -21,6 +21,8 @@ _OUTPUT_LIMIT = 600
 """Characters of a crashed container's output that are quoted, from its end."""
 _GROWTH_CONDITIONS = ("ControllerResizeError", "NodeResizeError", "FileSystemResizePending")
 """Conditions of a claim that say why its volume has not grown yet."""
+_AWAITED_POD = ("WaitForFirstConsumer", "WaitForPodScheduled")
+"""Reasons of events of a claim whose volume is made when its pod has a node."""
 _TRIES = 2
 """Failures of one probe that are taken for trouble; one is usual while a server starts."""
 _STARTING = "Startup probe failed"
@@ -221,7 +223,7 @@ def _pending_claim(claim: Mapping[str, Any], events: Events) -> Trouble | None:
     if _phase(claim) != "Pending":
         return None
     # A claim that waits for its pod to be scheduled is on its way; some that can't be bound are told as `Normal`.
-    told = [e for e in events.get(claim["metadata"]["uid"], ()) if e.get("reason") != "WaitForFirstConsumer"]
+    told = [e for e in events.get(claim["metadata"]["uid"], ()) if e.get("reason") not in _AWAITED_POD]
     if not told:
         return None
     newest = max(told, key=_last_seen)

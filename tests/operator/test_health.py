@@ -49,6 +49,7 @@ def test_it_serves_when_every_wanted_pod_of_the_newest_template_is_ready() -> No
 def test_a_rollout_under_way_is_progress(status: dict[str, int]) -> None:
     health = _judge(_workload(**status))
     assert (health.ready, health.reason) == (False, "Progressing")
+    assert ("a change of them is under way" in health.message) == (status.get("readyReplicas") == 3)
 
 
 def test_what_does_not_exist_yet_is_being_created() -> None:

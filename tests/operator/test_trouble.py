@@ -132,8 +132,9 @@ def test_a_pending_claim_is_told_with_its_reason_before_the_pod_that_waits_for_i
     )
 
 
-def test_a_claim_that_waits_for_its_pod_is_on_its_way() -> None:
-    told = {"claim": [_event("WaitForFirstConsumer", "waiting for first consumer", kind="Normal")]}
+@pytest.mark.parametrize("reason", ["WaitForFirstConsumer", "WaitForPodScheduled"])
+def test_a_claim_that_waits_for_its_pod_is_on_its_way(reason: str) -> None:
+    told = {"claim": [_event(reason, "waiting for pod demo-0 to be scheduled", kind="Normal")]}
     assert first(Scene(_workload(), [_pod()], [_claim("Pending")], told)) is None
 
 
