@@ -232,7 +232,7 @@ def _add_middleware(app: FastAPI, core: Core, lifecycle: Lifecycle) -> None:
         saturation=core.saturation,
         behind_proxy=settings.behind_proxy,
     )
-    if is_loopback(settings.host) and not security.authentication.required:
+    if is_loopback(settings.host) and not settings.behind_proxy and not security.authentication.required:
         app.add_middleware(OwnMachine, origins=settings.cors_origins)
     app.add_middleware(ErrorAnswers, debug=settings.debug)
     if security.audit is not None:

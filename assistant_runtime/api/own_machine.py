@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assistant_runtime.api.context import header
+from assistant_runtime.api.middleware import API_PREFIX
 from assistant_runtime.errors import ApiError
 
 REMEDY = "Name its origin in CORS_ORIGINS, or set API_KEYS, which every client then sends."
@@ -32,7 +33,7 @@ class OwnMachine:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request that may pass."""
-        if scope["type"] == "http":
+        if scope["type"] == "http" and scope["path"].startswith(API_PREFIX):
             origin = (header(scope, b"origin") or b"").decode("latin-1")
             if origin and not is_loopback(_host(origin)) and not self._origins & {origin, "*"}:
                 raise _refused(f"The page of {origin!r} may not ask this assistant, which asks for no key. {REMEDY}")

@@ -332,6 +332,11 @@ async def test_where_keys_are_needed_a_page_may_ask_with_one(upstream: Upstream)
     assert reply.status == 200
 
 
+async def test_a_proxy_in_front_may_have_any_name(upstream: Upstream) -> None:
+    async with run_runtime(upstream, behind_proxy=True) as runtime:
+        assert (await runtime.chat(headers={"host": "assistant.example"})).status == 200
+
+
 @pytest.mark.parametrize(
     "head", [b"GET /health HTTP/1.1\r\nx: ", b"GET /", b"GET /health HTTP/1.1\r\n" + b"a: b\r\n" * 9]
 )

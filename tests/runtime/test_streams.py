@@ -127,7 +127,7 @@ async def test_a_client_that_leaves_while_it_uploads_made_no_mistake(upstream: U
     async with run_runtime(upstream) as runtime:
         host, port = runtime.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as client:
-            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{")
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500\r\n\r\n{")
             await eventually(lambda: runtime.server.server_state.tasks)
         await eventually(lambda: not runtime.server.server_state.tasks)
         scraped = (await runtime.get("/metrics")).body.decode()
@@ -309,7 +309,8 @@ async def test_a_slow_client_slows_the_provider(upstream: Upstream) -> None:
         host, port = runtime.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as client:
             client.sendall(
-                b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+                b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body)
+                + body
             )
             await eventually(lambda: sent > 0)
             before = -1
