@@ -21,6 +21,7 @@ from assistant_runtime.errors import ApiError, StoreUnavailableError
 from assistant_runtime.rag.embedder import Embedder
 from assistant_runtime.rag.milvus import CALL_SECONDS, MilvusConnection
 from assistant_runtime.rag.schema import create, has_keywords, passage_schema, record_schema
+from assistant_runtime.shared_call import SharedCall
 
 SCHEMA = 1
 """Part of the collections' names: a later release with other fields makes collections of its own."""
@@ -115,6 +116,8 @@ class Collections:
         self._embedder = embedder
         self._model = embedder.model
         self._dimension: int | None = None
+        # Milvus Lite refuses to make a collection that is just being made.
+        self._opening = SharedCall(self._open)
         self.hybrid = False
         """Whether passages have keywords beside vectors; known once `open` has returned."""
 
@@ -130,8 +133,10 @@ class Collections:
         StoreUnavailableError
             Milvus does not answer.
         """
-        if self._dimension is not None:
-            return
+        if self._dimension is None:
+            await self._opening()
+
+    async def _open(self) -> None:
         about = await self._ask(self._recorded)
         if about is None:
             measured = await self._embedder.query("How long is a vector?")
@@ -216,6 +221,7 @@ class Collections:
 
     async def aclose(self) -> None:
         """Close the connection."""
+        self._opening.cancel()
         await self._connection.aclose()
 
     async def _query(

@@ -15,6 +15,8 @@ from redis._parsers.base import BaseParser
 from redis.asyncio import ConnectionPool
 from redis.exceptions import ReadOnlyError, ResponseError
 
+from assistant_runtime.shared_call import SharedCall
+
 Command = tuple[str | bytes | int, ...]
 
 INCOMPLETE = object()
@@ -143,7 +145,7 @@ class Pipeline:
         self._seconds = seconds
         self._connection: Any = None
         self._line: Line | None = None
-        self._opening: asyncio.Task[Line] | None = None
+        self._opening = SharedCall(self._open)
 
     async def execute(self, *command: str | bytes | int) -> Any:
         """Run a command, and give the reply.
@@ -155,28 +157,20 @@ class Pipeline:
         """
         line = self._line
         if line is None or not line.open:
-            if self._opening is None:
-                # A task of its own, because whoever waits may be cancelled.
-                self._opening = asyncio.create_task(self._open())
-                self._opening.add_done_callback(_noted)
-            line = await asyncio.shield(self._opening)
+            line = await self._opening()
         return await line.ask(command)
 
     async def _open(self) -> Line:
-        try:
-            async with asyncio.timeout(self._seconds):
-                await self._give_back()
-                self._connection = await self._pool.get_connection()
-                # redis-py has no name for it that is public.
-                self._line = Line(self._connection._writer.transport, self._seconds)  # noqa: SLF001
-                return self._line
-        finally:
-            self._opening = None
+        async with asyncio.timeout(self._seconds):
+            await self._give_back()
+            self._connection = await self._pool.get_connection()
+            # redis-py has no name for it that is public.
+            self._line = Line(self._connection._writer.transport, self._seconds)  # noqa: SLF001
+            return self._line
 
     async def aclose(self) -> None:
         """Close the connection."""
-        if self._opening is not None:
-            self._opening.cancel()
+        self._opening.cancel()
         await self._give_back()
 
     async def _give_back(self) -> None:
@@ -184,9 +178,3 @@ class Pipeline:
         if connection is not None:
             await connection.disconnect(nowait=True)
             await self._pool.release(connection)
-
-
-def _noted(opening: asyncio.Task[Line]) -> None:
-    """Take a failure that nobody waits for any more."""
-    if not opening.cancelled():
-        opening.exception()

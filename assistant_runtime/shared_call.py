@@ -1,0 +1,46 @@
+"""One run of some work for everyone who asks for it while it runs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class SharedCall(Generic[T]):
+    """Work that must not run twice at once; whoever comes while it runs gets its result, or its failure.
+
+    Parameters
+    ----------
+    work
+        Begins the work.
+    """
+
+    def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
+        self._work = work
+        self._task: asyncio.Task[T] | None = None
+
+    async def __call__(self) -> T:
+        """Give the result of the run that is under way, or of a new one; raises what the work raises."""
+        if self._task is None:
+            # A task of its own, because whoever waits may be cancelled.
+            self._task = asyncio.create_task(self._run())
+            self._task.add_done_callback(_noted)
+        return await asyncio.shield(self._task)
+
+    def cancel(self) -> None:
+        """End the run that is under way, if any."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> T:
+        try:
+            return await self._work()
+        finally:
+            self._task = None
+
+
+def _noted(task: "asyncio.Task[T]") -> None:
+    """Take a failure that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
