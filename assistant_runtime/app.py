@@ -29,7 +29,7 @@ from assistant_runtime.api.health import health_router, metrics_router
 from assistant_runtime.api.middleware import BodyLimit, ErrorAnswers, Gate, RequestRecord, ShortWay
 from assistant_runtime.api.models import models_router
 from assistant_runtime.api.openapi import install_openapi
-from assistant_runtime.api.own_machine import OwnMachine, is_loopback
+from assistant_runtime.api.own_machine import OwnMachine
 from assistant_runtime.api.request_body import invalid_parameters
 from assistant_runtime.api.rerank import rerank_router
 from assistant_runtime.api.responses.endpoint import Responses
@@ -49,6 +49,7 @@ from assistant_runtime.providers.routing import Routing
 from assistant_runtime.rag.library import Library, library_of
 from assistant_runtime.security.choice import Security, choose_security
 from assistant_runtime.settings import Settings
+from assistant_runtime.settings.values import is_loopback
 from assistant_runtime.stores import Backend
 from assistant_runtime.stores.choice import Stores, choose_stores
 from assistant_runtime.stores.response_cache import ResponseCache

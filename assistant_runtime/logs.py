@@ -13,6 +13,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from assistant_runtime.settings import Settings
+from assistant_runtime.settings.values import is_loopback
 
 NOISY = {
     "asyncio": logging.INFO,
@@ -65,12 +66,8 @@ def warn_of_risks(settings: Settings) -> None:
     log = structlog.get_logger(__name__)
     if settings.redis_url is not None and settings.secret_key is None:
         log.warning("secret_key_random", remedy="set SECRET_KEY, or replicas share neither limits nor cache in Redis")
-    if not settings.api_keys and not _is_loopback(settings.host):
+    if not settings.api_keys and not is_loopback(settings.host):
         log.warning("no_authentication", remedy="set API_KEYS, or anyone who reaches the port may ask")
-
-
-def _is_loopback(host: str) -> bool:
-    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def log_format(settings: Settings) -> str:

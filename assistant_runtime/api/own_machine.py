@@ -5,7 +5,6 @@ name of the page's own that it lets lead to 127.0.0.1 (DNS rebinding). Either is
 can't choose, the headers Origin and Host.
 """
 
-import ipaddress
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from assistant_runtime.api.context import header
 from assistant_runtime.api.middleware import API_PREFIX
 from assistant_runtime.errors import ApiError
+from assistant_runtime.settings.values import is_loopback
 
 REMEDY = "Name its origin in CORS_ORIGINS, or set API_KEYS, which every client then sends."
 
@@ -43,14 +43,6 @@ class OwnMachine:
                     f"This assistant serves its own machine, without keys, and is not {host!r}. Set API_KEYS."
                 )
         await self._app(scope, receive, send)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, by its name or address, can only be this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _host(url: str) -> str:

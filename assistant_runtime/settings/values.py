@@ -3,6 +3,7 @@
 A group names its own problems, those that one field alone can't see; `Settings` asks every group.
 """
 
+import ipaddress
 import re
 import ssl
 from collections.abc import Iterable, Sequence
@@ -36,6 +37,14 @@ def _certificates(value: Any) -> Any:
     except OSError:
         raise ValueError("the file can't be read: give the path of a file of certificates in PEM format") from None
     return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, by its name or address, can only be this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def split_list(value: Any) -> Any:

@@ -58,7 +58,7 @@ class Scene:
 
 def first(scene: Scene) -> Trouble | None:
     """Return what is wrong first, None while everything is on its way."""
-    pods = [pod for pod in _newest_first(scene.pods) if not _ready(pod)]
+    pods = [pod for pod in _newest_first(scene.pods) if not ready(pod)]
     scheduled = [pod for pod in pods if not _unscheduled(pod)]
     return (
         next(filter(None, (pod_trouble(pod, scene.events) for pod in scheduled)), None)
@@ -72,7 +72,7 @@ def first(scene: Scene) -> Trouble | None:
 def questions(scene: Scene) -> list[str]:
     """Return the UIDs of the objects whose events may tell what is wrong, few of them."""
     pending = [claim for claim in scene.claims if _phase(claim) == "Pending"]
-    silent = [pod for pod in _newest_first(scene.pods) if not _ready(pod) and _needs_events(pod)]
+    silent = [pod for pod in _newest_first(scene.pods) if not ready(pod) and _needs_events(pod)]
     wanted = scene.workload.get("spec", {}).get("replicas", 1)
     refused = [scene.workload] if len(scene.pods) < wanted else []
     return [found["metadata"]["uid"] for found in (*pending[:1], *silent[:1], *refused)]
@@ -132,7 +132,8 @@ def _condition(found: Mapping[str, Any], kind: str, status: str = "True") -> Map
     return next((entry for entry in entries if (entry["type"], entry["status"]) == (kind, status)), None)
 
 
-def _ready(pod: Mapping[str, Any]) -> bool:
+def ready(pod: Mapping[str, Any]) -> bool:
+    """Tell whether a pod is ready."""
     return _condition(pod, "Ready") is not None
 
 

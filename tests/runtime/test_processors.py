@@ -45,7 +45,7 @@ def test_avx2_is_found_among_the_flags_of_an_x86_processor(tmp_path: Path, monke
 def test_a_processor_without_avx2_embeds_nothing_and_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processors, "has_avx2", lambda: False)
     monkeypatch.setattr("assistant_runtime.settings.retrieval.has_avx2", lambda: False)
-    assert embedder_of(Settings(), None) is None  # type: ignore[arg-type]
+    assert embedder_of(Settings(), None) is None  # type: ignore[arg-type]  # no provider is asked
     with pytest.raises(ValueError, match="EMBEDDING_PROVIDER: the processor has no AVX2"):
         Settings(embedding_provider="local")
 

@@ -105,7 +105,7 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> Authorities:
 
 
 def with_tls(server: type[Server], authorities: Authorities) -> Any:
-    server.authority = authorities[0]  # type: ignore[attr-defined]
+    server.authority = authorities[0]  # type: ignore[attr-defined]  # each server that is tried has it
     return running(server)
 
 

@@ -14,6 +14,7 @@ from assistant_operator.cluster.cache import Cache, Ref, ref
 from assistant_operator.cluster.client import Client
 from assistant_operator.cluster.kinds import POD
 from assistant_operator.manifests import Object
+from assistant_operator.trouble import ready
 
 
 async def ensure(api: Client, cache: Cache, assistant: AIAssistant) -> list[Ref]:
@@ -36,10 +37,5 @@ def _outdated(cache: Cache, assistant: AIAssistant, live: Object) -> Iterator[Ob
         return
     for pod in cache.pods((assistant.namespace, assistant.name), metadata["labels"][labels.NAME]):
         revision = pod["metadata"]["labels"].get(labels.REVISION, newest)
-        if revision != newest and not _ready(pod) and not pod["metadata"].get("deletionTimestamp"):
+        if revision != newest and not ready(pod) and not pod["metadata"].get("deletionTimestamp"):
             yield pod
-
-
-def _ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any((entry["type"], entry["status"]) == ("Ready", "True") for entry in conditions)
