@@ -107,9 +107,10 @@ class MilvusConnection(StoreConnection):
     async def aclose(self) -> None:
         """Close every connection, without waiting for calls that hang."""
         client, self._client = self._client, None
-        if client is not None:
-            self._threads.submit(client.close)
         self._threads.shutdown(wait=self.embedded, cancel_futures=not self.embedded)
+        if client is not None:
+            # Closing ends calls that hang, but waits for a reconnect that does.
+            threading.Thread(target=client.close, daemon=True).start()
 
     def _import(self) -> None:
         """Load the SDK and, where it is used, Milvus Lite: seconds of a slow machine's time."""
@@ -140,7 +141,9 @@ class MilvusConnection(StoreConnection):
             folder = Path(self._folder or "")
             folder.mkdir(parents=True, exist_ok=True)
             uri = str(folder / LITE_FILE)
-        return MilvusClient(uri, timeout=CALL_SECONDS, **self._options)
+        # Of its own: pymilvus never closes a connection that clients may share, and shares it by address and user
+        # alone, whatever authority they trust.
+        return MilvusClient(uri, timeout=CALL_SECONDS, dedicated=True, **self._options)
 
 
 def milvus_of(settings: Settings) -> MilvusConnection | None:

@@ -82,6 +82,14 @@ async def send(runtime: Runtime, method: str, path: str, body: Any = None, key: 
         return Reply(answer.status, dict(answer.headers), await answer.read())
 
 
+def connections(port: int) -> int:
+    """Count the open connections to a port."""
+    opened = "01"
+    # gRPC's are all of IPv6's family.
+    rows = [line.split() for family in ("tcp", "tcp6") for line in Path("/proc/net", family).read_text().splitlines()]
+    return sum(remote.endswith(f":{port:04X}") and state == opened for _, _, remote, state, *_ in rows)
+
+
 async def keep(runtime: Runtime, name: str, text: str, key: str = "") -> Reply:
     body = {"name": name, "text": text, "media_type": "text/markdown", "source": f"https://docs.example.com/{name}"}
     return await send(runtime, "POST", "/v1/documents", body, key)
@@ -302,6 +310,14 @@ async def test_a_milvus_that_is_down_degrades_and_names_itself() -> None:
     assert "milvus" in ready.json["degraded"]
     assert (refused.status, refused.error["code"]) == (503, "store_unavailable")
     assert b"geheim" not in ready.body + refused.body
+
+
+async def test_a_runtime_that_ended_keeps_no_connection(server_store: tuple[Any, dict[str, Any]]) -> None:
+    server, settings = server_store
+    async with serving(**settings) as runtime:
+        await keep(runtime, "leave.md", LEAVE)
+        assert connections(server.port) > 0
+    await eventually(lambda: connections(server.port) == 0)
 
 
 async def test_a_milvus_killed_under_load_comes_back_with_everything(server_store: tuple[Any, dict[str, Any]]) -> None:
