@@ -103,8 +103,11 @@ async def caches_everything(runtime: Runtime) -> bool:
     return True
 
 
-async def test_a_cluster_whose_master_says_nothing_at_all(upstream: Upstream, cluster: RedisCluster) -> None:
+async def test_a_cluster_whose_master_says_nothing_at_all(
+    upstream: Upstream, cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the address of a pod that is gone: it neither answers nor refuses."""
+    monkeypatch.setattr("assistant_runtime.stores.redis.COMMAND_SECONDS", 2.0)
     async with run_runtime(upstream, **by_cluster(cluster), rate_limit_requests=100_000) as runtime:
         await eventually(lambda: caches_everything(runtime))
         lost = cluster.masters()[0]
