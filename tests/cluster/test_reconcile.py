@@ -381,6 +381,16 @@ def test_a_namespace_with_an_assistant_goes_away(kube: Kube, control_plane: Clus
     everywhere.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": kube.namespace}})
 
 
+def all_pods_exist(kube: Kube) -> bool:
+    """Tell whether every controller has made what pods it makes while none is ready, and has said so."""
+    for workload in kube.list("deployments,statefulsets"):
+        one_by_one = workload["spec"].get("podManagementPolicy") == "OrderedReady"
+        wanted = 1 if one_by_one else workload["spec"]["replicas"]
+        if (workload.get("status") or {}).get("replicas", 0) != wanted:
+            return False
+    return True
+
+
 def test_an_idle_assistant_costs_no_request(kube: Kube, control_plane: Cluster) -> None:
     sample = yaml.safe_load((ROOT / "manifests/samples/production.yaml").read_text())["spec"]
     named = [reference.named for reference in desired.references(assistant(**sample), FACTS)]
@@ -389,11 +399,13 @@ def test_an_idle_assistant_costs_no_request(kube: Kube, control_plane: Cluster) 
         kind = ("configmap",) if source == "ConfigMap" else ("secret", "generic")
         kube.run("create", *kind, name, *sorted(set(literals)))
     create(kube, **sample)
+    eventually(lambda: all_pods_exist(kube), "all pods exist that can", last=lambda: kube.list("statefulsets"))
     eventually(lambda: kube.must("aia", "demo")["status"]["replicas"] == 3, "all pods are counted")
+    # A pass over another assistant, queued after those of before, shows that they are over.
+    create(kube, "earlier")
     mark = audit_mark(control_plane)
     kube.run("annotate", "aia", "demo", "example.com/look=again")
     kube.run("annotate", "deployment", "demo-runtime", "example.com/look=again")
-    # A pass over another assistant, queued after those, shows that they are over.
     create(kube, "later")
     requests = audited(control_plane, mark, kube.namespace)
     assert requests["patch", "deployments", "later-runtime"] == 1, "the audit log shows requests"
