@@ -203,7 +203,10 @@ def choose_tracing(settings: Settings) -> OpenTelemetryTracing | None:
         return None
     headers = settings.otel_exporter_otlp_headers
     return OpenTelemetryTracing(
-        settings.otel_exporter_otlp_endpoint, settings.otel_service_name, headers.get_secret_value() if headers else ""
+        settings.otel_exporter_otlp_endpoint,
+        settings.otel_service_name,
+        headers.get_secret_value() if headers else "",
+        settings.otel_exporter_otlp_certificate,
     )
 
 

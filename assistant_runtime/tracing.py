@@ -11,9 +11,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-EXPORT_SECONDS = 5.0
-"""How long one batch may take."""
-
 FLUSH_SECONDS = 3.0
 """How long the end of the process waits for the last spans; the grace period is for answers."""
 
@@ -60,24 +57,24 @@ class OpenTelemetryTracing:
         Name of this service.
     headers
         What each request to the collector carries, as OTEL_EXPORTER_OTLP_HEADERS writes it.
+    ca_file
+        Certificates to trust for the collector, in place of the system's.
     """
 
-    def __init__(self, endpoint: str, service: str, headers: str = "") -> None:
+    def __init__(self, endpoint: str, service: str, headers: str = "", ca_file: str | None = None) -> None:
         from opentelemetry import context, trace  # noqa: PLC0415 - the SDK is imported only where it is used
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
-        from opentelemetry.util.re import parse_env_headers  # noqa: PLC0415
+
+        from assistant_runtime.span_exporter import span_exporter  # noqa: PLC0415
 
         self._context, self._trace = context, trace
         self._propagator = TraceContextTextMapPropagator()
         # Not at exit: `running` ends it, within its bound.
         self._provider = TracerProvider(resource=Resource.create({"service.name": service}), shutdown_on_exit=False)
-        exporter = OTLPSpanExporter(
-            endpoint=f"{endpoint}/v1/traces", timeout=EXPORT_SECONDS, headers=parse_env_headers(headers, liberal=True)
-        )
+        exporter = span_exporter(endpoint, headers, ca_file)
         self._provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=QUEUE_SPANS))
         self._tracer = self._provider.get_tracer("assistant_runtime")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr
 
-from assistant_runtime.settings.values import Group, SecretList, StringList, http_url, lower, upper
+from assistant_runtime.settings.values import CertificatesFile, Group, SecretList, StringList, http_url, lower, upper
 
 MIN_SECRET_CHARACTERS = 16
 """Below this a key for HMAC can be guessed offline from one cache key."""
@@ -104,6 +104,9 @@ class ServerGroup(Group):
     otel_exporter_otlp_headers: Annotated[SecretStr | None, BeforeValidator(_otlp_headers)] = Field(
         None,
         description="Headers for the collector, `name=value` pairs with commas between; values are URL-encoded.",
+    )
+    otel_exporter_otlp_certificate: CertificatesFile = Field(
+        None, description="File of certificates (PEM) to trust for the collector."
     )
     otel_service_name: str = Field("assistant-runtime", min_length=1, description="Name of this service in traces.")
     max_concurrent_requests: int = Field(

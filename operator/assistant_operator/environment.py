@@ -51,6 +51,7 @@ def authorities(assistant: AIAssistant, bindings: Bindings) -> dict[str, KeyRef]
         **{_authority(provider): provider.ca_from for provider in assistant.providers.items},
         **{_authority(server): server.ca_from for server in assistant.spec.tools.mcp_servers},
         "oidc": oidc.ca_from if oidc else None,
+        "tracing": assistant.spec.tracing.ca_from if assistant.spec.tracing.endpoint else None,
     }
     return {name: key for name, key in named.items() if key}
 
@@ -157,7 +158,11 @@ def _tracing(name: str, tracing: Tracing) -> list[Object]:
         env("OTEL_EXPORTER_OTLP_ENDPOINT", tracing.endpoint),
         env("OTEL_SERVICE_NAME", tracing.service_name or name),
     ]
-    return [*found, secret_env("OTEL_EXPORTER_OTLP_HEADERS", tracing.headers_from)] if tracing.headers_from else found
+    if tracing.headers_from:
+        found.append(secret_env("OTEL_EXPORTER_OTLP_HEADERS", tracing.headers_from))
+    if tracing.ca_from:
+        found.append(env("OTEL_EXPORTER_OTLP_CERTIFICATE", _certificate("tracing")))
+    return found
 
 
 def _tools(tools: Tools) -> list[Object]:

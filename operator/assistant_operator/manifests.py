@@ -105,6 +105,14 @@ def projection(named: KeyRef, path: str) -> Object:
     return {field: {"name": named.name, "items": [{"key": named.key, "path": path}]}}
 
 
+def mounts(volumes: Mapping[str, Object]) -> list[Object]:
+    """Build a container's mounts of volumes, given by their paths; what is not its own scratch is only read."""
+    return [
+        {"name": volume["name"], "mountPath": path, "readOnly": None if "emptyDir" in volume else True}
+        for path, volume in volumes.items()
+    ]
+
+
 def secret_env(name: str, reference: SecretKeyRef) -> Object:
     """Build an environment variable that is read from a Secret."""
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": reference.name, "key": reference.key}}}

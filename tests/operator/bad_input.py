@@ -56,6 +56,10 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "too little text of tools": ({"tools": {"totalSize": 1023}}, "must be a Kubernetes quantity from 1Ki to 16Mi"),
     "lag too long": ({"capacity": {"maxEventLoopLag": "61s"}}, "must be a duration from 1s to 1m"),
     "collector's address": ({"tracing": {"endpoint": "collector:4318"}}, "must be an http or https URL without user"),
+    "collector's certificates without tls": (
+        {"tracing": {"endpoint": "http://collector:4318", "caFrom": {"name": "a"}}},
+        "spec.tracing.endpoint: write https://, or leave caFrom out",
+    ),
     "cpu": (
         {"resources": {"limits": {"cpu": "1 core"}}},
         "must be a Kubernetes quantity, such as 500m, 2, 512Mi or 1Gi",

@@ -58,7 +58,7 @@ def test_a_change_of_whatever_is_named_rolls_the_runtime(reference: Reference) -
 def test_every_server_elsewhere_is_among_them() -> None:
     servers = {f"{component.block}.external" for component in desired.COMPONENTS if component.block != "spec"}
     servers -= {"spec.ui.external"}
-    servers |= {"spec.providers.items[0]", "spec.providers.items[1]", "spec.security.oidc"}
+    servers |= {"spec.providers.items[0]", "spec.providers.items[1]", "spec.security.oidc", "spec.tracing"}
     servers |= {"spec.tools.mcpServers[0]", "spec.tools.mcpServers[1]"}
     authorities = {reference.field for reference in REFERENCES if reference.field.endswith(".caFrom")}
     assert authorities == {f"{server}.caFrom" for server in servers}

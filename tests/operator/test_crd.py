@@ -224,7 +224,7 @@ def _mcp(**more: Any) -> Object:
     return {"tools": {"mcpServers": [{**MCP, "url": "https://a/mcp", **more}]}}
 
 
-TRACED: Object = {"tracing": {"endpoint": "http://collector:4318"}}
+TRACED: Object = {"tracing": {"endpoint": "https://collector:4318"}}
 
 
 def _traced(**more: Any) -> Object:
@@ -278,6 +278,9 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     "tracing.serviceName": (TRACED, _traced(serviceName="other")),
     "tracing.headersFrom.name": (TRACED, _traced(headersFrom=NAMED)),
     "tracing.headersFrom.key": (_traced(headersFrom=NAMED), _traced(headersFrom={**NAMED, "key": "other"})),
+    "tracing.caFrom.name": (TRACED, _traced(caFrom=NAMED)),
+    "tracing.caFrom.key": (_traced(caFrom=NAMED), _traced(caFrom={**NAMED, "key": "other"})),
+    "tracing.caFrom.kind": (_traced(caFrom=NAMED), _traced(caFrom={**NAMED, "kind": "ConfigMap"})),
     "replicas": ({}, {"replicas": 4}),
     "suspend": ({}, {"suspend": True}),
     "deletionPolicy": ({}, {"deletionPolicy": "Delete"}),

@@ -5,13 +5,17 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
 
+import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.support.runtime import run_runtime
 from tests.support.server import free_port
+from tests.support.tls import Authority, strict_by_default, tls_front
 from tests.support.upstream import MODEL, Upstream, refuses
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -82,6 +86,62 @@ async def test_a_failure_is_marked_and_no_prompt_is_sent(upstream: Upstream) -> 
     call = next(span for span in spans if span.name.startswith("chat"))
     assert attributes(call)["error.type"] == "provider_error"
     assert "private" not in str(spans)
+
+
+@asynccontextmanager
+async def secured(authority: Authority, folder: Path) -> AsyncIterator[tuple[str, list[Span]]]:
+    """A collector that is asked over TLS."""
+    async with collector() as (url, spans), tls_front(authority, folder, urlsplit(url).port or 0) as port:
+        yield f"https://127.0.0.1:{port}", spans
+
+
+async def test_a_collector_is_reached_with_the_authority_that_is_given(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict_by_default(monkeypatch)
+    authority = Authority(tmp_path, "ours")
+    async with secured(authority, tmp_path) as (url, spans):
+        trusted = {"otel_exporter_otlp_certificate": str(authority.certificate)}
+        async with run_runtime(upstream, otel_exporter_otlp_endpoint=url, **trusted) as runtime:
+            await runtime.chat()
+        assert spans
+
+
+async def test_a_collector_is_reached_with_an_authority_that_the_system_trusts(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict_by_default(monkeypatch)
+    authority = Authority(tmp_path, "ours")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    async with secured(authority, tmp_path) as (url, spans):
+        async with run_runtime(upstream, otel_exporter_otlp_endpoint=url) as runtime:
+            await runtime.chat()
+        assert spans
+
+
+async def test_a_collector_that_is_not_trusted_gets_nothing_and_is_named(
+    upstream: Upstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with secured(Authority(tmp_path, "ours"), tmp_path) as (url, spans):
+        other = {"otel_exporter_otlp_certificate": str(Authority(tmp_path, "other").certificate)}
+        async with run_runtime(upstream, otel_exporter_otlp_endpoint=url, **other) as runtime:
+            assert (await runtime.chat()).status == 200
+        assert spans == []
+    assert "the collector has a certificate that is not trusted" in caplog.text
+    assert "set OTEL_EXPORTER_OTLP_CERTIFICATE to the authority that it comes from" in caplog.text
+
+
+async def test_a_collector_by_a_name_that_is_not_in_its_certificate_gets_nothing_and_is_named(
+    upstream: Upstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = Authority(tmp_path, "ours")
+    trusted = {"otel_exporter_otlp_certificate": str(authority.certificate)}
+    async with secured(authority, tmp_path) as (url, spans):
+        other_name = url.replace("127.0.0.1", "localhost")
+        async with run_runtime(upstream, otel_exporter_otlp_endpoint=other_name, **trusted) as runtime:
+            assert (await runtime.chat()).status == 200
+        assert spans == []
+    assert "the collector has a certificate of another name" in caplog.text
 
 
 async def test_a_dead_collector_costs_nothing(upstream: Upstream) -> None:

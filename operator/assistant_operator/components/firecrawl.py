@@ -18,7 +18,7 @@ from assistant_operator.manifests import Object, env, secret_env
 from assistant_operator.servers import postgresql, redis
 from assistant_operator.servers.base import Server
 from assistant_operator.servers.postgresql import Database
-from assistant_operator.spec.base import SecretKeyRef
+from assistant_operator.spec.base import KeyRef, SecretKeyRef
 from assistant_operator.spec.firecrawl import ExternalFirecrawl, FirecrawlWorker, ManagedFirecrawl
 
 NAME = "firecrawl"
@@ -29,6 +29,9 @@ _BROWSER = "firecrawl-browser"
 _BROWSER_PORT = 3000
 _NODE_USER_ID = 1000
 """User `node` of the images that Firecrawl's are built on."""
+_SCRATCH = "/tmp"  # noqa: S108 - a mount path in the pod
+_CERTIFICATES = "/etc/firecrawl/certificates"
+_SEARXNG_AUTHORITY = "searxng.crt"
 _GRACE_SECONDS = 90
 """In Kubernetes the API takes requests for another minute after SIGTERM, until every proxy sees it unready."""
 
@@ -164,7 +167,7 @@ def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
         env("IS_KUBERNETES", True),
         env("FIRECRAWL_APP_HOST", _name(assistant)),
         env("FIRECRAWL_APP_PORT", PORT),
-        env("HOME", "/tmp"),  # noqa: S108 - a path in the pod
+        env("HOME", _SCRATCH),
         env("USE_DB_AUTHENTICATION", False),
         secret_env("BULL_AUTH_KEY", _key(assistant, "bull-auth-key")),
         secret_env("REDIS_URL", redis_url),
@@ -173,8 +176,12 @@ def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
         secret_env("NUQ_DATABASE_URL_LISTEN", database_url),
         env("PLAYWRIGHT_MICROSERVICE_URL", f"http://{_name(assistant, _BROWSER)}:{_BROWSER_PORT}/scrape"),
     ]
-    if searxng and isinstance(searxng.url, str):
-        variables.append(env("SEARXNG_ENDPOINT", searxng.url))
+    if searxng:
+        url = searxng.url
+        variables.append(env("SEARXNG_ENDPOINT", url) if isinstance(url, str) else secret_env("SEARXNG_ENDPOINT", url))
+    if searxng and searxng.ca:
+        # Node trusts them beside those that it comes with.
+        variables.append(env("NODE_EXTRA_CA_CERTS", f"{_CERTIFICATES}/{_SEARXNG_AUTHORITY}"))
     return variables
 
 
@@ -183,6 +190,8 @@ def _node(assistant: AIAssistant, facts: Facts, bindings: Bindings, program: _Pr
     settings, spec = _settings(assistant), program.settings(_settings(assistant))
     variables = [*_environment(assistant, bindings), env(program.port_variable, program.port)]
     secrets = [SecretKeyRef(**found["valueFrom"]["secretKeyRef"]) for found in variables if "valueFrom" in found]
+    authorities = _authorities(bindings)
+    volumes = _volumes(authorities)
     container = manifests.container(
         program.part,
         settings.image.reference(facts.images[NAME]),
@@ -196,16 +205,16 @@ def _node(assistant: AIAssistant, facts: Facts, bindings: Bindings, program: _Pr
         ),
         livenessProbe=manifests.http_probe(program.liveness, "http", periodSeconds=30, timeoutSeconds=5),
         readinessProbe=manifests.http_probe(program.readiness, "http", periodSeconds=10, timeoutSeconds=5),
-        volumeMounts=[_tmp_mount()],
+        volumeMounts=manifests.mounts(volumes),
     )
     template = manifests.pod_template(
         assistant,
         program.part,
         user_id=_NODE_USER_ID,
         containers=[container],
-        volumes=[_tmp("1Gi")],
+        volumes=list(volumes.values()),
         image=settings.image,
-        config_hash=facts.config_hash(secrets),
+        config_hash=facts.config_hash([*secrets, *authorities]),
         overlay=spec.pod_template,
         terminationGracePeriodSeconds=_GRACE_SECONDS,
         topologySpreadConstraints=manifests.spread(labels.selector(assistant.name, program.part)),
@@ -213,27 +222,46 @@ def _node(assistant: AIAssistant, facts: Facts, bindings: Bindings, program: _Pr
     return _deployment(assistant, program.part, spec.replicas, template)
 
 
+def _authorities(bindings: Bindings) -> list[KeyRef]:
+    """Return the certificates to trust for SearXNG, which alone is asked over TLS."""
+    searxng = bindings.get("searxng")
+    return [searxng.ca] if searxng and searxng.ca else []
+
+
+def _volumes(authorities: list[KeyRef]) -> dict[str, Object]:
+    """Build the volumes of Firecrawl's own pods, by where they are mounted."""
+    found = {_SCRATCH: _tmp("1Gi")}
+    if authorities:
+        sources = [manifests.projection(ca, _SEARXNG_AUTHORITY) for ca in authorities]
+        found[_CERTIFICATES] = {"name": "certificates", "projected": {"sources": sources}}
+    return found
+
+
 def _browser(assistant: AIAssistant, facts: Facts) -> Object:
     settings = _settings(assistant).browser
+    volumes = {
+        _SCRATCH: _tmp("2Gi"),
+        # A browser's processes share memory here; the container runtime's own default of 64Mi ends them.
+        "/dev/shm": {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},  # noqa: S108 - in the pod
+    }
     container = manifests.container(
         "browser",
         settings.image.reference(facts.images[_BROWSER]),
         settings.image,
         settings.resources,
         ports=[{"name": "http", "containerPort": _BROWSER_PORT, "protocol": "TCP"}],
-        env=[env("PORT", _BROWSER_PORT), env("HOME", "/tmp")],  # noqa: S108 - a path in the pod
+        env=[env("PORT", _BROWSER_PORT), env("HOME", _SCRATCH)],
         startupProbe=manifests.http_probe("/health", "http", periodSeconds=5, failureThreshold=24, timeoutSeconds=10),
         livenessProbe=manifests.http_probe("/health", "http", periodSeconds=30, timeoutSeconds=10),
         readinessProbe=manifests.http_probe("/health", "http", periodSeconds=10, timeoutSeconds=10),
-        volumeMounts=[_tmp_mount(), {"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108 - a mount path in the pod
+        volumeMounts=manifests.mounts(volumes),
     )
     template = manifests.pod_template(
         assistant,
         _BROWSER,
         user_id=_NODE_USER_ID,
         containers=[container],
-        # A browser's processes share memory here; the container runtime's own default of 64Mi ends them.
-        volumes=[_tmp("2Gi"), {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}],
+        volumes=list(volumes.values()),
         image=settings.image,
         config_hash=facts.config_hash([]),
         overlay=settings.pod_template,
@@ -244,10 +272,6 @@ def _browser(assistant: AIAssistant, facts: Facts) -> Object:
 
 def _tmp(limit: str) -> Object:
     return {"name": "tmp", "emptyDir": {"sizeLimit": limit}}
-
-
-def _tmp_mount() -> Object:
-    return {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - a mount path in the pod
 
 
 def _workloads(assistant: AIAssistant) -> list[Workload]:

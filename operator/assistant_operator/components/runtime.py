@@ -63,6 +63,7 @@ def _references(assistant: AIAssistant) -> list[Reference]:
         "spec.security.apiKeysFrom": spec.security.api_keys_from,
         "spec.security.oidc.caFrom": spec.security.oidc.ca_from if spec.security.oidc else None,
         "spec.tracing.headersFrom": spec.tracing.headers_from,
+        "spec.tracing.caFrom": spec.tracing.ca_from,
     }
     return [Reference(field, key) for field, key in named.items() if key]
 
@@ -129,10 +130,6 @@ def _volumes(assistant: AIAssistant, authorities: Mapping[str, KeyRef]) -> dict[
 
 def _container(assistant: AIAssistant, facts: Facts, variables: list[Object], volumes: Mapping[str, Object]) -> Object:
     spec = assistant.spec
-    mounts = [
-        {"name": volume["name"], "mountPath": path, "readOnly": True if path != _SCRATCH else None}
-        for path, volume in volumes.items()
-    ]
     return manifests.container(
         "runtime",
         spec.image.reference(facts.images[NAME]),
@@ -144,7 +141,7 @@ def _container(assistant: AIAssistant, facts: Facts, variables: list[Object], vo
             "/health", "http", initialDelaySeconds=30, periodSeconds=10, timeoutSeconds=5
         ),
         readinessProbe=manifests.http_probe("/ready", "http", initialDelaySeconds=5, periodSeconds=5, timeoutSeconds=5),
-        volumeMounts=mounts,
+        volumeMounts=manifests.mounts(volumes),
     )
 
 
