@@ -25,7 +25,7 @@ def test_a_restart_writes_nothing(kube: Kube, control_plane: Cluster, account: P
         _create(kube)
         eventually(lambda: kube.must("aia", "demo").get("status", {}).get("replicas") == 3, "all pods are counted")
         for server in ("Redis", "MongoDB", "Milvus"):  # the last that there is to tell: no volume is ever made here
-            kube.wait_for_reason("demo", "VolumePending", f"{server}Ready", timeout=60)
+            kube.wait_for_reason("demo", "VolumePending", f"{server}Ready", timeout=120)
     mark = audit_mark(control_plane)
     with running_operator(account, operator_log):
         _create(kube, "later")

@@ -377,7 +377,7 @@ def test_a_namespace_with_an_assistant_goes_away(kube: Kube, control_plane: Clus
     eventually(lambda: not kube.list("aia"), "the AIAssistant is gone")
     kube.run("delete", "pods", "--all", "--force", "--grace-period=0")
     everywhere = Kube(control_plane)
-    eventually(lambda: everywhere.get("namespace", kube.namespace) is None, "the namespace is gone", timeout=60)
+    eventually(lambda: everywhere.get("namespace", kube.namespace) is None, "the namespace is gone")
     everywhere.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": kube.namespace}})
 
 

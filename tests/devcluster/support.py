@@ -12,7 +12,7 @@ from devcluster import state
 from devcluster.cluster import Cluster
 from devcluster.process import Process
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:

@@ -139,7 +139,7 @@ def test_a_claim_is_bound_and_written_by_a_user_that_is_not_root(two_nodes: Clus
 def test_a_volume_outlives_its_pod(two_nodes: Cluster) -> None:
     run_in(two_nodes, "web-1", "sh", "-c", "echo kept > /data/kept")
     kubectl(two_nodes, "-n", NAMESPACE, "delete", "pod", "web-1")
-    kubectl(two_nodes, "-n", NAMESPACE, "wait", "--for=condition=Ready", "pod/web-1", "--timeout=60s")
+    kubectl(two_nodes, "-n", NAMESPACE, "wait", "--for=condition=Ready", "pod/web-1", "--timeout=120s")
     assert run_in(two_nodes, "web-1", "cat", "/data/kept") == "kept\n"
 
 
@@ -270,7 +270,7 @@ def interfaces() -> str:
 
 def run_pause_pod(target: Cluster) -> None:
     kubectl(target, "run", "p", "--image=localhost/devcluster-pause:1", "--image-pull-policy=Never")
-    kubectl(target, "wait", "--for=condition=Ready", "pod/p", "--timeout=60s")
+    kubectl(target, "wait", "--for=condition=Ready", "pod/p", "--timeout=120s")
 
 
 def test_down_leaves_no_process_mount_interface_cgroup_or_file(names: Callable[[], str]) -> None:

@@ -187,7 +187,7 @@ def test_no_request_fails_when_a_runtime_pod_is_deleted(assistant: Kube, traffic
         eventually(
             lambda: len(now := _ready_pods(assistant, "runtime")) == 3 and now != before, "three pods again", timeout=90
         )
-        assistant.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=60s", timeout=70)
+        assistant.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=120s", timeout=130)
     assert traffic.failures == []
     assert traffic.answered > 0
 
@@ -198,8 +198,8 @@ def test_no_request_fails_while_redis_is_away_and_its_data_is_there_after(
     before = _ready_pods(assistant, "redis")
     with traffic:
         assistant.run("delete", "pod", f"{NAME}-redis-0", "--wait=false")
-        eventually(lambda: (now := _ready_pods(assistant, "redis")) and now != before, "Redis is back", timeout=90)
-        assistant.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=60s", timeout=70)
+        eventually(lambda: (now := _ready_pods(assistant, "redis")) and now != before, "Redis is back")
+        assistant.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=120s", timeout=130)
     assert traffic.failures == []
     assert traffic.answered > 0
 
@@ -229,13 +229,13 @@ def test_a_stream_outlives_the_rolling_update_it_began_before(
     assert rest[-2].delta.content == "over."
     assert rest[-1].finish_reason == "stop"
     assistant.run("rollout", "status", f"deployment/{NAME}-runtime", "--timeout=180s", timeout=190)
-    assistant.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=60s", timeout=70)
+    assistant.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=120s", timeout=130)
 
 
 def test_kubectl_scale(assistant: Kube) -> None:
     assistant.run("scale", f"aia/{NAME}", "--replicas=1")
-    eventually(lambda: assistant.must("aia", NAME)["status"]["replicas"] == 1, "one replica is reported", timeout=90)
-    assistant.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=60s", timeout=70)
+    eventually(lambda: assistant.must("aia", NAME)["status"]["replicas"] == 1, "one replica is reported")
+    assistant.run("wait", "--for=condition=Ready", f"aia/{NAME}", "--timeout=120s", timeout=130)
     assert len(_ready_pods(assistant, "runtime")) == 1
     # No budget for one pod: it could only block a drain for ever.
     eventually(lambda: not assistant.list("pdb"), "the disruption budget is gone")
@@ -274,4 +274,4 @@ def test_deletion_leaves_nothing(assistant: Kube) -> None:
         return [f"{kind}/{name}" for kind, name in found if not name.startswith(given)]
 
     eventually(lambda: not left(), "nothing is left", timeout=120, last=left)
-    eventually(lambda: not Kube(assistant.cluster).list("pv"), "no volume is left", timeout=60)
+    eventually(lambda: not Kube(assistant.cluster).list("pv"), "no volume is left")

@@ -172,7 +172,7 @@ def test_the_loss_of_the_primary_is_told_and_loses_nothing(assistant: Assistant)
     caught_up = "SELECT replay_lsn >= pg_current_wal_lsn() FROM pg_stat_replication"
     eventually(lambda: assistant.sql(caught_up) == "t", "the replica has everything")
     kube.run("delete", "pod", lost, "--grace-period=0", "--force")
-    told = kube.wait_for_reason(NAME, "ClusterIsNotReady", CONDITION, timeout=60)
+    told = kube.wait_for_reason(NAME, "ClusterIsNotReady", CONDITION, timeout=120)
     assert told["status"] == "False"
     assert told["message"].startswith("Cluster main: ")
     assistant.wait_for_the_cluster()

@@ -89,7 +89,7 @@ class Kube:
 
 
 def eventually(
-    check: Callable[[], T | None], what: str, *, timeout: float = 60, last: Callable[[], Any] = lambda: ""
+    check: Callable[[], T | None], what: str, *, timeout: float = 120, last: Callable[[], Any] = lambda: ""
 ) -> T:
     """Wait until `check` gives something true, and return it; fail saying what never came and what was there last."""
     deadline = time.monotonic() + timeout
@@ -195,7 +195,6 @@ def running_operator(kubeconfig: Path, log: Path, **settings: str) -> Iterator[s
         eventually(
             lambda: b'"synced"' in log.read_bytes()[start:] or process.poll() is not None,
             "the operator's caches are filled",
-            timeout=60,
             last=log.read_text,
         )
         assert process.poll() is None, log.read_text()
