@@ -38,9 +38,10 @@ from assistant_runtime.api.saturation import Saturation
 from assistant_runtime.api.sessions import sessions_router
 from assistant_runtime.api.spending import Spending
 from assistant_runtime.children import ChildProcess
+from assistant_runtime.ending import end
 from assistant_runtime.errors import ApiError
 from assistant_runtime.lifecycle import Lifecycle
-from assistant_runtime.parts import Part, Work, cancel, lifespan_of
+from assistant_runtime.parts import Part, Work, lifespan_of
 from assistant_runtime.providers.embeddings import Embeddings
 from assistant_runtime.providers.health import ProviderWatch
 from assistant_runtime.providers.openai_compatible import OpenAICompatibleProvider
@@ -301,7 +302,7 @@ async def _connected(backends: Sequence[Backend]) -> AsyncIterator[None]:
     if backends:
         probes = [asyncio.create_task(backend.probe()) for backend in backends]
         _, hanging = await asyncio.wait(probes, timeout=FIRST_PROBE_SECONDS)
-        await cancel(list(hanging))
+        await end(*hanging)
     try:
         yield
     finally:

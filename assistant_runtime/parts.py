@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from fastapi import APIRouter, FastAPI
 
+from assistant_runtime.ending import end
 from assistant_runtime.stores import Check
 
 Work = Callable[[], Coroutine[Any, Any, None]]
@@ -36,7 +37,7 @@ def lifespan_of(parts: Sequence[Part]) -> Any:
             for resource in (resource for part in parts for resource in part.resources):
                 await stack.enter_async_context(resource)
             background = [_supervised(work()) for part in parts for work in part.background]
-            stack.push_async_callback(cancel, background)
+            stack.push_async_callback(end, *background)
             yield
 
     return lifespan
@@ -52,10 +53,3 @@ def _supervised(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     task = asyncio.create_task(work)
     task.add_done_callback(report)
     return task
-
-
-async def cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """End tasks, and wait for their ends."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -91,7 +91,8 @@ class Workers:
             failures += 1
             self._log.error("worker_ended", worker=number, exit_code=code, restart_seconds=delay)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._stop.wait()
                 return code
 
     async def _run_once(self, number: int) -> int:

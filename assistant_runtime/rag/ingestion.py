@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import structlog
 
+from assistant_runtime.ending import end
 from assistant_runtime.errors import ApiError, ProviderError, StoreUnavailableError
 from assistant_runtime.rag.collections import INSERT_ROWS, Collections, Row, Scope
 from assistant_runtime.rag.documents import Document, Upload
@@ -119,9 +120,7 @@ class Ingestion:
 
     async def aclose(self) -> None:
         """End uploads in the background; their clients send them again."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     async def _in_background(self, intake: Intake) -> None:
         """Bring an upload to its end; a failure is recorded, as far as Milvus allows."""

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import structlog
 
+from assistant_runtime.ending import end
 from assistant_runtime.errors import ToolError
 from assistant_runtime.security.audit import note
 from assistant_runtime.telemetry import Metrics
@@ -110,7 +111,7 @@ class Runner:
                 results[step.id] = result
                 yield step
         finally:
-            await _end(tasks)
+            await end(*tasks)
         self._seconds -= time.perf_counter() - started
         # In the order of the calls, so that the sources' numbers do not depend on who was faster.
         for step, call in allowed:
@@ -190,9 +191,3 @@ def _shown(arguments: str) -> Any:
 
 def _canonical(arguments: str) -> bytes:
     return orjson.dumps(_shown(arguments), option=orjson.OPT_SORT_KEYS)
-
-
-async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import structlog
 
+from assistant_runtime.ending import end
 from assistant_runtime.errors import ToolError
 from assistant_runtime.settings.tools import McpServerSettings
 from assistant_runtime.tools.base import TOOL_NAME, Tool, ToolCall, ToolResult
@@ -86,9 +87,7 @@ class McpServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await end(self._task)
 
     def tools(self) -> Sequence[Tool]:
         """Give the tools that were last listed; none while the server is gone."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import structlog
 
+from assistant_runtime.ending import end
 from assistant_runtime.errors import StoreUnavailableError
 from assistant_runtime.writers.job import ENDED, Job
 from assistant_runtime.writers.panel import Ask, Change, JobLostError, Panel
@@ -100,9 +101,7 @@ class Runner:
                 raise JobLostError("the lease is lost")
             return work.result()
         finally:
-            for task in (work, keep):
-                task.cancel()
-            await asyncio.gather(work, keep, return_exceptions=True)
+            await end(work, keep)
 
 
 class _Held:

@@ -99,6 +99,7 @@ class WorkQueue(Generic[K]):
         if self._later:
             timeout = max(0.0, self._later[0][0] - asyncio.get_running_loop().time())
         try:
-            await asyncio.wait_for(self._wakeup.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._wakeup.wait()
         except TimeoutError:
             return

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,25 @@ async def test_a_worker_sleeps_until_a_key_comes() -> None:
     assert not worker.done()
     queue.add("a")
     assert await worker == "a"
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_worker_that_is_cancelled_as_a_key_comes_ends(turns: int) -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add_after("late", 100)
+    worker = asyncio.create_task(works_on(queue))
+    await asyncio.sleep(0.01)
+    queue.add("now")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    worker.cancel()
+    await asyncio.wait([worker], timeout=1)
+    assert worker.cancelled()
+
+
+async def works_on(queue: WorkQueue[str]) -> None:
+    while True:
+        queue.done(await queue.take())
 
 
 async def test_a_later_key_comes_when_its_time_has_come() -> None:

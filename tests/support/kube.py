@@ -201,5 +201,9 @@ def running_operator(kubeconfig: Path, log: Path, **settings: str) -> Iterator[s
         yield process
     finally:
         process.terminate()
-        code = process.wait(30)
+        try:
+            code = process.wait(30)
+        finally:
+            process.kill()
+            process.wait()
     assert code == 0, log.read_text()[-3000:]

@@ -96,7 +96,8 @@ class Referenced:
         if watch is None:
             raise TransientError(conditions.CONFLICT, "The AIAssistant was changed just now; it is looked at again.")
         try:
-            await asyncio.wait_for(watch.answered.wait(), _ANSWER_SECONDS)
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await watch.answered.wait()
         except UNREACHABLE as error:
             message = f"The API server gives no answer about {wanted.kind.plural}.{wanted.kind.group}."
             raise TransientError(conditions.API_ERROR, message) from error
