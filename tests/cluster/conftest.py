@@ -2,14 +2,16 @@
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from assistant_operator import labels
 from devcluster import cluster as devcluster
+from tests.operator.assistants import PROVIDERS
 from tests.support.apart import own_number
-from tests.support.kube import Kube, install, running_operator
+from tests.support.kube import Kube, eventually, install, running_operator
 
 _numbers = itertools.count(1)
 
@@ -27,6 +29,30 @@ def control_plane() -> Iterator[devcluster.Cluster]:
 def account(control_plane: devcluster.Cluster) -> Path:
     """Kubeconfig of the operator's own account, which has the chart's rights and no others."""
     return install(Kube(control_plane))
+
+
+@pytest.fixture(scope="package")
+def garbage_collector(control_plane: devcluster.Cluster, account: Path) -> None:
+    """Wait until the garbage collector watches AIAssistants: it looks for new kinds every half minute.
+
+    What an assistant owned that is deleted before, it collects when its backoff lets it, which may take minutes.
+    """
+    with own_namespace(control_plane) as kube:
+        eventually(lambda: _is_collected(kube, f"probe-{next(_numbers)}"), "AIAssistants' objects are collected")
+
+
+def _is_collected(kube: Kube, name: str) -> bool:
+    """Tell whether what a deleted AIAssistant owned is gone soon."""
+    head = {"apiVersion": labels.API_VERSION, "kind": labels.KIND}
+    kube.api.create({**head, "metadata": {"name": name}, "spec": {"providers": PROVIDERS}}, kube.namespace)
+    owner = {**head, "name": name, "uid": kube.must("aia", name)["metadata"]["uid"]}
+    metadata = {"name": name, "ownerReferences": [owner]}
+    kube.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}, kube.namespace)
+    kube.api.delete("aia", name, kube.namespace)
+    with suppress(AssertionError):
+        eventually(lambda: kube.get("configmap", name) is None, "it is gone", timeout=2)
+        return True
+    return False
 
 
 @pytest.fixture(scope="package")

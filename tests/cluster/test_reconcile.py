@@ -1,5 +1,6 @@
 """Does a real API server agree? Ownership, pruning, drift, deletion and adoption, with the operator's own rights."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from devcluster.cluster import Cluster
 from tests.operator.assistants import FACTS, PROVIDERS, assistant, resource
 from tests.support.kube import Kube, audit_mark, audited, eventually, writes
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("operator")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("garbage_collector", "operator")]
 
 ROOT = Path(__file__).parents[2]
 PROVIDERS_WITH_KEY = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "provider", "key": "token"}}]}
@@ -34,8 +35,14 @@ def settled(kube: Kube, name: str = "demo") -> dict[str, Any]:
     return eventually(check, f"{name} is observed", last=lambda: kube.get("aia", name))
 
 
+def _is_owned(kube: Kube, kind: str, name: str, uid: str) -> bool:
+    """Tell whether there is such an object, and one owner of it."""
+    found = kube.get(kind, name) or {"metadata": {}}
+    return [owner["uid"] for owner in found["metadata"].get("ownerReferences", [])] == [uid]
+
+
 def gone(kube: Kube, kind: str, name: str) -> None:
-    eventually(lambda: kube.get(kind, name) is None, f"{kind} {name} is gone")
+    eventually(lambda: kube.get(kind, name) is None, f"{kind} {name} is gone", last=lambda: kube.get(kind, name))
 
 
 def remove(kube: Kube, name: str = "demo") -> None:
@@ -119,16 +126,15 @@ def test_what_is_kept_of_a_component_that_is_off_goes_with_the_assistant_if_the_
 
 def test_objects_that_were_orphaned_are_adopted(kube: Kube) -> None:
     create(kube)
+    uid = kube.must("service", "demo")["metadata"]["uid"]
+    # The garbage collector deletes what it has not heard of by now, in place of orphaning it.
     kube.run("delete", "aia", "demo", "--cascade=orphan")
     eventually(lambda: not kube.must("service", "demo")["metadata"].get("ownerReferences"), "the Service has no owner")
     create(kube)
-    uid = kube.must("aia", "demo")["metadata"]["uid"]
-    eventually(
-        lambda: (
-            [o["uid"] for o in kube.must("deployment", "demo-runtime")["metadata"].get("ownerReferences", [])] == [uid]
-        ),
-        "the successor owns the Deployment",
-    )
+    successor = kube.must("aia", "demo")["metadata"]["uid"]
+    for kind, name in (("service", "demo"), ("deployment", "demo-runtime")):
+        eventually(partial(_is_owned, kube, kind, name, successor), f"the successor owns the {kind}")
+    assert kube.must("service", "demo")["metadata"]["uid"] == uid
     assert not kube.condition("demo", "Stalled")
 
 

@@ -73,7 +73,11 @@ FULL: dict[str, Any] = {
         },
     },
     "retrieval": {"embeddingProvider": "provider"},
-    "tracing": {"endpoint": "http://collector:4318", "headersFrom": {"name": "collector"}},
+    "tracing": {
+        "endpoint": "https://collector:4318",
+        "headersFrom": {"name": "collector"},
+        "caFrom": {"name": "collector"},
+    },
     "tokenBudget": {"daily": 1000, "monthly": 10_000},
     "multiWriter": {"enabled": True},
     "tools": {

@@ -37,6 +37,18 @@ each() { # each COMMAND: whether it holds for every server
 masters() { ask "$1" cluster nodes | awk '$3 ~ /master/ && $3 !~ /fail|noaddr|handshake/ && NF > 8 { print $1 }'; }
 replicas() { ask "$1" cluster nodes | grep -c "slave.* $2 " || true; }
 
+begin_anew() {
+  for server in $servers; do ask "$server" cluster reset hard >/dev/null; done
+  # A greeting that was under way makes a server known again after its reset.
+  sleep 1
+  until_holds "no server knows another" forgotten
+}
+forgotten() {
+  for server in $servers; do is_alone "$server" || ask "$server" cluster reset hard >/dev/null; done
+  each is_alone
+}
+is_alone() { [ "$(ask "$1" cluster nodes | grep -c .)" = 1 ]; }
+
 introduce() {
   for one in $servers; do
     for other in $servers; do
@@ -89,7 +101,7 @@ for server in $servers; do
 done
 if [ -n "$formed" ] && [ -n "$empty" ] && [ "$(info "$formed" cluster_slots_assigned)" != 16384 ]; then
   echo "The forming was interrupted: it begins anew, for there is no data yet"
-  for server in $servers; do ask "$server" cluster reset hard >/dev/null; done
+  begin_anew
   formed=''
 fi
 
