@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-AGAIN_SECONDS = 5.0
-"""Longer than what a task still does in its end, such as giving a lease back."""
+AGAIN_SECONDS = 10.0
+"""Longer than what a task still does in its end, such as ending a child or giving a lease back."""
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:

@@ -80,6 +80,16 @@ async def test_a_child_that_ignores_the_signal_is_killed(tmp_path: Path, monkeyp
     assert not alive(pids(tmp_path).pop())
 
 
+async def test_a_child_is_killed_where_its_end_is_cancelled_too(tmp_path: Path) -> None:
+    task = asyncio.create_task(child(STUBBORN, tmp_path).run())
+    (pid,) = await eventually(lambda: pids(tmp_path))
+    task.cancel()
+    await asyncio.sleep(0.1)
+    assert alive(pid)
+    await cancel(task)
+    assert not alive(pid)
+
+
 async def test_a_child_goes_when_its_parent_is_killed(tmp_path: Path) -> None:
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, CHILD, str(tmp_path))
     try:
