@@ -99,10 +99,16 @@ def env(name: str, value: str | float | bool) -> Object:
     return {"name": name, "value": text.replace("$(", "$$(")}
 
 
-def projection(named: KeyRef, path: str) -> Object:
+def _projection(named: KeyRef, path: str) -> Object:
     """Build the source of a projected volume: one key of a Secret or ConfigMap, as a file."""
     field = "configMap" if named.source == "ConfigMap" else "secret"
     return {field: {"name": named.name, "items": [{"key": named.key, "path": path}]}}
+
+
+def certificates(files: Mapping[str, KeyRef]) -> Object:
+    """Build the volume with certificates to trust, given by their files' names."""
+    sources = [_projection(named, path) for path, named in files.items()]
+    return {"name": "certificates", "projected": {"sources": sources}}
 
 
 def mounts(volumes: Mapping[str, Object]) -> list[Object]:

@@ -5,7 +5,7 @@ https://github.com/firecrawl/firecrawl/tree/main/examples/kubernetes. Without Ra
 works by PostgreSQL alone; only its /extract needs it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from assistant_operator import labels, manifests, names
@@ -179,7 +179,7 @@ def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
     if searxng:
         url = searxng.url
         variables.append(env("SEARXNG_ENDPOINT", url) if isinstance(url, str) else secret_env("SEARXNG_ENDPOINT", url))
-    if searxng and searxng.ca:
+    if _authorities(bindings):
         # Node trusts them beside those that it comes with.
         variables.append(env("NODE_EXTRA_CA_CERTS", f"{_CERTIFICATES}/{_SEARXNG_AUTHORITY}"))
     return variables
@@ -214,7 +214,7 @@ def _node(assistant: AIAssistant, facts: Facts, bindings: Bindings, program: _Pr
         containers=[container],
         volumes=list(volumes.values()),
         image=settings.image,
-        config_hash=facts.config_hash([*secrets, *authorities]),
+        config_hash=facts.config_hash([*secrets, *authorities.values()]),
         overlay=spec.pod_template,
         terminationGracePeriodSeconds=_GRACE_SECONDS,
         topologySpreadConstraints=manifests.spread(labels.selector(assistant.name, program.part)),
@@ -222,18 +222,17 @@ def _node(assistant: AIAssistant, facts: Facts, bindings: Bindings, program: _Pr
     return _deployment(assistant, program.part, spec.replicas, template)
 
 
-def _authorities(bindings: Bindings) -> list[KeyRef]:
-    """Return the certificates to trust for SearXNG, which alone is asked over TLS."""
+def _authorities(bindings: Bindings) -> dict[str, KeyRef]:
+    """Return the certificates of SearXNG, where it needs its own, by the name of their file."""
     searxng = bindings.get("searxng")
-    return [searxng.ca] if searxng and searxng.ca else []
+    return {_SEARXNG_AUTHORITY: searxng.ca} if searxng and searxng.ca else {}
 
 
-def _volumes(authorities: list[KeyRef]) -> dict[str, Object]:
+def _volumes(authorities: Mapping[str, KeyRef]) -> dict[str, Object]:
     """Build the volumes of Firecrawl's own pods, by where they are mounted."""
     found = {_SCRATCH: _tmp("1Gi")}
     if authorities:
-        sources = [manifests.projection(ca, _SEARXNG_AUTHORITY) for ca in authorities]
-        found[_CERTIFICATES] = {"name": "certificates", "projected": {"sources": sources}}
+        found[_CERTIFICATES] = manifests.certificates(authorities)
     return found
 
 

@@ -121,8 +121,9 @@ def _volumes(assistant: AIAssistant, authorities: Mapping[str, KeyRef]) -> dict[
     """Build the pod's volumes, by where they are mounted."""
     found: dict[str, Object] = {_SCRATCH: {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}}
     if authorities:
-        sources = [manifests.projection(ca, f"{name}.crt") for name, ca in authorities.items()]
-        found[environment.CERTIFICATES] = {"name": "certificates", "projected": {"sources": sources}}
+        found[environment.CERTIFICATES] = manifests.certificates(
+            {f"{name}.crt": ca for name, ca in authorities.items()}
+        )
     if assistant.spec.agents:
         found[environment.AGENTS] = {"name": "agents", "configMap": {"name": _name(assistant)}}
     return found
