@@ -29,9 +29,10 @@ from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster import apply, prune, retention, rollout, volumes
 from assistant_operator.cluster import status as status_writer
 from assistant_operator.cluster.cache import Cache, Key, Ref, trim_to_version
-from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client, Confirm
+from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client
+from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.contents import Contents
-from assistant_operator.cluster.kinds import ASSISTANT, CLAIM, CONFIG_MAP, SECRET
+from assistant_operator.cluster.kinds import CLAIM, CONFIG_MAP, SECRET
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.cluster.secrets import Secrets
 from assistant_operator.components.base import Reference
@@ -114,18 +115,18 @@ class Reconciler:
 
     async def _converge(self, assistant: AIAssistant) -> ReconcileError | None:
         """Observe, render, apply, prune and what follows; return the error that ended it."""
-        confirm = self._confirmation(assistant)
+        confirmation = Confirmation(self._api, assistant)
         try:
-            facts = await self._observe(assistant, confirm)
+            facts = await self._observe(assistant, confirmation)
             wanted = desired.desired(assistant, facts)
             objects = await self._changeable(assistant, wanted)
             for body in objects:
-                written = await apply.ensure(self._api, self._cache, assistant, body, confirm)
+                written = await apply.ensure(self._api, self._cache, assistant, body, confirmation)
                 self._count("object", written, body["kind"], body["metadata"]["name"])
             for ref in await prune.prune(self._api, self._cache, assistant, objects):
                 self._count("deletion", True, ref.kind, ref.name)
                 await self._tell_kept_volumes(assistant, ref)
-            for ref in await retention.ensure(self._api, self._cache, assistant):
+            for ref in await retention.ensure(self._api, self._cache, assistant, confirmation):
                 self._count("owner", True, ref.kind, ref.name)
             for ref in await rollout.ensure(self._api, self._cache, assistant):
                 self._count("deletion", True, ref.kind, ref.name)
@@ -170,7 +171,7 @@ class Reconciler:
             self._count("volume", True, CLAIM.kind, growth.claim["metadata"]["name"])
         return objects
 
-    async def _observe(self, assistant: AIAssistant, confirm: Confirm) -> Facts:
+    async def _observe(self, assistant: AIAssistant, confirmation: Confirmation) -> Facts:
         """Generate missing credentials and read the facts.
 
         Raises
@@ -192,7 +193,7 @@ class Reconciler:
             _check_reference(reference, found, assistant.namespace)
         credentials = desired.credentials(assistant)
         for credential in credentials:
-            written = await self.secrets.ensure(credential, assistant, confirm)
+            written = await self.secrets.ensure(credential, assistant, confirmation)
             self._count("secret", written, SECRET.kind, credential.name)
         generated = await self.secrets.facts(assistant.namespace, [credential.name for credential in credentials])
         return replace(facts, secrets={**facts.secrets, **generated})
@@ -212,24 +213,6 @@ class Reconciler:
             for component in desired.managed(assistant)
             for workload in component.workloads(assistant)
         }
-
-    def _confirmation(self, assistant: AIAssistant) -> Confirm:
-        """Return a check, made once a pass before anything is created, that the AIAssistant still exists.
-
-        The garbage collector's deletions can be seen before the deletion of the AIAssistant itself, and a deletion can
-        be missed altogether while a watch is down.
-        """
-        confirmed = False
-
-        async def confirm() -> None:
-            nonlocal confirmed
-            if not confirmed:
-                live = await self._api.get(ASSISTANT, assistant.namespace, assistant.name, metadata_only=True)
-                if live is None or live["metadata"]["uid"] != assistant.metadata.uid:
-                    raise GoneError(conditions.TERMINATING, "The AIAssistant was deleted.")
-                confirmed = True
-
-        return confirm
 
     async def _assess(self, assistant: AIAssistant, error: ReconcileError | None) -> Findings:
         components = await self._assessment.components(assistant)

@@ -1,13 +1,13 @@
 """Does a real API server agree? Ownership, pruning, drift, deletion and adoption, with the operator's own rights."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from assistant_operator import desired
+from assistant_operator import desired, labels
+from assistant_operator.cluster.kinds import APPLIED, SECRET
 from devcluster.cluster import Cluster
 from tests.operator.assistants import FACTS, PROVIDERS, assistant, resource
 from tests.support.kube import Kube, audit_mark, audited, eventually, writes
@@ -15,6 +15,7 @@ from tests.support.kube import Kube, audit_mark, audited, eventually, writes
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("garbage_collector", "operator")]
 
 ROOT = Path(__file__).parents[2]
+MADE = ",".join(kind.plural for kind in (*APPLIED.values(), SECRET))
 PROVIDERS_WITH_KEY = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "provider", "key": "token"}}]}
 
 
@@ -33,12 +34,6 @@ def settled(kube: Kube, name: str = "demo") -> dict[str, Any]:
         return found if seen == found["metadata"]["generation"] else None
 
     return eventually(check, f"{name} is observed", last=lambda: kube.get("aia", name))
-
-
-def _is_owned(kube: Kube, kind: str, name: str, uid: str) -> bool:
-    """Tell whether there is such an object, and one owner of it."""
-    found = kube.get(kind, name) or {"metadata": {}}
-    return [owner["uid"] for owner in found["metadata"].get("ownerReferences", [])] == [uid]
 
 
 def gone(kube: Kube, kind: str, name: str) -> None:
@@ -124,18 +119,29 @@ def test_what_is_kept_of_a_component_that_is_off_goes_with_the_assistant_if_the_
     gone(kube, "pvc", "data-demo-redis-0")
 
 
-def test_objects_that_were_orphaned_are_adopted(kube: Kube) -> None:
-    create(kube)
-    uid = kube.must("service", "demo")["metadata"]["uid"]
-    # The garbage collector deletes what it has not heard of by now, in place of orphaning it.
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+def test_objects_that_were_orphaned_outlive_the_assistant_and_are_adopted(kube: Kube, policy: str) -> None:
+    create(kube, deletionPolicy=policy)
+    uids, owners = _made(kube)
     kube.run("delete", "aia", "demo", "--cascade=orphan")
-    eventually(lambda: not kube.must("service", "demo")["metadata"].get("ownerReferences"), "the Service has no owner")
-    create(kube)
-    successor = kube.must("aia", "demo")["metadata"]["uid"]
-    for kind, name in (("service", "demo"), ("deployment", "demo-runtime")):
-        eventually(partial(_is_owned, kube, kind, name, successor), f"the successor owns the {kind}")
-    assert kube.must("service", "demo")["metadata"]["uid"] == uid
+    eventually(lambda: not any(_made(kube)[1].values()), "they have no owner", last=lambda: _made(kube))
+    assert _made(kube)[0] == uids
+    create(kube, deletionPolicy=policy)
+    adopted = {found: [kube.must("aia", "demo")["metadata"]["uid"]] if owner else [] for found, owner in owners.items()}
+    eventually(lambda: _made(kube) == (uids, adopted), "the successor owns them", last=lambda: _made(kube))
     assert not kube.condition("demo", "Stalled")
+
+
+def _made(kube: Kube) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Give the UIDs of all that was made for the assistant, and of their owners."""
+    made = {
+        f"{found['kind']} {found['metadata']['name']}": found["metadata"]
+        for found in kube.list(MADE, f"{labels.MANAGED_BY}={labels.MANAGER},{labels.INSTANCE}=demo")
+    }
+    owners = {
+        found: [owner["uid"] for owner in metadata.get("ownerReferences", [])] for found, metadata in made.items()
+    }
+    return {found: metadata["uid"] for found, metadata in made.items()}, owners
 
 
 def test_nothing_is_made_again_of_a_deleted_assistant(kube: Kube, control_plane: Cluster) -> None:

@@ -44,6 +44,11 @@ class Bench:
         """Place an object as somebody else would, seen by the watch."""
         self.cache.put(body["kind"], self.client.put(body))
 
+    def delete_unseen(self) -> None:
+        """Have the AIAssistant deleted, without the watch telling so yet."""
+        going = {**self.resource["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+        self.client.put({**self.resource, "metadata": going})
+
     def place_config_map(self, body: Object) -> None:
         """Place a ConfigMap of the user's."""
         self.reconciler.config_maps.cache.put("ConfigMap", self.client.put(body))
@@ -594,3 +599,36 @@ async def test_a_pod_that_is_not_ready_is_asked_about_until_it_is() -> None:
     bench.resource = outcome.resource
     await bench.reconcile()
     assert bench.client.calls == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "spec"),
+    [
+        ("Service", "demo", {}),
+        ("Secret", "demo-redis", {"deletionPolicy": "Delete"}),
+        ("PersistentVolumeClaim", "data-demo-redis-0", {"deletionPolicy": "Delete"}),
+    ],
+)
+async def test_what_the_garbage_collector_lets_go_of_is_not_taken_back_by_an_assistant_that_goes(
+    kind: str, name: str, spec: dict[str, Any]
+) -> None:
+    """Kubernetes orphans the objects of an assistant before it deletes that, and the deletion may be told later."""
+    bench = Bench(**spec)
+    await bench.reconcile()
+    claim = {"kind": kind, "metadata": {"name": name, "labels": labels.standard("demo", "redis")}}
+    orphan = bench.client.objects.get((kind, "default", name), claim)
+    bench.place({**orphan, "metadata": {**orphan["metadata"], "ownerReferences": []}})
+    bench.delete_unseen()
+    await bench.reconcile()
+    assert isinstance(bench.error, GoneError)
+    assert bench.client.writes() == []
+
+
+async def test_an_assistant_that_is_being_deleted_makes_nothing_again() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    bench.cache.remove("Service", bench.client.objects["Service", "default", "demo"])
+    bench.delete_unseen()
+    await bench.reconcile()
+    assert isinstance(bench.error, GoneError)
+    assert bench.client.writes() == []

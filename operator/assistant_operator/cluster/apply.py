@@ -14,7 +14,8 @@ import orjson
 from assistant_operator import conditions, labels
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache, owner_key
-from assistant_operator.cluster.client import ApiError, Client, Confirm
+from assistant_operator.cluster.client import ApiError, Client
+from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.kinds import APPLIED, Kind
 from assistant_operator.errors import ReconcileError, StalledError, TransientError, WaitingError
 from assistant_operator.manifests import Object
@@ -35,11 +36,13 @@ def stamped(wanted: Object) -> Object:
     return {**wanted, "metadata": {**metadata, "annotations": annotations}}
 
 
-async def ensure(api: Client, cache: Cache, assistant: AIAssistant, wanted: Object, confirm: Confirm) -> bool:
+async def ensure(api: Client, cache: Cache, assistant: AIAssistant, wanted: Object, confirmation: Confirmation) -> bool:
     """Make the object so; return whether a write was needed.
 
     Raises
     ------
+    GoneError
+        The object is missing or has no owner, and the AIAssistant is gone too.
     StalledError
         The object belongs to somebody else, or the API server will never take it.
     WaitingError
@@ -51,10 +54,10 @@ async def ensure(api: Client, cache: Cache, assistant: AIAssistant, wanted: Obje
     if live is not None and matches(_content(body), live):
         return False
     if live is None:
-        await confirm()
+        await confirmation.before_creation()
         live = await api.get(kind, metadata["namespace"], metadata["name"], metadata_only=True)
-    if live is not None:
-        check_owner(kind.kind, live, assistant)
+    if live is not None and not _is_ours(kind.kind, live, assistant):
+        await confirmation.before_adoption()
     try:
         cache.put(kind.kind, await _write(api, kind, body, live))
     except ApiError as error:
@@ -88,8 +91,8 @@ def _content(body: Object) -> Object:
     return {key: value for key, value in body.items() if key not in ("apiVersion", "kind")}
 
 
-def check_owner(kind: str, live: Object, assistant: AIAssistant) -> None:
-    """Refuse an object that this assistant does not control.
+def _is_ours(kind: str, live: Object, assistant: AIAssistant) -> bool:
+    """Tell whether this assistant controls an object, or may because nobody does; refuse any other.
 
     Raises
     ------
@@ -110,6 +113,7 @@ def check_owner(kind: str, live: Object, assistant: AIAssistant) -> None:
             conditions.NAME_CONFLICT,
             f"{what} exists and is not managed by this AIAssistant. Delete it, or give the AIAssistant another name.",
         )
+    return ours
 
 
 def _explain(error: ApiError, wanted: Object) -> ReconcileError:

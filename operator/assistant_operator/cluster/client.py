@@ -6,7 +6,7 @@ without its generated models, which cost more time than the requests (docs/decis
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol, Self
@@ -35,10 +35,6 @@ _EVENTS = 100
 """Events about one object that are read: a pod in trouble has about a dozen, since Kubernetes counts repeated ones."""
 WATCH_SILENCE_SECONDS = 150
 """A watch that says nothing for longer is dead: the API server sends bookmarks about once a minute."""
-
-
-Confirm = Callable[[], Awaitable[None]]
-"""Awaited before anything is created for an AIAssistant; raises GoneError if that does not exist any more."""
 
 
 class ApiError(Exception):

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache, Ref, ref
 from assistant_operator.cluster.client import ApiError, Client
+from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.kinds import CLAIM, SECRET
 from assistant_operator.labels import KIND
 from assistant_operator.manifests import Object, owner_reference
@@ -17,8 +18,14 @@ _OVERTAKEN = (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND)
 """Answers where somebody else was first; what they did wakes the next pass."""
 
 
-async def ensure(api: Client, cache: Cache, assistant: AIAssistant) -> list[Ref]:
-    """Have the assistant own what goes with it, and nothing else; return what was written."""
+async def ensure(api: Client, cache: Cache, assistant: AIAssistant, confirmation: Confirmation) -> list[Ref]:
+    """Have the assistant own what goes with it, and nothing else; return what was written.
+
+    Raises
+    ------
+    GoneError
+        There is something to own, and the AIAssistant is gone.
+    """
     written: list[Ref] = []
     for kind in (CLAIM, SECRET):
         for body in cache.all(kind.kind, (assistant.namespace, assistant.name)):
@@ -26,6 +33,8 @@ async def ensure(api: Client, cache: Cache, assistant: AIAssistant) -> list[Ref]
             owners = _owners(body, assistant)
             if owners == (metadata.get("ownerReferences") or []) or metadata.get("deletionTimestamp"):
                 continue
+            if assistant.spec.deletion_policy == "Delete":
+                await confirmation.before_adoption()
             # Volume claims have a second writer, the StatefulSet controller: its owners must not be overwritten.
             patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "ownerReferences": owners}}
             try:

@@ -7,7 +7,8 @@ from http import HTTPStatus
 from assistant_operator import conditions, labels
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache
-from assistant_operator.cluster.client import ApiError, Client, Confirm
+from assistant_operator.cluster.client import ApiError, Client
+from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.contents import Contents
 from assistant_operator.cluster.kinds import SECRET
 from assistant_operator.credentials import Credential
@@ -24,11 +25,13 @@ class Secrets(Contents):
     def __init__(self, api: Client, cache: Cache) -> None:
         super().__init__(api, cache, SECRET)
 
-    async def ensure(self, credential: Credential, assistant: AIAssistant, confirm: Confirm) -> bool:
+    async def ensure(self, credential: Credential, assistant: AIAssistant, confirmation: Confirmation) -> bool:
         """Create a generated Secret, or give it the values and the owner that it lacks; return whether it was written.
 
         Raises
         ------
+        GoneError
+            The Secret is missing or has no owner, and the AIAssistant is gone too.
         StalledError
             A Secret of that name exists that the operator did not make.
         WaitingError
@@ -36,10 +39,12 @@ class Secrets(Contents):
         """
         live = self.cache.get(SECRET.kind, assistant.namespace, credential.name)
         if live is None:
-            await confirm()
+            await confirmation.before_creation()
             return await self._create(credential, assistant)
         self._check(live, credential, assistant)
         patch = await self._patch(live, credential, assistant)
+        if patch.get("metadata", {}).get("ownerReferences"):
+            await confirmation.before_adoption()
         if patch:
             self._learn(await self._api.merge(SECRET, assistant.namespace, credential.name, patch))
         return bool(patch)
