@@ -54,16 +54,29 @@ class Breaker:
         if self._open_until is not None:
             self._open_until, self._probing, self._next_rest = None, False, self._rest
 
-    def failed(self, *, again: bool = False) -> None:
-        """Count a request that failed; one that was only sent again, and failed again, counts no more."""
-        if again and not self._probing:
-            return
-        self._failures += 1
-        if self._probing:
-            self._next_rest = min(self._next_rest * 2, self._rest * MAX_REST_FACTOR)
-        if self._probing or (self._threshold and self._failures >= self._threshold):
-            self._open_until, self._probing = self._clock() + self._next_rest, False
+    def failed(self, *, probe: bool, again: bool = False) -> None:
+        """Count a request that failed.
 
-    def abandoned(self) -> None:
-        """Let another request be the probe: this one's client left."""
-        self._probing = False
+        Parameters
+        ----------
+        probe
+            Whether it was let through while the breaker was not closed. While that one finds out, the failure of a
+            request that began earlier says nothing new.
+        again
+            Whether it was only sent again: it counts no more.
+        """
+        if probe and self._probing:
+            self._next_rest = min(self._next_rest * 2, self._rest * MAX_REST_FACTOR)
+            self._open()
+        elif self.closed and not again:
+            self._failures += 1
+            if self._threshold and self._failures >= self._threshold:
+                self._open()
+
+    def abandoned(self, *, probe: bool) -> None:
+        """Let another request be the probe, if this one was: its client left."""
+        if probe:
+            self._probing = False
+
+    def _open(self) -> None:
+        self._open_until, self._probing = self._clock() + self._next_rest, False

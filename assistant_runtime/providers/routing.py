@@ -12,6 +12,7 @@ back costs no wait; only when everyone failed are those asked again that may do 
 import asyncio
 import math
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ RETRY_BUDGET_SECONDS = 10.0
 
 RETRIED = frozenset({"provider_unreachable", "provider_disconnected", "provider_error", "provider_rate_limited"})
 """What may be over in a moment. A timeout has used up the client's patience, and nonsense stays nonsense."""
+
+SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
+"""Of Retry-After, which is whole by HTTP and a fraction by some APIs."""
 
 NEVER_OPEN = Breaker(0, 0.0)
 
@@ -201,14 +205,24 @@ async def first_answer(
                 failures.append((candidate, error))
                 if not error.fallback:
                     raise
-        again = [each for each, error in failures if error.code in RETRIED and each.provider.retries > attempt]
-        pause = _pause(attempt, [error for _, error in failures])
-        if not again or time.monotonic() + pause > deadline:
+        left = deadline - time.monotonic()
+        again = [(each, error) for each, error in failures if _may_recover(each, error, attempt, left)]
+        pause = _pause(attempt, [error for _, error in again])
+        if not again or pause > left:
             first = failures[0][1]
             first.message = "; then ".join(error.message for _, error in failures)
             raise first
         await asyncio.sleep(pause)
-        candidates, attempt = again, attempt + 1
+        candidates, attempt = [each for each, _ in again], attempt + 1
+
+
+def _may_recover(candidate: Candidate, error: ProviderError, attempt: int, left: float) -> bool:
+    """Whether asking again within `left` seconds may help."""
+    return (
+        error.code in RETRIED
+        and candidate.provider.retries > attempt
+        and (not error.retry_after or _seconds(error.retry_after) <= left)
+    )
 
 
 async def _guarded(candidate: Candidate, ask: Callable[[Candidate], Awaitable[T]], *, again: bool) -> T:
@@ -221,18 +235,19 @@ async def _guarded(candidate: Candidate, ask: Callable[[Candidate], Awaitable[T]
             code="provider_unavailable",
             retry_after=str(math.ceil(wait)),
         )
+    probe = not breaker.closed
     try:
         answer = await ask(candidate)
     except ProviderError as error:
         # A refused request or a limit is an answer: the provider works.
         if error.fallback and error.code != "provider_rate_limited":
             # Or one request that a provider can't bear, sent again and again, would keep it from everyone.
-            breaker.failed(again=again)
+            breaker.failed(probe=probe, again=again)
         else:
             breaker.succeeded()
         raise
     except BaseException:
-        breaker.abandoned()
+        breaker.abandoned(probe=probe)
         raise
     breaker.succeeded()
     return answer
@@ -246,6 +261,6 @@ def _pause(attempt: int, failures: Sequence[ProviderError]) -> float:
     return chance + (min(asked) if asked else 0.0)
 
 
-def _seconds(retry_after: str | None) -> float:
+def _seconds(retry_after: str) -> float:
     """Read Retry-After; a date, which hardly any API sends, is beyond any budget."""
-    return float(retry_after) if retry_after and retry_after.isdigit() else math.inf
+    return float(retry_after) if SECONDS.fullmatch(retry_after) else math.inf

@@ -143,6 +143,31 @@ async def test_a_retry_after_beyond_the_budget_is_the_clients(upstream: Upstream
     assert len(upstream.requests) == 1
 
 
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("retry_after", ["3600", "\u00b2"])
+async def test_one_that_wants_hours_keeps_no_other_from_being_asked_again(
+    upstream: Upstream, second: Upstream, retry_after: str
+) -> None:
+    upstream.script = [refuses(502)]
+    second.default = refuses(429, headers={"retry-after": retry_after})
+    async with run_runtime(**described(upstream, second, retries=2)) as runtime:
+        assert (await runtime.chat()).headers["x-provider"] == upstream.name
+    assert (len(upstream.requests), len(second.requests)) == (2, 1)
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_one_that_is_left_alone_keeps_no_other_from_being_asked_again(
+    upstream: Upstream, second: Upstream
+) -> None:
+    second.default = refuses(500)
+    settings = described(upstream, second, retries=1) | {"provider_breaker_failures": 2}
+    async with run_runtime(**settings, provider_breaker_seconds=3600) as runtime:
+        await eventually(lambda: listed(runtime, f"second/{MODEL}"))
+        assert [(await runtime.chat(model=f"second/{MODEL}")).status for _ in range(2)][-1] == 503
+        upstream.script = [refuses(502)]
+        assert (await runtime.chat()).headers["x-provider"] == upstream.name
+
+
 @pytest.mark.parametrize("behaviour", [refuses(400), refuses(401)])
 async def test_what_would_fail_again_is_not_retried(upstream: Upstream, behaviour: Any) -> None:
     upstream.default = behaviour
@@ -215,9 +240,9 @@ async def test_refused_requests_do_not_open_the_breaker(upstream: Upstream) -> N
 def test_a_breaker_rests_longer_with_each_probe_that_fails() -> None:
     now = 0.0
     breaker = Breaker(2, 10.0, clock=lambda: now)
-    breaker.failed()
+    breaker.failed(probe=False)
     assert breaker.closed
-    breaker.failed()
+    breaker.failed(probe=False)
     rests = []
     for _ in range(6):
         rest = breaker.enter()
@@ -226,12 +251,12 @@ def test_a_breaker_rests_longer_with_each_probe_that_fails() -> None:
         now += rest
         assert breaker.enter() == 0, "one may try"
         assert breaker.enter() > 0, "and only one"
-        breaker.failed()
+        breaker.failed(probe=True)
     assert rests == [10.0, 20.0, 40.0, 80.0, 80.0, 80.0]
     assert max(rests) == 10.0 * MAX_REST_FACTOR
     now += 80.0
     assert breaker.enter() == 0
-    breaker.abandoned()
+    breaker.abandoned(probe=True)
     assert breaker.enter() == 0, "the probe's client left, so another may try"
     breaker.succeeded()
     assert (breaker.closed, breaker.enter()) == (True, 0)
@@ -258,3 +283,18 @@ async def test_requests_above_the_bound_are_told_to_come_back(upstream: Upstream
 
 async def is_ready(runtime: Any) -> bool:
     return bool((await runtime.get("/ready")).status == 200)
+
+
+def test_requests_that_began_before_a_breaker_opened_are_no_probes() -> None:
+    now = 0.0
+    breaker = Breaker(1, 10.0, clock=lambda: now)
+    breaker.failed(probe=False)
+    now = 10.0
+    assert breaker.enter() == 0
+    breaker.abandoned(probe=False)
+    breaker.failed(probe=False)
+    assert breaker.enter() > 0, "the probe is still under way"
+    breaker.failed(probe=True)
+    assert breaker.enter() == 20.0, "one probe failed"
+
+
