@@ -172,21 +172,20 @@ class Turns:
 
     async def _timed(self, candidate: Candidate, ask: Callable[[Candidate], Awaitable[Completion]]) -> Completion:
         started = time.perf_counter()
-        try:
-            completion = await self._watched(candidate, ask)
-        except asyncio.CancelledError:
-            # The client left; the provider may charge for what it had begun.
-            spend(self._call(candidate, "").request_model, None)
-            raise
+        completion = await self._watched(candidate, ask)
         self._record(candidate, started, completion.model, completion.usage)
         spend(self._call(candidate, "").request_model, completion.usage)
         return completion
 
     async def _watched(self, candidate: Candidate, ask: Callable[[Candidate], Awaitable[T]]) -> T:
-        """Ask one candidate, recording a failure."""
+        """Ask one candidate, recording a failure, and a client that left."""
         started = time.perf_counter()
         try:
             return await ask(candidate)
+        except asyncio.CancelledError:
+            # The provider may charge for what it had begun.
+            spend(self._call(candidate, "").request_model, None)
+            raise
         except ProviderError as error:
             self._record_failure(candidate, started, error)
             raise

@@ -1,5 +1,6 @@
 """Keys that administrators make: what they open, what they may spend, and how they end."""
 
+import asyncio
 import contextlib
 import json
 import sqlite3
@@ -10,10 +11,11 @@ from typing import Any
 import pytest
 
 from assistant_runtime.security import managed_keys
+from assistant_runtime.security.spending import EXPECTED_ANSWER
 from tests.runtime.test_cli import run
 from tests.support.postgresql import PostgresServer, run_postgresql
-from tests.support.runtime import Reply, Runtime, eventually, run_runtime
-from tests.support.upstream import MODEL, Upstream
+from tests.support.runtime import Reply, Runtime, cancelled, eventually, run_runtime
+from tests.support.upstream import MODEL, Upstream, hang
 
 ADMIN = "admin-0123456789"
 
@@ -126,6 +128,25 @@ async def test_a_client_learns_how_its_budget_stands(
     first, second = (int(reply.headers["x-ratelimit-remaining-tokens"]) for reply in replies)
     assert first - second == 20, "what the first answer took, streamed or not, in place of what was held for it"
     assert replies[0].headers["x-ratelimit-reset-tokens"].endswith("s")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_leaves_before_the_first_token_has_spent_what_was_held(
+    upstream: Upstream, database: dict[str, Any], stream: bool
+) -> None:
+    upstream.script = [hang]
+    async with run_runtime(upstream, **database) as runtime:
+        key = (await make(runtime, token_budget_daily=5000))["key"]
+        leaving = asyncio.create_task(runtime.chat(key, stream=stream))
+        await upstream.started.wait()
+        await cancelled(leaving)
+
+        async def settled() -> bool:
+            return b'status="499"' in (await runtime.get("/metrics")).body
+
+        await eventually(settled)
+        reply = await runtime.chat(key)
+    assert int(reply.headers["x-ratelimit-remaining-tokens"]) < 5000 - 2 * EXPECTED_ANSWER
 
 
 async def test_usage_is_kept_by_key_model_and_day(upstream: Upstream, database: dict[str, Any]) -> None:
