@@ -248,9 +248,11 @@ class ToolLoop:
             if not offered or turn.steps > 1 or "tool" not in error.message.lower():
                 raise
             refusal = error
-        self._remember_refusal(turn)
         _withdraw(turn, refusal.message)
-        return await ask(turn.asked())
+        answer = await ask(turn.asked())
+        # Only now: it may have been the client's own tools or messages that were refused, and others ask this model too.
+        self._remember_refusal(turn)
+        return answer
 
     async def _open(self, question: Question) -> Turn:
         options = AssistantOptions.model_validate(question.payload.get(FIELD) or {})

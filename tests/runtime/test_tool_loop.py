@@ -311,6 +311,14 @@ async def test_a_model_that_takes_no_tools_answers_without_them(upstream: Upstre
     assert ["tools" in request for request in upstream.requests] == [True, False, False]
 
 
+async def test_one_clients_bad_request_takes_nobodys_tools_away(upstream: Upstream, searxng: JsonServer) -> None:
+    upstream.script = [refuses(400, "messages with role 'tool' must follow a call")] * 2
+    async with searching(upstream, searxng) as runtime:
+        assert (await runtime.chat()).status == 400
+        assert "notes" not in (await runtime.chat()).json["assistant"]
+    assert ["tools" in request for request in upstream.requests] == [True, False, True]
+
+
 async def test_without_tools_the_answer_is_the_providers(upstream: Upstream, searxng: JsonServer) -> None:
     async with searching(upstream, searxng, tool_calling_enabled=False) as runtime:
         reply = await runtime.chat()
