@@ -181,7 +181,9 @@ def _core(settings: Settings) -> Core:
 
 def _add_routes(app: FastAPI, core: Core, loop: ToolLoop, parts: Sequence[Part], lifecycle: Lifecycle) -> None:
     """Route to every part; the hot endpoints first, because routes are tried in order."""
-    responses = Responses(core.turns, loop, ResponseMemory(core.stores.conversations))
+    responses = Responses(
+        core.turns, loop, ResponseMemory(core.stores.conversations, core.settings.session_history_messages)
+    )
     hot = [
         Route("/v1/chat/completions", ChatCompletions(core.turns, loop), methods=["POST"]),
         Route("/v1/embeddings", EmbeddingsEndpoint(core.embeddings), methods=["POST"]),

@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 from assistant_runtime.api.client_watch import ClientWatch
 from assistant_runtime.api.context import RequestContext, header
-from assistant_runtime.api.endpoint import Call, JsonEndpoint
+from assistant_runtime.api.endpoint import Call, JsonEndpoint, caching
 from assistant_runtime.api.schemas import ChatRequest
 from assistant_runtime.api.session_header import with_session
 from assistant_runtime.errors import ProviderError, error_body
@@ -77,14 +77,12 @@ def truncated(reason: str, code: str) -> bytes:
 
 
 def _question(payload: dict[str, Any], context: RequestContext, scope: Scope) -> Question:
-    cache_control = header(scope, b"cache-control") or b""
-    directives = {directive.strip() for directive in cache_control.lower().split(b",")}
-    no_store = b"no-store" in directives
+    read_cache, write_cache = caching(scope)
     return Question(
         with_session(payload, scope),
         tenant=context.tenant,
         request_id=context.request_id,
-        read_cache=not no_store and b"no-cache" not in directives,
-        write_cache=not no_store,
+        read_cache=read_cache,
+        write_cache=write_cache,
         idempotency_key=(header(scope, b"idempotency-key") or b"").decode("latin-1")[:MAX_KEY_CHARACTERS],
     )

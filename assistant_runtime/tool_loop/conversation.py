@@ -67,9 +67,7 @@ class Conversation:
 
     def remember(self, history: Sequence[Any]) -> None:
         """Put a session's messages before the client's new ones; raises ApiError if the two don't fit together."""
-        system = [message for message in self._messages if message.get("role") in SYSTEM_ROLES]
-        whole, _ = paired((), [*history, *self._kept])
-        self._messages = [*system, *whole]
+        self._messages = following(history, self._messages)
 
     def offer(self, tools: Mapping[str, Tool]) -> None:
         """Offer these tools from now on."""
@@ -119,6 +117,13 @@ class Conversation:
         if chosen and chosen not in {_name(tool) for tool in tools}:
             del fields["tool_choice"]
         return fields
+
+
+def following(history: Sequence[Any], messages: Sequence[Any]) -> list[Any]:
+    """Put a conversation before new messages, but for their system ones; raises ApiError if they don't fit together."""
+    system = [message for message in messages if message.get("role") in SYSTEM_ROLES]
+    whole, _ = paired((), [*history, *(message for message in messages if message.get("role") not in SYSTEM_ROLES)])
+    return [*system, *whole]
 
 
 def said(content: str, calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

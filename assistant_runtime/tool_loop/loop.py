@@ -250,7 +250,7 @@ class ToolLoop:
             refusal = error
         _withdraw(turn, refusal.message)
         answer = await ask(turn.asked())
-        # Only now: it may have been the client's own tools or messages that were refused, and others ask this model too.
+        # Only now: what was refused may have been the client's own, and others ask this model too.
         self._remember_refusal(turn)
         return answer
 

@@ -296,5 +296,3 @@ def test_requests_that_began_before_a_breaker_opened_are_no_probes() -> None:
     assert breaker.enter() > 0, "the probe is still under way"
     breaker.failed(probe=True)
     assert breaker.enter() == 20.0, "one probe failed"
-
-

@@ -1,5 +1,6 @@
 """POST /v1/responses, judged by OpenAI's own client."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,9 +11,21 @@ import pytest
 
 from tests.runtime.test_tool_loop import RESULTS, SEARCH
 from tests.support.json_server import run_json_server
-from tests.support.runtime import Reply, Runtime, run_runtime
+from tests.support.runtime import Reply, Runtime, cancelled, eventually, run_runtime
 from tests.support.tool_calls import calls, says
-from tests.support.upstream import MODEL, WORDS, Upstream, answers, chunk, completion, die_mid_stream, refuses, writes
+from tests.support.upstream import (
+    MODEL,
+    WORDS,
+    Upstream,
+    answers,
+    chunk,
+    completion,
+    die_mid_stream,
+    hang,
+    refuses,
+    whole_stream,
+    writes,
+)
 
 CLOCK: Any = {
     "type": "function",
@@ -142,6 +155,86 @@ async def test_what_is_not_stored_can_not_be_followed(upstream: Upstream) -> Non
         sessions = (await runtime.get("/v1/sessions")).json["data"]
     assert refused.value.param == "previous_response_id"
     assert sessions == []
+
+
+async def test_what_follows_and_is_not_stored_leaves_nothing(upstream: Upstream) -> None:
+    upstream.script = [says("one"), calls(("call_7", "clock", {})), says("noon"), says("two")]
+    async with serving(upstream) as (runtime, client):
+        create = client.responses.create
+        first = await create(model="default", input="1")
+        second = await create(model="default", input="2", previous_response_id=first.id, tools=[CLOCK])
+        result: Any = [{"type": "function_call_output", "call_id": "call_7", "output": "12:00"}]
+        third = await create(model="default", input=result, previous_response_id=second.id, store=False)
+        await create(model="default", input="2b", previous_response_id=first.id, store=False, instructions="Be kind.")
+        sessions = (await runtime.get("/v1/sessions")).json["data"]
+        with pytest.raises(openai.NotFoundError):
+            await create(model="default", input="4", previous_response_id=third.id)
+    assert not (third.model_extra or {})["store"]
+    assert [(session["id"], session["message_count"]) for session in sessions] == [(sessions[0]["id"], 4)]
+    said = [[message["content"] for message in request["messages"]] for request in upstream.requests[2:]]
+    assert said == [["1", "one", "2", None, "12:00"], ["Be kind.", "1", "one", "2b"]]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_does_not_come_leaves_no_session(upstream: Upstream, stream: bool) -> None:
+    upstream.script = [refuses(500), hang]
+    async with serving(upstream) as (runtime, _):
+        assert (await post(runtime, input="hi", stream=stream)).status == 502
+        leaving = asyncio.create_task(post(runtime, input="hi", stream=stream))
+        await upstream.started.wait()
+        await cancelled(leaving)
+
+        async def forgotten() -> bool:
+            return not (await runtime.get("/v1/sessions")).json["data"]
+
+        await eventually(forgotten)
+
+
+async def test_cache_control_is_heeded(upstream: Upstream) -> None:
+    async with serving(upstream) as (runtime, _):
+        results = []
+        for directive in ("no-store", "max-age=60", "no-cache", "max-age=60"):
+            body, headers = json.dumps({"input": "hi", "store": False}), {"cache-control": directive}
+            results.append((await runtime.post(body, headers, "/v1/responses")).headers["x-cache"])
+    assert results == ["bypass", "miss", "bypass", "hit"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_refusal_is_one(upstream: Upstream, stream: bool) -> None:
+    answer = completion(MODEL)
+    answer["choices"][0]["message"] = {"role": "assistant", "content": None, "refusal": "I can't help."}
+    deltas = [{"role": "assistant", "content": None, "refusal": "I can't "}, {"refusal": "help."}]
+    chunks = [json.loads(chunk(MODEL, None)[6:]) for _ in deltas]
+    for each, delta in zip(chunks, deltas, strict=True):
+        each["choices"][0]["delta"] = delta
+    written = [b"data: " + json.dumps(each).encode() + b"\n\n" for each in chunks]
+    upstream.script = [writes(*written, *whole_stream(MODEL, ())) if stream else answers(json.dumps(answer))]
+    response: Any
+    async with serving(upstream) as (_, client):
+        if stream:
+            async with client.responses.stream(model="default", input="hi") as events:
+                response = await events.get_final_response()
+        else:
+            response = await client.responses.create(model="default", input="hi")
+    (message,) = response.output
+    assert message.type == "message"
+    (part,) = message.content
+    assert (part.type == "refusal" and part.refusal, response.output_text) == ("I can't help.", "")
+
+
+async def test_what_a_model_says_before_a_call_is_one_message_with_it(upstream: Upstream) -> None:
+    upstream.script = [calls(("call_7", "clock", {}), text="Let me look."), says("noon")]
+    async with serving(upstream) as (_, client):
+        first = await client.responses.create(model="default", input="What time is it?", tools=[CLOCK], store=False)
+        asked: Any = [{"role": "user", "content": "What time is it?"}, *(item.to_dict() for item in first.output)]
+        asked += [{"type": "function_call_output", "call_id": "call_7", "output": "12:00"}]
+        await client.responses.create(model="default", input=asked, tools=[CLOCK], store=False)
+    messages = upstream.requests[1]["messages"]
+    assert [(message["role"], message["content"]) for message in messages[1:]] == [
+        ("assistant", "Let me look."),
+        ("tool", "12:00"),
+    ]
+    assert messages[1]["tool_calls"][0]["id"] == "call_7"
 
 
 async def test_another_tenants_response_can_not_be_followed(upstream: Upstream) -> None:

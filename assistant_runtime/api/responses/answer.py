@@ -49,9 +49,18 @@ def envelope(asked: Mapping[str, Any], response_id: str, *, stored: bool) -> dic
     }
 
 
-def text_item(item_id: str, text: str, status: str, record: Any = None) -> dict[str, Any]:
+def text_part(text: str, record: Any = None) -> dict[str, Any]:
+    """Give what the model said as a part of a message."""
+    return {"type": "output_text", "text": text, "annotations": list(annotations(text, record)), "logprobs": []}
+
+
+def refusal_part(text: str) -> dict[str, Any]:
+    """Give why the model refused to answer as a part of a message."""
+    return {"type": "refusal", "refusal": text}
+
+
+def message_item(item_id: str, part: Mapping[str, Any], status: str) -> dict[str, Any]:
     """Give a message as an output item."""
-    part = {"type": "output_text", "text": text, "annotations": list(annotations(text, record)), "logprobs": []}
     return {"id": item_id, "type": "message", "role": "assistant", "status": status, "content": [part]}
 
 
@@ -124,7 +133,9 @@ def from_chat(response: dict[str, Any], chat: Mapping[str, Any]) -> dict[str, An
     status = "incomplete" if finish_reason in INCOMPLETE else "completed"
     calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
     output = [call_item(new_id("fc"), call) for call in calls]
-    text = message.get("content")
-    if isinstance(text, str) and (text or not calls):
-        output.insert(0, text_item(new_id("msg"), text, status, chat.get(FIELD)))
+    text, refusal = message.get("content"), message.get("refusal")
+    if isinstance(refusal, str) and refusal:
+        output.insert(0, message_item(new_id("msg"), refusal_part(refusal), status))
+    elif isinstance(text, str) and (text or not calls):
+        output.insert(0, message_item(new_id("msg"), text_part(text, chat.get(FIELD)), status))
     return completed(response, chat, output, finish_reason)

@@ -1,20 +1,22 @@
 """The endpoint, a plain one beside the chat's."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
 
 from assistant_runtime.api.client_watch import ClientWatch
 from assistant_runtime.api.context import RequestContext
-from assistant_runtime.api.endpoint import Call, JsonEndpoint
+from assistant_runtime.api.endpoint import Call, JsonEndpoint, caching
 from assistant_runtime.api.responses.answer import envelope, from_chat
 from assistant_runtime.api.responses.events import EventStream
-from assistant_runtime.api.responses.memory import ResponseMemory, unstored_id
+from assistant_runtime.api.responses.memory import Place, ResponseMemory, unstored_id
 from assistant_runtime.api.responses.request import ResponsesRequest, chat_payload
 from assistant_runtime.api.session_header import with_session
 from assistant_runtime.errors import ProviderError
+from assistant_runtime.tool_loop.conversation import following
 from assistant_runtime.tool_loop.loop import AssistedStream, ToolLoop
 from assistant_runtime.tool_loop.options import FIELD
 from assistant_runtime.turn import AnswerStream, Question, Turns
@@ -42,28 +44,50 @@ class Responses(JsonEndpoint):
         """Give a response."""
         asked, context = with_session(call.payload, call.scope), call.context
         payload = chat_payload(asked)
-        session_id, response_id = await self._place(asked, context.tenant)
-        if session_id:
-            payload[FIELD] = {**payload.get(FIELD, {}), "session": session_id}
+        place = await self._place(asked, context.tenant)
+        if place.session_id:
+            payload[FIELD] = {**payload.get(FIELD, {}), "session": place.session_id}
+        if place.before:
+            payload["messages"] = following(place.before, payload["messages"])
+        read_cache, write_cache = caching(call.scope)
         question = Question(
-            payload, context.tenant, context.request_id, idempotency_key=response_id if session_id else ""
+            payload,
+            context.tenant,
+            context.request_id,
+            read_cache,
+            write_cache,
+            idempotency_key=place.response_id if place.session_id else "",
         )
-        response = envelope(asked, response_id, stored=bool(session_id))
+        response = envelope(asked, place.response_id, stored=bool(place.session_id))
         answering = self._loop if self._loop.wants(payload) else self._turns
         if not asked.get("stream"):
-            answer = await answering.answer(question)
+            async with self._beginning(place, context.tenant):
+                answer = await answering.answer(question)
             await call.send_answer(answer, orjson.dumps(from_chat(response, orjson.loads(answer.body))))
             return
-        stream = await answering.stream(question)
+        async with self._beginning(place, context.tenant):
+            stream = await answering.stream(question)
         await call.send_stream(stream, _translated(stream, EventStream(response), context, call.client))
 
-    async def _place(self, asked: Mapping[str, Any], tenant: str) -> tuple[str, str]:
-        """Give the session that the response belongs to, empty for none, and the response's id."""
-        if previous := asked.get("previous_response_id"):
+    async def _place(self, asked: Mapping[str, Any], tenant: str) -> Place:
+        previous, store = asked.get("previous_response_id"), asked.get("store") is not False
+        if previous and not store:
+            return Place(unstored_id(), before=await self._memory.before(tenant, previous))
+        if previous:
             return await self._memory.follow(tenant, previous)
-        if asked.get("store") is False or (asked.get(FIELD) or {}).get("session"):
-            return "", unstored_id()
-        return await self._memory.begin(tenant) or ("", unstored_id())
+        if not store or (asked.get(FIELD) or {}).get("session"):
+            return Place(unstored_id())
+        return await self._memory.begin(tenant) or Place(unstored_id())
+
+    @asynccontextmanager
+    async def _beginning(self, place: Place, tenant: str) -> AsyncIterator[None]:
+        """Wait for an answer's beginning; a session that was begun for one that does not come goes again."""
+        try:
+            yield
+        except BaseException:
+            if place.is_new:
+                await self._memory.forget(tenant, place.session_id)
+            raise
 
 
 async def _translated(

@@ -5,10 +5,21 @@ from typing import Any
 
 import orjson
 
-from assistant_runtime.api.responses.answer import INCOMPLETE, annotations, call_item, completed, new_id, text_item
+from assistant_runtime.api.responses.answer import (
+    INCOMPLETE,
+    call_item,
+    completed,
+    message_item,
+    new_id,
+    refusal_part,
+    text_part,
+)
 from assistant_runtime.providers.sse import event_data
 from assistant_runtime.tool_loop.options import FIELD
 from assistant_runtime.tool_loop.stream import split_events
+
+TEXT, REFUSAL = "output_text", "refusal"
+"""What a message has, in the names of its events."""
 
 
 class EventStream:
@@ -73,23 +84,25 @@ class EventStream:
             yield from self._delta(choices[0].get("delta") or {})
 
     def _delta(self, delta: Mapping[str, Any]) -> Iterator[bytes]:
-        text = delta.get("content")
-        if isinstance(text, str) and text:
-            yield from self._say(text)
+        for name, kind in (("content", TEXT), ("refusal", REFUSAL)):
+            text = delta.get(name)
+            if isinstance(text, str) and text:
+                yield from self._say(text, kind)
         for piece in delta.get("tool_calls") or ():
             if isinstance(piece, dict):
                 yield from self._call(piece)
 
-    def _say(self, text: str) -> Iterator[bytes]:
+    def _say(self, text: str, kind: str) -> Iterator[bytes]:
         if self._message is None:
-            self._message = OpenMessage(new_id("msg"), len(self._output))
-            item = {**text_item(self._message.id, "", "in_progress"), "content": []}
+            self._message = message = OpenMessage(new_id("msg"), len(self._output), kind)
+            item = {**message.item("in_progress"), "content": []}
             self._output.append(item)
-            yield self._event("response.output_item.added", output_index=self._message.index, item=item)
-            part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-            yield self._event("response.content_part.added", **self._message.place, part=part)
-        self._message.text.append(text)
-        yield self._event("response.output_text.delta", **self._message.place, delta=text, logprobs=[])
+            yield self._event("response.output_item.added", output_index=message.index, item=item)
+            yield self._event("response.content_part.added", **message.place, part=message.part())
+        message = self._message
+        message.text.append(text)
+        logprobs: dict[str, Any] = {"logprobs": []} if message.kind == TEXT else {}
+        yield self._event(f"response.{message.kind}.delta", **message.place, delta=text, **logprobs)
 
     def _call(self, piece: Mapping[str, Any]) -> Iterator[bytes]:
         index = piece.get("index")
@@ -109,7 +122,7 @@ class EventStream:
 
     def _close(self) -> Iterator[bytes]:
         if self._message is None and not self._calls:
-            yield from self._say("")
+            yield from self._say("", TEXT)
         if self._message is not None:
             yield from self._close_message(self._message)
         for call in self._calls.values():
@@ -121,29 +134,39 @@ class EventStream:
             yield self._event("response.output_item.done", output_index=call.index, item=item)
 
     def _close_message(self, message: "OpenMessage") -> Iterator[bytes]:
-        text = "".join(message.text)
         status = "incomplete" if self._finish_reason in INCOMPLETE else "completed"
-        item = self._output[message.index] = text_item(message.id, text, status, self._chat.get(FIELD))
-        for place, annotation in enumerate(annotations(text, self._chat.get(FIELD))):
+        part = message.part(self._chat.get(FIELD))
+        item = self._output[message.index] = message.item(status, part)
+        for place, annotation in enumerate(part.get("annotations") or ()):
             yield self._event(
                 "response.output_text.annotation.added",
                 **message.place,
                 annotation_index=place,
                 annotation=annotation,
             )
-        yield self._event("response.output_text.done", **message.place, text=text, logprobs=[])
-        yield self._event("response.content_part.done", **message.place, part=item["content"][0])
+        said = {name: part[name] for name in ("text", "logprobs", "refusal") if name in part}
+        yield self._event(f"response.{message.kind}.done", **message.place, **said)
+        yield self._event("response.content_part.done", **message.place, part=part)
         yield self._event("response.output_item.done", output_index=message.index, item=item)
 
 
 class OpenMessage:
-    """The message that is being said."""
+    """The message that is being said, or in which the model refuses to answer."""
 
-    def __init__(self, item_id: str, index: int) -> None:
-        self.id = item_id
+    def __init__(self, item_id: str, index: int, kind: str) -> None:
         self.index = index
+        self.kind = kind
         self.text: list[str] = []
         self.place = {"item_id": item_id, "output_index": index, "content_index": 0}
+
+    def part(self, record: Any = None) -> dict[str, Any]:
+        """Give its content, as far as it is known."""
+        text = "".join(self.text)
+        return text_part(text, record) if self.kind == TEXT else refusal_part(text)
+
+    def item(self, status: str, part: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Give it as an output item."""
+        return message_item(str(self.place["item_id"]), part or self.part(), status)
 
 
 class OpenCall:

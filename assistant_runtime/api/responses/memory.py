@@ -7,9 +7,12 @@ so that a conversation can branch.
 
 import re
 import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 from assistant_runtime.errors import ApiError, StoreUnavailableError
-from assistant_runtime.stores.conversations import Conversations
+from assistant_runtime.stores.conversations import Conversations, Message, Unit
 
 RESPONSE_ID = re.compile(r"^resp_([0-9a-f]{32})_[0-9a-f]{16}$")
 SESSION_PREFIX = "sess_"
@@ -20,6 +23,19 @@ def unstored_id() -> str:
     return f"resp_{secrets.token_hex(24)}"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a response belongs."""
+
+    response_id: str
+    session_id: str = ""
+    """The session that keeps it; empty: it is not kept."""
+    is_new: bool = False
+    """Whether the session was begun for it."""
+    before: Sequence[Message] = ()
+    """The messages that it follows, where no session has them."""
+
+
 class ResponseMemory:
     """Finds and begins the sessions of responses.
 
@@ -27,21 +43,24 @@ class ResponseMemory:
     ----------
     conversations
         Where they are kept.
+    limit
+        Most recent messages that a model is sent of them.
     """
 
-    def __init__(self, conversations: Conversations) -> None:
+    def __init__(self, conversations: Conversations, limit: int) -> None:
         self._conversations = conversations
+        self._limit = limit
 
-    async def begin(self, tenant: str) -> tuple[str, str] | None:
-        """Begin a session; gives its id and the response's. None: nothing can be kept now."""
+    async def begin(self, tenant: str) -> Place | None:
+        """Begin a session; None: nothing can be kept now."""
         try:
             session = await self._conversations.create(tenant, "", {"api": "responses"})
         except (ApiError, StoreUnavailableError):
             return None
-        return session.id, _response_id(session.id)
+        return Place(_response_id(session.id), session.id, is_new=True)
 
-    async def follow(self, tenant: str, previous: str) -> tuple[str, str]:
-        """Find what a response follows; gives the session and the new response's id.
+    async def follow(self, tenant: str, previous: str) -> Place:
+        """Find what a response follows.
 
         Raises
         ------
@@ -50,6 +69,29 @@ class ResponseMemory:
         StoreUnavailableError
             The store does not answer.
         """
+        session_id, unit = await self._find(tenant, previous)
+        latest = await self._conversations.log.latest(session_id, 1)
+        if latest and latest[-1].version == unit.version:
+            return Place(_response_id(session_id), session_id)
+        return await self._branch(tenant, session_id, unit.last)
+
+    async def before(self, tenant: str, previous: str) -> list[Message]:
+        """Give the messages that a response follows which is not kept itself; raises as `follow` does."""
+        session_id, unit = await self._find(tenant, previous)
+        stored = await self._conversations.messages(
+            tenant, session_id, max(0, unit.last - self._limit), min(unit.last, self._limit)
+        )
+        messages = [each.message for each in stored]
+        while messages and messages[0].get("role") == "tool":
+            del messages[0]
+        return messages
+
+    async def forget(self, tenant: str, session_id: str) -> None:
+        """Drop a session that was begun for a response which did not come."""
+        with suppress(ApiError, StoreUnavailableError):
+            await self._conversations.delete(tenant, session_id)
+
+    async def _find(self, tenant: str, previous: str) -> tuple[str, Unit]:
         found = RESPONSE_ID.match(previous)
         session_id = SESSION_PREFIX + found[1] if found else ""
         session = await self._conversations.log.session(tenant, session_id) if found else None
@@ -61,16 +103,13 @@ class ResponseMemory:
                 code="previous_response_not_found",
                 param="previous_response_id",
             )
-        latest = await self._conversations.log.latest(session_id, 1)
-        if latest and latest[-1].version == unit.version:
-            return session_id, _response_id(session_id)
-        return await self._branch(tenant, session_id, unit.last)
+        return session_id, unit
 
-    async def _branch(self, tenant: str, session_id: str, last: int) -> tuple[str, str]:
+    async def _branch(self, tenant: str, session_id: str, last: int) -> Place:
         before = await self._conversations.messages(tenant, session_id, 0, last)
         branch = await self._conversations.create(tenant, "", {"api": "responses"})
         await self._conversations.append(tenant, branch.id, [each.message for each in before], "branch")
-        return branch.id, _response_id(branch.id)
+        return Place(_response_id(branch.id), branch.id, is_new=True)
 
 
 def _response_id(session_id: str) -> str:

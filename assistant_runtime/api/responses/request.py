@@ -1,6 +1,6 @@
 """The Responses API's request, as a chat request."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -81,7 +81,7 @@ def chat_payload(asked: Mapping[str, Any]) -> dict[str, Any]:
         400: an item or a tool that the runtime does not know.
     """
     payload: dict[str, Any] = {name: asked[name] for name in PASSED_ON if asked.get(name) is not None}
-    payload["messages"] = list(_messages(asked))
+    payload["messages"] = _messages(asked)
     if model := asked.get("model"):
         payload["model"] = model
     if tokens := asked.get("max_output_tokens"):
@@ -95,34 +95,34 @@ def chat_payload(asked: Mapping[str, Any]) -> dict[str, Any]:
     return payload | _tools(asked)
 
 
-def _messages(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    if instructions := asked.get("instructions"):
-        yield {"role": "system", "content": instructions}
-    given = asked["input"]
+def _messages(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    instructions, given = asked.get("instructions"), asked["input"]
+    messages = [{"role": "system", "content": instructions}] if instructions else []
     if isinstance(given, str):
-        yield {"role": "user", "content": given}
-        return
+        return [*messages, {"role": "user", "content": given}]
     if not given:
         raise _bad("input", "give at least one item")
-    calls: list[dict[str, Any]] = []
     for place, item in enumerate(given):
         kind = _text(item, "type", f"input[{place}]") if item.get("type") else "message"
         if kind == "reasoning":
             # Models think between calls too, which stay calls of one message all the same.
             continue
         if kind == "function_call":
-            calls.append(_call(item, f"input[{place}]"))
+            _add_call(messages, _call(item, f"input[{place}]"))
             continue
-        if calls:
-            yield {"role": "assistant", "content": None, "tool_calls": calls}
-            calls = []
         reader = _ITEMS.get(kind)
         if reader is None:
             known = ", ".join(sorted([*_ITEMS, "function_call", "reasoning"]))
             raise _bad(f"input[{place}].type", f"items of the type {kind!r} are not taken; there are: {known}")
-        yield reader(item, f"input[{place}]")
-    if calls:
-        yield {"role": "assistant", "content": None, "tool_calls": calls}
+        messages.append(reader(item, f"input[{place}]"))
+    return messages
+
+
+def _add_call(messages: list[dict[str, Any]], call: dict[str, Any]) -> None:
+    """Add a call to what the model said just before it: both were one answer, and some models take no other order."""
+    if not messages or messages[-1]["role"] != "assistant":
+        messages.append({"role": "assistant", "content": None})
+    messages[-1].setdefault("tool_calls", []).append(call)
 
 
 def _call(item: Mapping[str, Any], where: str) -> dict[str, Any]:
