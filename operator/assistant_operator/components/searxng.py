@@ -108,8 +108,13 @@ def _container(assistant: AIAssistant, facts: Facts) -> Object:
         settings.image,
         settings.resources,
         ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-        # The program itself reads SEARXNG_SECRET, in place of server.secret_key.
-        env=[manifests.secret_env("SEARXNG_SECRET", _secret_key(assistant))],
+        env=[
+            # The program itself reads SEARXNG_SECRET, in place of server.secret_key.
+            manifests.secret_env("SEARXNG_SECRET", _secret_key(assistant)),
+            # The image listens on [::], and so does not start on a node whose kernel has no IPv6:
+            # https://github.com/searxng/searxng/issues/5059, container/dist.dockerfile
+            manifests.env("GRANIAN_HOST", "0.0.0.0"),  # noqa: S104 - the pod's own address
+        ],
         startupProbe=manifests.http_probe("/healthz", "http", periodSeconds=2, failureThreshold=60, timeoutSeconds=5),
         livenessProbe=manifests.http_probe("/healthz", "http", periodSeconds=20, timeoutSeconds=5),
         readinessProbe=manifests.http_probe("/healthz", "http", periodSeconds=5, timeoutSeconds=5),
