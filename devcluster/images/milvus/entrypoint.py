@@ -58,7 +58,7 @@ def unpack(folder: Path) -> None:
     for packed in (Path(spec.origin).parent / "data" / "bin").glob("*.lzma"):
         program = folder / packed.stem
         program.write_bytes(lzma.decompress(packed.read_bytes()))
-        program.chmod(0o755)
+        program.chmod(0o774)  # as the official image has them: others than their owner and its group can't run them
 
 
 def serve(programs: Path) -> None:

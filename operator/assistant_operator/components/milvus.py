@@ -25,10 +25,13 @@ NAME = "milvus"
 PORT = 19530
 _HEALTH_PORT = 9091
 
-_USER_ID = 1000
-"""Any user will do: nothing but the volume and /tmp is written."""
+_USER_ID = 999
+"""User `milvus` of the official images since 3.0. Those before have no such user, and any will do."""
 _GROUP_ID = 0
-"""The official image's programs may be run by their owner and their group only, both root."""
+"""The images' programs may be run by their owner and their group only: by root before 3.0, by `milvus` since then.
+
+Source: build/docker/milvus/ubuntu22.04/Dockerfile, https://github.com/milvus-io/milvus/pull/44524
+"""
 _GRACE_SECONDS = 30
 """The server may ignore SIGTERM. What it has acknowledged is in its log on the volume, so that being killed is safe."""
 _DATA = "/var/lib/milvus"
