@@ -23,7 +23,7 @@ class FirecrawlProgram(Server):
     folder
         Its working directory.
     script
-        Name of the script; empty for the browser service.
+        Name of the script.
     port_variable
         Variable by which it takes its port.
     health
@@ -43,8 +43,7 @@ class FirecrawlProgram(Server):
         return f"http://127.0.0.1:{self.port}"
 
     def argv(self) -> list[str]:
-        script = [self._script] if self._script else []
-        return [str(python_program("firecrawl", NAME) / "python"), str(PROGRAM), *script]
+        return [str(python_program("firecrawl", NAME) / "python"), str(PROGRAM), self._script]
 
     def environment(self) -> Mapping[str, str]:
         return {**self._variables, "NO_PROXY": "127.0.0.1"}
@@ -81,7 +80,7 @@ def run_firecrawl(searxng: str = "") -> Iterator[Firecrawl]:
             )
             return stack.enter_context(program)
 
-        browser = run("", "PORT", "/health")
+        browser = run("dist/api.js", "PORT", "/health")
         page_worker = run(
             "dist/src/services/worker/nuq-worker.js",
             "NUQ_WORKER_PORT",

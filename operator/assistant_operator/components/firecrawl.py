@@ -248,6 +248,9 @@ def _browser(assistant: AIAssistant, facts: Facts) -> Object:
         settings.image.reference(facts.images[_BROWSER]),
         settings.image,
         settings.resources,
+        # What the image's own `pnpm start` runs: for a user that is not root, that would download pnpm at each start.
+        # https://github.com/firecrawl/firecrawl/pull/4034, apps/playwright-service-ts/package.json
+        command=["node", "dist/api.js"],
         ports=[{"name": "http", "containerPort": _BROWSER_PORT, "protocol": "TCP"}],
         env=[env("PORT", _BROWSER_PORT), env("HOME", _SCRATCH)],
         startupProbe=manifests.http_probe("/health", "http", periodSeconds=5, failureThreshold=24, timeoutSeconds=10),

@@ -92,9 +92,9 @@ class ManagedFirecrawl(Model):
     pod_template: Overlay = {}
     """Overlay on the API's pods (metadata and spec), merged as Kubernetes merges: scheduling, sidecars, env."""
     worker: FirecrawlWorker = FirecrawlWorker()
-    """Workers that walk through sites."""
+    """Workers that finish crawls."""
     nuq_worker: FirecrawlWorker = FirecrawlWorker()
-    """Workers that load and convert pages, from Firecrawl's queue in PostgreSQL (NuQ)."""
+    """Workers that load and convert the pages of crawls, from Firecrawl's queue in PostgreSQL (NuQ)."""
     browser: FirecrawlBrowser = FirecrawlBrowser()
     """The browser that loads pages."""
     redis: FirecrawlRedis = FirecrawlRedis()
