@@ -1,4 +1,4 @@
-"""The Ingress in front of the assistant's Service, with TLS from a Secret or from a cert-manager issuer."""
+"""The Ingress in front of the assistant's API, with TLS from a Secret or from a cert-manager issuer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +10,8 @@ from assistant_operator.manifests import Object, new_object
 
 _COMPONENT = "runtime"
 _CONDITION = "IngressReady"
+_API = ("/v1", "/docs", "/openapi.json")
+"""The API and its description. Probes and metrics ask for no key, and tell of servers within the cluster."""
 
 
 def objects(assistant: AIAssistant, _: Sequence[Object]) -> list[Object]:
@@ -17,12 +19,10 @@ def objects(assistant: AIAssistant, _: Sequence[Object]) -> list[Object]:
     ingress = assistant.spec.ingress
     if not ingress.enabled:
         return []
-    services = {ingress.host: assistant.name, **_page(assistant)}
-    spec = {
-        "ingressClassName": ingress.class_name,
-        "rules": [_rule(host, service) for host, service in services.items()],
-        "tls": [{"hosts": list(services), "secretName": tls_secret(assistant)}] if ingress.tls else None,
-    }
+    rules = [_rule(ingress.host, assistant.name, *_API), *_page(assistant)]
+    # The page may share the API's name: the longest path wins.
+    tls = {"hosts": list(dict.fromkeys(rule["host"] for rule in rules)), "secretName": tls_secret(assistant)}
+    spec = {"ingressClassName": ingress.class_name, "rules": rules, "tls": [tls] if ingress.tls else None}
     rendered = new_object("networking.k8s.io/v1", "Ingress", assistant.name, assistant, _COMPONENT, spec=spec)
     annotations = {**_issuer(ingress.tls), **ingress.annotations}
     if annotations:
@@ -30,15 +30,16 @@ def objects(assistant: AIAssistant, _: Sequence[Object]) -> list[Object]:
     return [rendered]
 
 
-def _rule(host: str | None, service: str) -> Object:
+def _rule(host: str | None, service: str, *paths: str) -> Object:
     backend = {"service": {"name": service, "port": {"name": "http"}}}
-    return {"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+    leads = [{"path": path, "pathType": "Prefix", "backend": backend} for path in paths]
+    return {"host": host, "http": {"paths": leads}}
 
 
-def _page(assistant: AIAssistant) -> dict[str | None, str]:
-    """Return the chat page's host and Service, where it has a host."""
+def _page(assistant: AIAssistant) -> list[Object]:
+    """Return the chat page's rule, where it has a host."""
     ui = assistant.spec.ui
-    return {ui.host: names.child(assistant.name, "ui")} if ui.enabled and ui.host else {}
+    return [_rule(ui.host, names.child(assistant.name, "ui"), "/")] if ui.enabled and ui.host else []
 
 
 def tls_secret(assistant: AIAssistant) -> str | None:

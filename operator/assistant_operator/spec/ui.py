@@ -10,7 +10,7 @@ class UI(Model):
     enabled: bool = False
     """Whether the chat page is served. People enter their API key there; it stays in their browser."""
     host: Host | None = None
-    """DNS name under which the Ingress serves the page. Default: inside the cluster only."""
+    """DNS name under which the Ingress serves the page; it may be that of the API. Default: inside the cluster only."""
     image: Image = Image()
     """Image of the chat page."""
     resources: Resources = Resources(
