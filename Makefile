@@ -109,7 +109,7 @@ bench-rag: install ## Measure how well and how fast documents are found, on a pu
 ##@ Generated files, locks and images
 
 .PHONY: generate
-generate: install ## CRD, RBAC rules and install manifest, from the operator's code and the chart
+generate: install ## CRD, RBAC rules, install manifest and docs/settings.md, from the code and the chart
 	@scripts/generate
 
 .PHONY: check-generated
@@ -122,7 +122,7 @@ lock: install ## Locks for what pyproject.toml asks; UPGRADE=1 takes the newest 
 	@scripts/lock $(if $(UPGRADE),--upgrade)
 
 .PHONY: push
-push: install ## Build both images and push them to REGISTRY=host/path
+push: install ## Build the images of operator, runtime and chat page, and push them to REGISTRY=host/path
 	@$(BIN)/python -m devcluster.demo push --registry '$(REGISTRY)' $(if $(BASE_IMAGE),--base-image '$(BASE_IMAGE)')
 
 .PHONY: clean

@@ -29,4 +29,6 @@ def _tables() -> Iterator[str]:
 def _default(default: Any) -> str:
     if default is None or default in ("", ()):
         return "empty"
+    if isinstance(default, tuple):
+        return f"`{','.join(default)}`"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"

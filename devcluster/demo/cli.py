@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     down = commands.add_parser("down", help="take it down")
     _context(down)
     down.set_defaults(command=_down)
-    push = commands.add_parser("push", help="build the images of operator and runtime, and push them")
+    push = commands.add_parser("push", help="build the images of operator, runtime and chat page, and push them")
     _images(push, "where to push them, as host/path")
     push.set_defaults(command=_push)
     return parser

@@ -57,7 +57,7 @@ def deliver(context: str, registry: str, base: str, checklist: Checklist) -> Ref
 
 
 def release(registry: str, base: str, checklist: Checklist) -> References:
-    """Build the images of operator and runtime and push them, tagged with the project's version.
+    """Build the images of operator, runtime and chat page and push them, tagged with the project's version.
 
     Raises
     ------

@@ -1,6 +1,8 @@
 """What the chart installs: the operator's confinement, and rights no wider than asked for."""
 
 import json
+import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,16 @@ def test_install_manifest_enforces_restricted_pods() -> None:
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     namespaced = {found["metadata"].get("namespace") for found in objects} - {None}
     assert namespaced == {namespace["metadata"]["name"]}
+
+
+def test_the_readmes_command_puts_a_registry_in_place_of_this_machines() -> None:
+    readme = (ROOT / "README.md").read_text()
+    (expression,) = re.findall(r"^\$ sed '(.*)' manifests/install.yaml", readme, re.MULTILINE)
+    changed = subprocess.run(
+        ["sed", expression, str(ROOT / "manifests" / "install.yaml")], capture_output=True, check=True, text=True
+    )
+    names = set(re.findall(r"[a-z./]+/assistant-(?:operator|runtime|ui):", changed.stdout))
+    assert names == {f"registry.example.com/team/assistant-{name}:" for name in ("operator", "runtime", "ui")}
 
 
 def test_render_for_two_namespaces_is_the_golden_one(chart: Chart, update_golden: bool) -> None:

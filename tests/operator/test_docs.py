@@ -10,6 +10,7 @@ from assistant_operator.desired import COMPONENTS
 from assistant_operator.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
+PAGES = [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def _first_column(page: str, heading: str) -> set[str]:
@@ -32,6 +33,28 @@ def test_defaults_are_the_charts() -> None:
     assert {**settings.images, "runtime": "", "ui": ""} == values["defaultImages"]
     assert (settings.workers, settings.resync_seconds) == (values["workers"], values["resyncSeconds"])
     assert (settings.log_level, settings.log_format) == (values["log"]["level"], values["log"]["format"])
+
+
+def _anchors(page: Path) -> set[str]:
+    """Give the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\((?!http)([^)]+)\)", page.read_text()):
+            path, _, anchor = link.partition("#")
+            target = page.parent / path if path else page
+            assert target.exists(), (page.name, link)
+            assert not anchor or anchor in _anchors(target), (page.name, link)
+
+
+def test_every_page_is_linked_from_the_readme_or_a_page_that_is() -> None:
+    linked = {
+        (page.parent / link).resolve() for page in PAGES for link in re.findall(r"\]\(([^)#]+)", page.read_text())
+    }
+    assert {page for page in PAGES[1:] if page not in linked and page.parent not in linked} == set()
 
 
 def test_every_setting_is_explained() -> None:
