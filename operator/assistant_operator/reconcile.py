@@ -233,14 +233,13 @@ class Reconciler:
         previous = resource.get("status") or {}
         if status_writer.same(report, previous):
             return resource
-        metadata = resource["metadata"]
         changed = status_writer.readiness_change(report, previous)
         try:
-            resource = await status_writer.write(self._api, metadata["namespace"], metadata["name"], report)
+            resource = await status_writer.write(self._api, resource, report)
             self._metrics.writes.labels("status").inc()
         except ApiError as error:
             if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT) or error.namespace_terminating:
-                return resource  # deleted meanwhile
+                return resource  # changed or deleted meanwhile, which the watch tells
             raise TransientError(conditions.API_ERROR, f"The status could not be written: {error}") from error
         except UNREACHABLE as error:
             raise TransientError(conditions.API_ERROR, f"The status could not be written: {error!r}") from error

@@ -64,6 +64,8 @@ class RecordingClient:
         metadata = body["metadata"]
         self._record("status" if subresource else "apply", kind.kind, metadata["name"])
         before = self.objects.get((kind.kind, metadata["namespace"], metadata["name"]), {})
+        if before and metadata.get("resourceVersion") not in (None, before["metadata"]["resourceVersion"]):
+            raise ApiError(409, "Conflict", "the object has been modified")
         if subresource:
             return self.put({**before, "status": body["status"]})
         kept = {key: before["metadata"][key] for key in ("uid",)} if before else {}

@@ -96,6 +96,26 @@ def test_the_echo_of_what_is_known_is_no_news(engine: Engine) -> None:
     assert _waiting(engine) == 0
 
 
+async def test_a_change_during_a_pass_is_looked_at_when_the_watch_tells_it_after_the_pass() -> None:
+    client = RecordingClient()
+    engine = Engine(Settings(), cast("ApiServer", client), Metrics())
+    before = client.put(resource())
+    engine.observe("ADDED", before)
+    metadata = {**before["metadata"], "generation": before["metadata"]["generation"] + 1}
+    changes: list[Object] = []
+
+    def change_meanwhile(verb: str, _: str, __: str) -> None:
+        if verb == "status" and not changes:
+            changes.append(client.put({**before, "metadata": metadata, "spec": {**before["spec"], "replicas": 7}}))
+
+    client.fail = change_meanwhile
+    key = await engine._queue.take()
+    await engine._reconcile(key)
+    engine._queue.done(key)
+    engine.observe("MODIFIED", changes[0])
+    assert _waiting(engine) == 1
+
+
 def test_a_secret_wakes_everyone_who_names_it_even_if_one_pass_has_read_it_already(engine: Engine) -> None:
     keyed = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "provider"}}]}
     for name in ("one", "two", "three"):

@@ -20,14 +20,16 @@ def same(wanted: Object, live: Object) -> bool:
     }
 
 
-async def write(api: Client, namespace: str, name: str, status: Object) -> Object:
-    """Apply the status; return the resource as it is then."""
-    body = {
-        "apiVersion": labels.API_VERSION,
-        "kind": labels.KIND,
-        "metadata": {"name": name, "namespace": namespace},
-        "status": status,
-    }
+async def write(api: Client, resource: Object, status: Object) -> Object:
+    """Apply the status to the very version of the resource that it was found for; return the resource as it is then.
+
+    Raises
+    ------
+    ApiError
+        With status 409 the resource has changed since, or is its successor by now.
+    """
+    metadata = {key: resource["metadata"][key] for key in ("name", "namespace", "resourceVersion")}
+    body = {"apiVersion": labels.API_VERSION, "kind": labels.KIND, "metadata": metadata, "status": status}
     return await api.apply(ASSISTANT, body, subresource="status")
 
 
