@@ -1,16 +1,16 @@
 """One pass over one AIAssistant. Read this first.
 
+    retain    own volumes and generated Secrets, or let go of them, as `deletionPolicy` says
     observe   parse the resource, generate what credentials are missing, read the facts
     desired   render everything that should exist (`desired.py`, pure)
     apply     make each object so, in order; what is already so costs nothing
     prune     delete what is no longer desired, after every apply succeeded
-    retain    own volumes and generated Secrets, or let go of them, as `deletionPolicy` says
     unblock   delete pods whose readiness their own update waits for in vain
     assess    judge each component by what the watches saw
     report    write the status where it differs, and an event where readiness changed
 
 A pass is level-based: it looks at what is, never at what happened, so any pass may be lost or doubled.
-Where something is missing, invalid or can't be changed, it writes nothing: the running stack stays as it is, and the
+Where something is missing, invalid or can't be changed, it changes nothing of the stack, which runs on as it is, and the
 status says why. Where the API server refuses an object, what comes after it is not touched.
 """
 
@@ -114,9 +114,11 @@ class Reconciler:
         return findings, status.build(assistant, findings, previous, now)
 
     async def _converge(self, assistant: AIAssistant) -> ReconcileError | None:
-        """Observe, render, apply, prune and what follows; return the error that ended it."""
+        """Retain, observe, render, apply, prune and what follows; return the error that ended it."""
         confirmation = Confirmation(self._api, assistant)
         try:
+            for ref in await retention.ensure(self._api, self._cache, assistant, confirmation):
+                self._count("owner", True, ref.kind, ref.name)
             facts = await self._observe(assistant, confirmation)
             wanted = desired.desired(assistant, facts)
             objects = await self._changeable(assistant, wanted)
@@ -126,8 +128,6 @@ class Reconciler:
             for ref in await prune.prune(self._api, self._cache, assistant, objects):
                 self._count("deletion", True, ref.kind, ref.name)
                 await self._tell_kept_volumes(assistant, ref)
-            for ref in await retention.ensure(self._api, self._cache, assistant, confirmation):
-                self._count("owner", True, ref.kind, ref.name)
             for ref in await rollout.ensure(self._api, self._cache, assistant):
                 self._count("deletion", True, ref.kind, ref.name)
         except ReconcileError as error:

@@ -246,7 +246,7 @@ def test_deletion_policy_delete_leaves_nothing(kube: Kube) -> None:
     create(kube, deletionPolicy="Delete")
     eventually(
         lambda: [bool(claim["metadata"].get("ownerReferences")) for claim in kube.list("pvc")] == [True] * 3,
-        "the StatefulSet controller owns the claims of Redis, MongoDB and Milvus",
+        "the claims of Redis, MongoDB and Milvus are owned",
     )
     remove(kube)
     # No kubelet runs here to release a claim that a pod may use; that it is being deleted is what counts.
@@ -256,13 +256,19 @@ def test_deletion_policy_delete_leaves_nothing(kube: Kube) -> None:
     eventually(lambda: not kube.list("secrets"), "no Secret is left")
 
 
-def test_the_policy_can_change_later(kube: Kube) -> None:
+@pytest.mark.parametrize(
+    "state", [{}, {"suspend": True}, {"providers": PROVIDERS_WITH_KEY}], ids=["at work", "suspended", "stuck"]
+)
+def test_the_policy_can_change_later(kube: Kube, state: dict[str, Any]) -> None:
     create(kube, deletionPolicy="Delete")
     eventually(
         lambda: (kube.get("pvc", "data-demo-redis-0") or {"metadata": {}})["metadata"].get("ownerReferences"),
-        "the StatefulSet controller owns the claim",
+        "the claim is owned",
     )
-    create(kube, deletionPolicy="Retain")
+    create(kube, deletionPolicy="Delete", **state)
+    if "suspend" in state:
+        eventually(lambda: not kube.list("pods"), "no pods")
+    create(kube, deletionPolicy="Retain", **state)
     eventually(
         lambda: not kube.must("secret", "demo-redis")["metadata"].get("ownerReferences"), "the Secret is not owned"
     )
@@ -271,6 +277,7 @@ def test_the_policy_can_change_later(kube: Kube) -> None:
     )
     remove(kube)
     assert "demo-redis" in kube.names("secret")
+    assert not kube.must("pvc", "data-demo-redis-0")["metadata"].get("deletionTimestamp")
 
 
 def test_deleted_and_created_again_at_once(kube: Kube) -> None:

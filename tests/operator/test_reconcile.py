@@ -282,18 +282,6 @@ async def test_an_assistant_that_is_gone_is_not_made_again() -> None:
     assert bench.client.writes() == []
 
 
-async def test_a_volume_is_released_before_its_stateful_set_is_deleted() -> None:
-    bench = Bench(deletionPolicy="Delete")
-    await bench.reconcile()
-    await bench.reconcile(redis={"enabled": False})
-    assert ("merge", "StatefulSet", "demo-redis") in bench.client.writes()
-    assert ("delete", "StatefulSet", "demo-redis") not in bench.client.writes()
-    released = bench.client.objects["StatefulSet", "default", "demo-redis"]
-    bench.place({**released, "status": {"observedGeneration": 1}})
-    await bench.reconcile()
-    assert ("delete", "StatefulSet", "demo-redis") in bench.client.writes()
-
-
 async def test_an_object_that_lost_its_owner_is_adopted() -> None:
     bench = Bench()
     await bench.reconcile()
@@ -367,7 +355,22 @@ async def test_what_a_predecessor_still_owns_is_left_to_it() -> None:
     claim = {"name": "data-demo-redis-0", "labels": labels.standard("demo", "redis"), "ownerReferences": [owner]}
     bench.place({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": claim})
     await bench.reconcile()
-    assert ("merge", "PersistentVolumeClaim", "data-demo-redis-0") not in bench.client.writes()
+    assert {call[0] for call in bench.client.writes()} == {"status", "create"}
+    assert not [call for call in bench.client.writes() if call[0] == "create" and call[1] != "Event"]
+    assert bench.condition("Reconciling")["reason"] == "Terminating"
+    assert "PersistentVolumeClaim data-demo-redis-0 of the AIAssistant's predecessor" in bench.condition("Ready")["message"]
+
+
+async def test_the_deletion_policy_counts_also_where_something_is_missing() -> None:
+    bench = Bench(deletionPolicy="Delete")
+    claim = {"name": "data-demo-redis-0", "labels": labels.standard("demo", "redis")}
+    bench.place({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": claim})
+    await bench.reconcile()
+    kept = (("PersistentVolumeClaim", "default", "data-demo-redis-0"), ("Secret", "default", "demo-redis"))
+    assert all(bench.client.objects[name]["metadata"]["ownerReferences"] for name in kept)
+    await bench.reconcile(deletionPolicy="Retain", providers=PROVIDERS_WITH_KEY)
+    assert bench.condition("Ready")["reason"] == "SecretNotFound"
+    assert not any(bench.client.objects[name]["metadata"]["ownerReferences"] for name in kept)
 
 
 async def test_an_owner_that_another_writer_was_faster_with_is_looked_at_again() -> None:

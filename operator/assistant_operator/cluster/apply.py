@@ -149,7 +149,7 @@ def check_immutable(cache: Cache, wanted: Object, fields: Mapping[str, str]) -> 
 
 def immutable_changes(wanted: Object, live: Object) -> list[str]:
     """Name the parts of a StatefulSet that differ and that Kubernetes never changes."""
-    mutable = {"replicas", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy", "minReadySeconds"}
+    mutable = {"replicas", "template", "updateStrategy", "minReadySeconds"}
     spec, now = wanted["spec"], live.get("spec", {})
     return [field for field in spec if field not in mutable and not matches(spec[field], now.get(field), field)]
 

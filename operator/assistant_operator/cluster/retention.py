@@ -1,16 +1,21 @@
 """What goes with an AIAssistant: it owns its volumes and its generated Secrets while `deletionPolicy` is Delete.
 
 All of them, also those of components that are turned off or run elsewhere by now: nothing renders these any more, and
-data and password belong together. With Retain it owns none, and its successor of the same name finds them all.
+data and password belong together. With Retain nobody owns them, and the successor of the same name finds them all.
+
+It comes first in a pass, so that what is to be kept or deleted never depends on anything else being well
+(docs/decisions/20261126-owners-of-volumes.md).
 """
 
 from http import HTTPStatus
 
+from assistant_operator import conditions
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache, Ref, ref
 from assistant_operator.cluster.client import ApiError, Client
 from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.kinds import CLAIM, SECRET
+from assistant_operator.errors import WaitingError
 from assistant_operator.labels import KIND
 from assistant_operator.manifests import Object, owner_reference
 
@@ -25,17 +30,22 @@ async def ensure(api: Client, cache: Cache, assistant: AIAssistant, confirmation
     ------
     GoneError
         There is something to own, and the AIAssistant is gone.
+    WaitingError
+        A predecessor's volume or Secret is still being deleted. A pod that used it now would lose what it writes.
     """
     written: list[Ref] = []
     for kind in (CLAIM, SECRET):
         for body in cache.all(kind.kind, (assistant.namespace, assistant.name)):
             metadata = body["metadata"]
-            owners = _owners(body, assistant)
-            if owners == (metadata.get("ownerReferences") or []) or metadata.get("deletionTimestamp"):
+            before: list[Object] = metadata.get("ownerReferences") or []
+            if any(owner["kind"] == KIND and owner["uid"] != assistant.metadata.uid for owner in before):
+                message = f"{kind.kind} {metadata['name']} of the AIAssistant's predecessor is still being deleted."
+                raise WaitingError(conditions.TERMINATING, message)
+            owners = _owners(before, assistant)
+            if owners == before or metadata.get("deletionTimestamp"):
                 continue
             if assistant.spec.deletion_policy == "Delete":
                 await confirmation.before_adoption()
-            # Volume claims have a second writer, the StatefulSet controller: its owners must not be overwritten.
             patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "ownerReferences": owners}}
             try:
                 cache.put(kind.kind, await api.merge(kind, assistant.namespace, metadata["name"], patch))
@@ -47,13 +57,8 @@ async def ensure(api: Client, cache: Cache, assistant: AIAssistant, confirmation
     return written
 
 
-def _owners(body: Object, assistant: AIAssistant) -> list[Object]:
-    """Return the owners that a volume claim or Secret should have; a predecessor's goes with the predecessor."""
-    owners: list[Object] = body["metadata"].get("ownerReferences") or []
-    if any(owner["kind"] == KIND and owner["uid"] != assistant.metadata.uid for owner in owners):
-        return owners
-    owned = any(owner["uid"] == assistant.metadata.uid for owner in owners)
+def _owners(before: list[Object], assistant: AIAssistant) -> list[Object]:
+    """Return the owners that a volume claim or Secret should have."""
     if assistant.spec.deletion_policy == "Retain":
-        return [owner for owner in owners if owner["uid"] != assistant.metadata.uid] if owned else owners
-    # Not as its controller, which of a volume claim is the StatefulSet.
-    return owners if owned else [*owners, {**owner_reference(assistant), "controller": False}]
+        return [owner for owner in before if owner["kind"] != KIND]
+    return before if any(owner["kind"] == KIND for owner in before) else [*before, owner_reference(assistant)]

@@ -12,7 +12,7 @@ from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.contents import Contents
 from assistant_operator.cluster.kinds import SECRET
 from assistant_operator.credentials import Credential
-from assistant_operator.errors import StalledError, TransientError, WaitingError
+from assistant_operator.errors import StalledError, TransientError
 from assistant_operator.manifests import Object, owner_reference
 
 _SHORTEST_SECRET = 6
@@ -26,28 +26,27 @@ class Secrets(Contents):
         super().__init__(api, cache, SECRET)
 
     async def ensure(self, credential: Credential, assistant: AIAssistant, confirmation: Confirmation) -> bool:
-        """Create a generated Secret, or give it the values and the owner that it lacks; return whether it was written.
+        """Create a generated Secret, or give it the values that it lacks; return whether it was written.
 
         Raises
         ------
         GoneError
-            The Secret is missing or has no owner, and the AIAssistant is gone too.
+            The Secret is missing, and the AIAssistant is gone too.
         StalledError
             A Secret of that name exists that the operator did not make.
-        WaitingError
-            A predecessor's Secret is still being deleted.
         """
         live = self.cache.get(SECRET.kind, assistant.namespace, credential.name)
         if live is None:
             await confirmation.before_creation()
             return await self._create(credential, assistant)
         self._check(live, credential, assistant)
-        patch = await self._patch(live, credential, assistant)
-        if patch.get("metadata", {}).get("ownerReferences"):
-            await confirmation.before_adoption()
-        if patch:
+        # A version that was looked at before was complete then.
+        body = await self._read_news(assistant.namespace, credential.name)
+        changes = credential.changes(_decode(body.get("data") or {})) if body else {}
+        if changes:
+            patch = {"data": _encode(changes)}
             self._learn(await self._api.merge(SECRET, assistant.namespace, credential.name, patch))
-        return bool(patch)
+        return bool(changes)
 
     async def redact(self, text: str, namespace: str, names: Iterable[str]) -> str:
         """Return a text without any value of the named Secrets, each of its words taken for one.
@@ -73,7 +72,7 @@ class Secrets(Contents):
                 "name": credential.name,
                 "namespace": assistant.namespace,
                 "labels": labels.standard(assistant.name, credential.component),
-                "ownerReferences": _owners(assistant),
+                "ownerReferences": [owner_reference(assistant)] if assistant.spec.deletion_policy == "Delete" else [],
             },
             "type": "Opaque",
             "data": _encode(credential.changes({})),
@@ -96,27 +95,6 @@ class Secrets(Contents):
                 f"Secret {metadata['namespace']}/{credential.name} exists and was not generated for this AIAssistant. "
                 "Delete or rename it, or give the AIAssistant another name.",
             )
-        owners = metadata.get("ownerReferences") or []
-        if any(owner["uid"] != assistant.metadata.uid for owner in owners):
-            message = f"Secret {credential.name} of the AIAssistant's predecessor is still being deleted."
-            raise WaitingError(conditions.TERMINATING, message)
-
-    async def _patch(self, live: Object, credential: Credential, assistant: AIAssistant) -> Object:
-        """Return the merge patch that makes a generated Secret complete, empty where it is."""
-        patch: Object = {}
-        if (live["metadata"].get("ownerReferences") or []) != _owners(assistant):
-            patch["metadata"] = {"ownerReferences": _owners(assistant)}
-        # A version that was looked at before was complete then.
-        body = await self._read_news(assistant.namespace, credential.name)
-        changes = credential.changes(_decode(body.get("data") or {})) if body else {}
-        if changes:
-            patch["data"] = _encode(changes)
-        return patch
-
-
-def _owners(assistant: AIAssistant) -> list[Object]:
-    """Owned Secrets go with the assistant; those without an owner stay and are adopted by its successor."""
-    return [owner_reference(assistant)] if assistant.spec.deletion_policy == "Delete" else []
 
 
 def _decode(values: Mapping[str, str]) -> dict[str, str]:

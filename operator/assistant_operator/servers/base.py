@@ -76,10 +76,6 @@ def stateful_set(
             "replicas": 0 if assistant.spec.suspend else replicas,
             "serviceName": service or server.name,
             "selector": {"matchLabels": server.selector},
-            "persistentVolumeClaimRetentionPolicy": {
-                "whenDeleted": assistant.spec.deletion_policy,
-                "whenScaled": "Retain",
-            },
             "template": template,
             "volumeClaimTemplates": [
                 manifests.volume_claim("data", assistant, server.component, server.settings.storage)
