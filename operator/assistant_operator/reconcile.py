@@ -10,8 +10,8 @@
     report    write the status where it differs, and an event where readiness changed
 
 A pass is level-based: it looks at what is, never at what happened, so any pass may be lost or doubled.
-Where something is missing, invalid or can't be changed, it changes nothing of the stack, which runs on as it is, and the
-status says why. Where the API server refuses an object, what comes after it is not touched.
+Where something is missing, invalid or can't be changed, it changes nothing of the running stack, and the status says
+why. Where the API server refuses an object, what comes after it is not touched.
 """
 
 import time

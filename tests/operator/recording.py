@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from assistant_operator.cluster.client import ApiError
+from assistant_operator.cluster.client import ApiError, Page
 from assistant_operator.cluster.kinds import Kind
 from assistant_operator.manifests import Object
 
@@ -88,6 +88,11 @@ class RecordingClient:
     async def events(self, namespace: str, uid: str) -> list[Object]:
         self._record("list", "Event", uid)
         return self.told.get(uid, [])
+
+    async def list(self, kind: Kind, namespace: str | None, **_: Any) -> Page:
+        self._record("list", kind.kind, "")
+        found = [body for key, body in self.objects.items() if key[0] == kind.kind and namespace in (None, key[1])]
+        return Page(found, str(next(self._versions)))
 
     def _record(self, verb: str, kind: str, name: str) -> None:
         self.calls.append((verb, kind, name))

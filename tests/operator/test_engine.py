@@ -45,8 +45,9 @@ def test_a_fresh_list_is_the_whole_truth_and_names_whom_it_changes() -> None:
     cache.put("Service", _object("kept", 1, "a"))
     cache.put("Service", _object("gone", 1, "b"))
     cache.put("ConfigMap", _object("gone", 1, "c"))
-    changed = cache.replace("Service", None, [_object("kept", 1, "a"), _object("new", 2, "d")])
+    changed, gone = cache.replace("Service", None, [_object("kept", 1, "a"), _object("new", 2, "d")])
     assert changed == {("default", "b"), ("default", "d")}
+    assert [found.name for found in gone] == ["gone"]
     assert cache.get("Service", "default", "gone") is None
     assert cache.get("ConfigMap", "default", "gone"), "a list speaks for its own kind only"
 
@@ -127,6 +128,18 @@ def test_a_secret_wakes_everyone_who_names_it_even_if_one_pass_has_read_it_alrea
     watch = next(watch for watch in engine._watches if watch._kind is kinds.SECRET)
     watch._take("MODIFIED", seen)
     assert sorted(name for _, name in engine._queue._ready) == ["one", "two"]
+
+
+async def test_a_secret_that_was_deleted_while_its_watch_was_down_wakes_whoever_names_it(engine: Engine) -> None:
+    keyed = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "provider"}}]}
+    engine.observe("ADDED", resource("one", providers=keyed))
+    engine.observe("ADDED", resource("two"))
+    engine._queue._ready.clear()
+    engine._queue._waiting.clear()
+    engine._cache.put("Secret", _object("provider", 5, None))
+    watch = next(watch for watch in engine._watches if watch._kind is kinds.SECRET)
+    await watch._list()
+    assert [name for _, name in engine._queue._ready] == ["one"]
 
 
 def test_a_config_map_of_the_users_wakes_whoever_names_it(engine: Engine) -> None:

@@ -173,6 +173,27 @@ async def test_what_may_not_be_read_is_tried_again(api: Api) -> None:
             await referenced.read("default", WANTED)
 
 
+async def test_what_may_not_be_read_for_a_while_is_read_again(api: Api) -> None:
+    api.objects = [_object(1)]
+    async with _running(api) as (referenced, woken):
+        referenced.use(KEY, [WANTED])
+        await referenced.read("default", WANTED)
+        api.refusal = ApiError(403, "Forbidden", "clusters is forbidden")
+        api.events.put_nowait(api.refusal)
+        while await _can_read(referenced):
+            await _woken(woken)
+        api.refusal = None
+        while not await _can_read(referenced):
+            await _woken(woken)
+
+
+async def _can_read(referenced: Referenced) -> bool:
+    try:
+        return bool(await referenced.read("default", WANTED))
+    except TransientError:
+        return False
+
+
 async def test_a_kind_that_nobody_names_any_more_is_no_longer_watched(api: Api) -> None:
     async with _running(api) as (referenced, _):
         referenced.use(KEY, [WANTED])

@@ -111,8 +111,8 @@ class Cache:
         self._unlink(key)
         self._entries.pop(key, None)
 
-    def replace(self, kind: str, namespace: str | None, bodies: Iterable[Object]) -> set[Key]:
-        """Take a fresh list of a kind for the whole truth; return the assistants whose objects changed."""
+    def replace(self, kind: str, namespace: str | None, bodies: Iterable[Object]) -> tuple[set[Key], list[Ref]]:
+        """Take a fresh list of a kind for the whole truth; return whose objects changed, and what is gone."""
         listed = {ref(kind, body): body for body in bodies}
         gone = [
             key
@@ -126,7 +126,7 @@ class Cache:
         for body in listed.values():
             if self.put(kind, body) and (owner := owner_key(body)):
                 changed.add(owner)
-        return changed
+        return changed, gone
 
     def _unlink(self, key: Ref) -> None:
         known = self._entries.get(key)

@@ -14,7 +14,7 @@ from http import HTTPStatus
 import structlog
 
 from assistant_operator import labels
-from assistant_operator.cluster.cache import Cache, Key, owner_key
+from assistant_operator.cluster.cache import Cache, Key, owner_key, ref
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, ApiServer
 from assistant_operator.cluster.kinds import Kind
 from assistant_operator.manifests import Object
@@ -26,6 +26,7 @@ _WATCH_SECONDS = (270, 330)
 _SHORTEST_WATCH_SECONDS = 1.0
 _BACKOFF_SECONDS = (0.2, 1, 2, 5, 10, 30)
 """Waits after consecutive failures."""
+_REFUSALS = (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN)
 _UNKNOWN_KIND_SECONDS = 5
 """Wait before a kind that the API server does not know is asked for again: its definition may be installed now."""
 
@@ -92,10 +93,10 @@ class Watch:
                 if time.monotonic() - started < _SHORTEST_WATCH_SECONDS:
                     failures = await self._pause(failures, "the server ended it at once")
             except ApiError as error:
-                if error.status in (HTTPStatus.GONE, HTTPStatus.NOT_FOUND):
-                    version = None
-                if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
+                if error.status in _REFUSALS:
                     self._refused(error)
+                if error.status in (HTTPStatus.GONE, *_REFUSALS):
+                    version = None  # the next list also ends a refusal
                 failures = await self._pause(failures, error)
             except UNREACHABLE as error:
                 failures = await self._pause(failures, error)
@@ -125,10 +126,11 @@ class Watch:
             metadata_only=self._metadata_only,
             keep=functools.partial(self._cache.trim, self._kind.kind),
         )
-        for key in self._cache.replace(self._kind.kind, self._namespace, page.items):
+        changed, gone = self._cache.replace(self._kind.kind, self._namespace, page.items)
+        for key in changed:
             self._on_change(key)
-        for body in page.items:
-            self._on_object(body["metadata"]["namespace"], body["metadata"]["name"])
+        for found in (*gone, *(ref(self._kind.kind, body) for body in page.items)):
+            self._on_object(found.namespace, found.name)
         self.last_contact = time.monotonic()
         self.refusal = None
         self.synced.set()
