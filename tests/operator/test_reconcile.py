@@ -303,6 +303,13 @@ async def test_nothing_is_written_when_one_part_can_not_be_changed() -> None:
     assert stalled["message"].startswith("spec.redis.managed.storage.storageClassName: can't be changed")
 
 
+async def test_the_note_of_an_event_is_as_long_as_the_api_server_takes() -> None:
+    bench = Bench(**{"é" * 900: True})
+    await bench.reconcile()
+    (event,) = events(bench.client)
+    assert len(event["note"].encode()) <= 1024
+
+
 async def test_an_event_that_can_not_be_written_fails_nothing() -> None:
     bench = Bench()
 
@@ -358,7 +365,10 @@ async def test_what_a_predecessor_still_owns_is_left_to_it() -> None:
     assert {call[0] for call in bench.client.writes()} == {"status", "create"}
     assert not [call for call in bench.client.writes() if call[0] == "create" and call[1] != "Event"]
     assert bench.condition("Reconciling")["reason"] == "Terminating"
-    assert "PersistentVolumeClaim data-demo-redis-0 of the AIAssistant's predecessor" in bench.condition("Ready")["message"]
+    assert (
+        "PersistentVolumeClaim data-demo-redis-0 of the AIAssistant's predecessor"
+        in bench.condition("Ready")["message"]
+    )
 
 
 async def test_the_deletion_policy_counts_also_where_something_is_missing() -> None:

@@ -8,7 +8,7 @@ from assistant_operator.cluster.kinds import ASSISTANT, EVENT
 from assistant_operator.manifests import Object
 
 _NOTE_LIMIT = 1000
-"""Characters of an event's note that are kept; the API allows 1024."""
+"""Bytes of an event's note that are kept; the API allows 1024."""
 _ALTERNATING = {"ErrImagePull": "ImagePullBackOff", conditions.CRASHED: "CrashLoopBackOff"}
 """Reasons that take turns as long as one thing is wrong, while the kubelet tries again and waits: told once."""
 
@@ -58,7 +58,7 @@ async def record_event(api: Client, regarding: Object, ready: dict[str, Any], no
         "metadata": {"generateName": f"{metadata['name']}-", "namespace": metadata["namespace"]},
         "type": "Normal" if quiet else "Warning",
         "reason": ready["reason"],
-        "note": ready["message"][:_NOTE_LIMIT],
+        "note": ready["message"].encode()[:_NOTE_LIMIT].decode(errors="ignore"),
         "action": "Reconcile",
         "eventTime": now,
         "reportingController": f"{labels.GROUP}/{labels.MANAGER}",
