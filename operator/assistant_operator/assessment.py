@@ -93,7 +93,8 @@ class Assessment:
             return health
         known = self._redacted.pop(health.message, None)
         if known is None:
-            facts = Facts(self._images)
+            objects = desired.referenced_objects(assistant)
+            facts = Facts(self._images, referenced=self._referenced.all_seen(assistant.namespace, objects))
             names = {credential.name for credential in desired.credentials(assistant)}
             named = [reference.named for reference in desired.references(assistant, facts)]
             names |= {key.name for key in named if key.source == "Secret"}

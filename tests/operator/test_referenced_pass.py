@@ -23,7 +23,13 @@ class Seen:
     def __init__(self, spec: Object) -> None:
         self.spec = spec
 
+    def all_seen(self, namespace: str, wanted: dict[str, Any]) -> dict[str, Object]:
+        return {component: self._body(namespace, named) for component, named in wanted.items()}
+
     async def read(self, namespace: str, wanted: Any) -> Object:
+        return self._body(namespace, wanted)
+
+    def _body(self, namespace: str, wanted: Any) -> Object:
         return {"metadata": {"name": wanted.name, "namespace": namespace}, "spec": self.spec, "status": {}}
 
 
@@ -72,6 +78,20 @@ async def test_a_secret_that_the_object_names_is_awaited_with_its_key() -> None:
     bench.place({**secret("redis-secret", password="x"), "metadata": {"name": "redis-secret", "namespace": "default"}})
     await bench.reconcile()
     assert bench.error is None
+
+
+async def test_the_output_of_a_crash_is_told_without_the_secrets_that_the_object_names() -> None:
+    seen = {"kubernetesConfig": {"redisSecret": {"name": "redis-secret", "key": "password"}}}
+    bench = _bench(seen, redis={"operatorRef": CLUSTER})
+    bench.place(secret("redis-secret", password="hunter22"))
+    await bench.reconcile()
+    deployment = bench.client.objects["Deployment", "default", "demo-runtime"]
+    ended = {"exitCode": 1, "reason": "Error", "message": "can't use password hunter22"}
+    container = {"name": "runtime", "ready": False, "state": {"terminated": ended}}
+    pod = {"name": "demo-runtime-0", "labels": deployment["spec"]["template"]["metadata"]["labels"]}
+    bench.place({"kind": "Pod", "metadata": pod, "status": {"containerStatuses": [container]}})
+    await bench.reconcile()
+    assert bench.condition("RuntimeReady")["message"].endswith("can't use password ***")
 
 
 async def test_a_secret_that_the_reference_names_is_the_users_to_create() -> None:

@@ -5,7 +5,7 @@ and the watch itself finds out whether the API server knows the kind: it asks ag
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -79,6 +79,11 @@ class Referenced:
         if watch is None or watch.refusal:
             return None
         return self._caches[named.place].get(wanted.kind.kind, namespace, wanted.name)
+
+    def all_seen(self, namespace: str, wanted: Mapping[str, ReferencedObject]) -> dict[str, Object]:
+        """Return those of the objects, by component, that were seen."""
+        found = {component: self.seen(namespace, named) for component, named in wanted.items()}
+        return {component: body for component, body in found.items() if body}
 
     async def read(self, namespace: str, wanted: ReferencedObject) -> Object:
         """Return an object as last seen.
