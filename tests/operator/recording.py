@@ -74,6 +74,8 @@ class RecordingClient:
     async def merge(self, kind: Kind, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
         self._record("rehearse" if dry_run else "merge", kind.kind, name)
         before = self.objects[kind.kind, namespace, name]
+        if body.get("metadata", {}).get("resourceVersion") not in (None, before["metadata"]["resourceVersion"]):
+            raise ApiError(409, "Conflict", "the object has been modified")
         if dry_run:
             return before
         merged = {**before, "data": {**before.get("data", {}), **body.get("data", {})}}

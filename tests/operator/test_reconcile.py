@@ -271,6 +271,54 @@ async def test_a_password_that_a_person_changes_is_taken_up_everywhere(written: 
     assert {("apply", "StatefulSet"), ("apply", "Deployment")} <= {call[:2] for call in bench.client.writes()}
 
 
+def change_password(bench: Bench, password: str) -> None:
+    """Have a person change the password of Redis."""
+    whole = bench.client.objects["Secret", "default", "demo-redis"]
+    bench.place({**whole, "data": {**whole["data"], **secret("x", password=password)["data"]}})
+
+
+def redis_url(bench: Bench) -> str:
+    return base64.b64decode(bench.client.objects["Secret", "default", "demo-redis"]["data"]["url"]).decode()
+
+
+async def test_what_follows_from_a_changed_password_is_written_also_if_that_fails_at_first() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    change_password(bench, "mine")
+    bench.client.refuse(ApiError(500, "InternalError", "etcd is away"), verb="merge")
+    await bench.reconcile()
+    assert isinstance(bench.error, TransientError)
+    bench.client.fail = lambda *_: None
+    await bench.reconcile()
+    assert redis_url(bench) == "redis://:mine@demo-redis:6379/0"
+
+
+async def test_what_follows_from_a_changed_password_is_written_also_if_another_assistant_reads_it_first() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    change_password(bench, "mine")
+    await bench.reconciler.secrets.facts("default", ["demo-redis"])
+    await bench.reconcile()
+    assert redis_url(bench) == "redis://:mine@demo-redis:6379/0"
+
+
+async def test_a_password_that_changes_while_what_follows_from_it_is_written_counts() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    change_password(bench, "mine")
+
+    def change_meanwhile(verb: str, kind: str, _: str) -> None:
+        if (verb, kind) == ("merge", "Secret"):
+            bench.client.fail = lambda *_: None
+            change_password(bench, "another")
+
+    bench.client.fail = change_meanwhile
+    await bench.reconcile()
+    assert bench.condition("Ready")["reason"] == "Conflict"
+    await bench.reconcile()
+    assert redis_url(bench) == "redis://:another@demo-redis:6379/0"
+
+
 async def test_an_assistant_that_is_gone_is_not_made_again() -> None:
     bench = Bench()
     await bench.reconcile()

@@ -19,6 +19,7 @@ from assistant_operator.manifests import Object
 class _Known(NamedTuple):
     version: str
     facts: ContentFacts
+    complete: bool
 
 
 class Contents:
@@ -39,7 +40,7 @@ class Contents:
         """Return the facts of those of the named objects that exist."""
         found = {}
         for name in sorted(set(names)):
-            await self._read_news(namespace, name)
+            await self._read(namespace, name)
             if known := self._known.get((namespace, name)):
                 found[name] = known.facts
         return found
@@ -49,19 +50,18 @@ class Contents:
         if self.cache.get(self._kind.kind, namespace, name) is None:
             self._known.pop((namespace, name), None)
 
-    async def _read_news(self, namespace: str, name: str) -> Object | None:
-        """Read an object whose version is new, and return it; None where there is no news or no object."""
+    async def _read(self, namespace: str, name: str) -> None:
+        """Read an object where its version is news."""
         live = self.cache.get(self._kind.kind, namespace, name)
         if live is None:
             self._known.pop((namespace, name), None)
-            return None
-        known = self._known.get((namespace, name))
-        if known and known.version == live["metadata"]["resourceVersion"]:
-            return None
-        body = await self._api.get(self._kind, namespace, name)
-        if body:
+        elif not self._knows(live) and (body := await self._api.get(self._kind, namespace, name)):
             self._learn(body)
-        return body
+
+    def _knows(self, live: Object, *, complete: bool = False) -> bool:
+        """Tell whether this version of an object was read, and found `complete`."""
+        known = self._known.get((live["metadata"]["namespace"], live["metadata"]["name"]))
+        return known is not None and known.version == live["metadata"]["resourceVersion"] and known.complete >= complete
 
     def _values(self, body: Object) -> Iterator[tuple[str, str]]:
         """Yield keys with the values that are not blank, as the API writes them."""
@@ -73,7 +73,7 @@ class Contents:
             if value.strip():
                 yield key, value
 
-    def _learn(self, body: Object) -> None:
+    def _learn(self, body: Object, *, complete: bool = False) -> None:
         metadata = body["metadata"]
         # With the object's name, so that equal values in two of them give no equal digests. A blank value is none: the
         # runtime would do without the server whose address it is, and keep in its memory what that should have kept.
@@ -83,5 +83,5 @@ class Contents:
         }
         self.cache.put(self._kind.kind, body)
         self._known[metadata["namespace"], metadata["name"]] = _Known(
-            metadata["resourceVersion"], ContentFacts(digests)
+            metadata["resourceVersion"], ContentFacts(digests), complete
         )

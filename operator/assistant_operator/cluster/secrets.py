@@ -1,7 +1,7 @@
 """Secrets: what the facts need of them, and the generated ones."""
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from http import HTTPStatus
 
 from assistant_operator import conditions, labels
@@ -34,19 +34,27 @@ class Secrets(Contents):
             The Secret is missing, and the AIAssistant is gone too.
         StalledError
             A Secret of that name exists that the operator did not make.
+        TransientError
+            Another hand wrote it at the same moment.
         """
         live = self.cache.get(SECRET.kind, assistant.namespace, credential.name)
         if live is None:
             await confirmation.before_creation()
             return await self._create(credential, assistant)
         self._check(live, credential, assistant)
-        # A version that was looked at before was complete then.
-        body = await self._read_news(assistant.namespace, credential.name)
-        changes = credential.changes(_decode(body.get("data") or {})) if body else {}
-        if changes:
-            patch = {"data": _encode(changes)}
-            self._learn(await self._api.merge(SECRET, assistant.namespace, credential.name, patch))
-        return bool(changes)
+        if self._knows(live, complete=True):
+            return False
+        body = await self._api.get(SECRET, assistant.namespace, credential.name)
+        if body is None:
+            return False  # deleted just now, which the watch tells
+        changes = credential.changes(_decode(body.get("data") or {}))
+        if not changes:
+            self._learn(body, complete=True)
+            return False
+        # What follows from a password must follow from the one that is there.
+        version = {"resourceVersion": body["metadata"]["resourceVersion"]}
+        patch = {"metadata": version, "data": _encode(changes)}
+        return await self._write(credential, self._api.merge(SECRET, assistant.namespace, credential.name, patch))
 
     async def redact(self, text: str, namespace: str, names: Iterable[str]) -> str:
         """Return a text without any value of the named Secrets, each of its words taken for one.
@@ -77,12 +85,15 @@ class Secrets(Contents):
             "type": "Opaque",
             "data": _encode(credential.changes({})),
         }
+        return await self._write(credential, self._api.create(SECRET, body))
+
+    async def _write(self, credential: Credential, request: Awaitable[Object]) -> bool:
         try:
-            self._learn(await self._api.create(SECRET, body))
+            self._learn(await request, complete=True)
         except ApiError as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise
-            message = f"Secret {credential.name} was created by another hand just now; it is looked at again."
+            message = f"Secret {credential.name} was written by another hand just now; it is looked at again."
             raise TransientError(conditions.CONFLICT, message) from error
         return True
 
