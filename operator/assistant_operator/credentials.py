@@ -8,6 +8,7 @@ and a new resource of the same name, and one that a person writes is taken up ev
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 Fill = Callable[[Mapping[str, str], Callable[[], str]], dict[str, str]]
 """From the values that exist and a source of fresh tokens to all values that the Secret must hold."""
@@ -36,6 +37,11 @@ class Credential:
 def token() -> str:
     """Return a fresh random token."""
     return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def in_url(password: str) -> str:
+    """Return a password as it stands in a URL: a person may have written one with any characters."""
+    return quote(password, safe="")
 
 
 def single(key: str) -> Fill:

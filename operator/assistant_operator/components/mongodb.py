@@ -9,7 +9,7 @@ from assistant_operator import manifests
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Binding, Bindings
 from assistant_operator.components.base import Component, ReferencedKind, Workload
-from assistant_operator.credentials import Credential
+from assistant_operator.credentials import Credential, in_url
 from assistant_operator.facts import Facts, PodFacts
 from assistant_operator.manifests import Object, env
 from assistant_operator.servers import mongodb_community, percona_mongodb, scripts, setup
@@ -67,7 +67,7 @@ def _credential(assistant: AIAssistant) -> Credential:
 
     def fill(existing: Mapping[str, str], fresh: Callable[[], str]) -> dict[str, str]:
         password = existing.get("password") or fresh()
-        user = f"mongodb://{_USER}:{password}@"
+        user = f"mongodb://{_USER}:{in_url(password)}@"
         key = "".join(fresh() for _ in range(_KEY_TOKENS)).replace("-", "").replace("_", "")
         return {
             "root-password": existing.get("root-password") or fresh(),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from assistant_operator import manifests
 from assistant_operator.binding import Binding
-from assistant_operator.credentials import Credential
+from assistant_operator.credentials import Credential, in_url
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object, env
 from assistant_operator.servers import scripts
@@ -38,7 +38,7 @@ def credential(server: Database) -> Credential:
         password = existing.get("password") or fresh()
         return {
             "password": password,
-            "url": f"postgresql://{server.user}:{password}@{host}:{PORT}/{server.database}",
+            "url": f"postgresql://{server.user}:{in_url(password)}@{host}:{PORT}/{server.database}",
         }
 
     return Credential(host, server.component, fill)

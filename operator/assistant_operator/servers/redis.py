@@ -5,7 +5,7 @@ from typing import Any
 
 from assistant_operator import manifests
 from assistant_operator.binding import Binding
-from assistant_operator.credentials import Credential
+from assistant_operator.credentials import Credential, in_url
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object
 from assistant_operator.servers.base import Server, container, mounted_keys, pod_template, stateful_set
@@ -33,12 +33,20 @@ def credential(server: Server) -> Credential:
         password = existing.get("password") or fresh()
         return {
             "password": password,
-            "url": f"redis://:{password}@{host}:{PORT}/0",
+            "url": f"redis://:{in_url(password)}@{host}:{PORT}/0",
             # The server reads its password from a file, so that it is in no argument list and no environment.
-            "auth.conf": f"requirepass {password}\nmasterauth {password}\n",
+            "auth.conf": f"requirepass {_word(password)}\nmasterauth {_word(password)}\n",
         }
 
     return Credential(host, server.component, fill)
+
+
+def _word(password: str) -> str:
+    """Return a password as one word of Redis' configuration; a generated one needs no quotes."""
+    if in_url(password) == password:
+        return password
+    escaped = password.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def binding(server: Server) -> Binding:
