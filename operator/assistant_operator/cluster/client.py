@@ -288,5 +288,5 @@ def _query(**parameters: Any) -> dict[str, str]:
     return {name: str(value) for name, value in parameters.items() if value is not None}
 
 
-UNREACHABLE = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
-"""What is raised when the API server can't be reached."""
+UNREACHABLE = (aiohttp.ClientError, asyncio.TimeoutError, OSError, orjson.JSONDecodeError)
+"""What is raised when the API server can't be reached, or a proxy before it cuts its answer short or gives its own."""
