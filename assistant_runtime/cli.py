@@ -27,6 +27,16 @@ CHAT_SECONDS = 300.0
 EXIT_BAD_SETTINGS = 2
 
 
+class _Version(argparse.Action):
+    """Print the version, which is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version  # noqa: PLC0415 - see the module's docstring
+
+        print(version("ai-assistant-operator"))
+        parser.exit()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; gives the exit code: 0, 1 for a failure, 2 for bad settings or usage."""
     options = _parser().parse_args(arguments)
@@ -36,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="assistant-runtime", description="The assistant's HTTP API.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version, and end")
     commands = parser.add_subparsers(required=True, metavar="command")
     serve = commands.add_parser(
         "serve", help="serve the API", description="Serve the API, configured by the environment (docs/runtime.md)."

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr
 
 from assistant_runtime.settings.values import CertificatesFile, Group, SecretList, StringList, http_url, lower, upper
 
@@ -31,6 +31,16 @@ def _otlp_headers(value: Any) -> Any:
     if not re.fullmatch(rf"{OTLP_HEADER}(\s*,\s*{OTLP_HEADER})*", value.strip()):
         raise ValueError("write name=value pairs with commas between, such as authorization=Bearer%20..., URL-encoded")
     return value.strip()
+
+
+def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Check origins: another form would be compared with those of browsers, and never be the same."""
+    if not all(re.fullmatch(r"\*|null|[a-z][-+.a-z0-9]*://[^/?#@A-Z\s]+", origin) for origin in value):
+        raise ValueError(
+            "write origins as browsers send them, in lower case and without a slash at the end, such as "
+            "https://chat.example.com, or `*`"
+        )
+    return value
 
 
 OtlpURL = Annotated[str, BeforeValidator(_otlp_url)]
@@ -77,7 +87,10 @@ class ServerGroup(Group):
         default=False,
         description="Trust the last X-Forwarded-For entry and X-Forwarded-Proto: exactly one proxy is in front.",
     )
-    cors_origins: StringList = Field((), description="Origins that browsers may call from, comma-separated, or `*`.")
+    cors_origins: Annotated[StringList, AfterValidator(_origins)] = Field(
+        (),
+        description="Origins that browsers may call from, such as https://chat.example.com, comma-separated, or `*`.",
+    )
     api_keys: SecretList = Field(
         (),
         description="Keys that clients may use, separated by commas or newlines. Empty: no authentication.",

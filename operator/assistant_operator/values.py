@@ -150,6 +150,15 @@ URL = Annotated[
         2048,
     ),
 ]
+Origin = Annotated[
+    str,
+    *_text(
+        "^([*]|null|[a-z][-+.a-z0-9]*://[^/?#@A-Z ]+)$",
+        "must be an origin as browsers send it, in lower case and without a slash at its end, such as "
+        "https://chat.example.com",
+        253,
+    ),
+]
 RedisURL = Annotated[str, *_server_url("redis", "rediss", example="redis://redis.example.com:6379/0")]
 MongoDBURL = Annotated[
     str, *_server_url("mongodb", "mongodb[+]srv", example="mongodb://mongodb.example.com:27017/ai_assistant")

@@ -55,6 +55,14 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "too much text of tools": ({"tools": {"totalSize": "17Mi"}}, "must be a Kubernetes quantity from 1Ki to 16Mi"),
     "too little text of tools": ({"tools": {"totalSize": 1023}}, "must be a Kubernetes quantity from 1Ki to 16Mi"),
     "lag too long": ({"capacity": {"maxEventLoopLag": "61s"}}, "must be a duration from 1s to 1m"),
+    "origin with a path": (
+        {"security": {"corsOrigins": ["https://a.example.com/"]}},
+        "must be an origin as browsers send it, in lower case and without a slash at its end",
+    ),
+    "origin without a scheme": (
+        {"security": {"corsOrigins": ["a.example.com"]}},
+        "must be an origin as browsers send it",
+    ),
     "collector's address": ({"tracing": {"endpoint": "collector:4318"}}, "must be an http or https URL without user"),
     "collector's certificates without tls": (
         {"tracing": {"endpoint": "http://collector:4318", "caFrom": {"name": "a"}}},

@@ -150,6 +150,17 @@ async def test_log_lines_can_be_verified(
     assert "record 2: it was changed" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [(Settings(), "SECRET_KEY: set it as the server has it"), (Settings(secret_key="s" * 32), "name a file of them")],
+)
+def test_an_audit_log_that_cant_be_judged_is_not_called_whole(
+    settings: Settings, remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verify(settings, None) == 1
+    assert remedy in capsys.readouterr().err
+
+
 def test_an_audit_log_needs_a_key_that_lasts() -> None:
     with pytest.raises(SettingsError, match="SECRET_KEY"):
         Settings.load(audit_enabled=True)

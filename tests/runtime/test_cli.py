@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,11 @@ async def test_help_explains_itself(command: list[str]) -> None:
     ended = await run(*command, "--help")
     assert ended.returncode == 0
     assert "usage: assistant-runtime" in ended.stdout
+
+
+async def test_the_version_is_the_projects() -> None:
+    ended = await run("--version")
+    assert (ended.returncode, ended.stdout) == (0, f"{version('ai-assistant-operator')}\n")
 
 
 async def test_chat_prints_the_answer(upstream: Upstream) -> None:

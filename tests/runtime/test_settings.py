@@ -133,6 +133,16 @@ def test_no_secret_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 BAD = {
+    "origin with a path": (
+        {"CORS_ORIGINS": "https://a.example/"},
+        "CORS_ORIGINS",
+        "write origins as browsers send them",
+    ),
+    "origin without a scheme": (
+        {"CORS_ORIGINS": "*, a.example"},
+        "CORS_ORIGINS",
+        "write origins as browsers send them",
+    ),
     "collector headers": (
         {"OTEL_EXPORTER_OTLP_HEADERS": "authorization: sk-hidden"},
         "OTEL_EXPORTER_OTLP_HEADERS",

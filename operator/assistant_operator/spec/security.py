@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from assistant_operator.spec.base import CertificateKeyRef, Model, SecretKeyRef, certificates_need_tls
-from assistant_operator.values import URL
+from assistant_operator.values import URL, Origin
 
 Claim = Annotated[str, Field(min_length=1, max_length=128)]
 Tokens = Annotated[int, Field(ge=1, le=10**15)]
@@ -53,7 +53,7 @@ class Security(Model):
     """An OpenID Connect provider whose tokens are taken beside API keys. Default: none."""
     audit: Audit = Audit()
     """The audit log."""
-    cors_origins: Annotated[list[Annotated[str, Field(max_length=253, min_length=1)]], Field(max_length=64)] = []
-    """Web origins whose pages may call the API, such as https://chat.example.com."""
+    cors_origins: Annotated[list[Origin], Field(max_length=64)] = []
+    """Web origins whose pages may call the API, such as https://chat.example.com; `*` for all."""
     behind_proxy: bool | None = None
     """Whether X-Forwarded-For and X-Forwarded-Proto are believed. Default: true when `ingress.enabled`."""
