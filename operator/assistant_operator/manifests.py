@@ -13,6 +13,9 @@ from assistant_operator.spec.base import Image, KeyRef, Resources, SecretKeyRef,
 Object = dict[str, Any]
 _Json = TypeVar("_Json")
 
+SCRATCH = "/tmp"  # noqa: S108 - a mount path in the pod
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a mount path in the pod
+
 _MERGE_KEYS = {
     "containers": "name",
     "initContainers": "name",
@@ -103,6 +106,11 @@ def _projection(named: KeyRef, path: str) -> Object:
     """Build the source of a projected volume: one key of a Secret or ConfigMap, as a file."""
     field = "configMap" if named.source == "ConfigMap" else "secret"
     return {field: {"name": named.name, "items": [{"key": named.key, "path": path}]}}
+
+
+def scratch(size: str, name: str = "tmp", *, medium: str | None = None) -> Object:
+    """Build a volume that ends with its pod, of `size` at most; its medium is a disk of the node, or `Memory`."""
+    return {"name": name, "emptyDir": prune_none({"medium": medium, "sizeLimit": size})}
 
 
 def certificates(files: Mapping[str, KeyRef]) -> Object:

@@ -29,7 +29,6 @@ _BROWSER = "firecrawl-browser"
 _BROWSER_PORT = 3000
 _NODE_USER_ID = 1000
 """User `node` of the images that Firecrawl's are built on."""
-_SCRATCH = "/tmp"  # noqa: S108 - a mount path in the pod
 _CERTIFICATES = "/etc/firecrawl/certificates"
 _SEARXNG_AUTHORITY = "searxng.crt"
 _GRACE_SECONDS = 90
@@ -167,7 +166,7 @@ def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
         env("IS_KUBERNETES", True),
         env("FIRECRAWL_APP_HOST", _name(assistant)),
         env("FIRECRAWL_APP_PORT", PORT),
-        env("HOME", _SCRATCH),
+        env("HOME", manifests.SCRATCH),
         env("USE_DB_AUTHENTICATION", False),
         secret_env("BULL_AUTH_KEY", _key(assistant, "bull-auth-key")),
         secret_env("REDIS_URL", redis_url),
@@ -230,7 +229,7 @@ def _authorities(bindings: Bindings) -> dict[str, KeyRef]:
 
 def _volumes(authorities: Mapping[str, KeyRef]) -> dict[str, Object]:
     """Build the volumes of Firecrawl's own pods, by where they are mounted."""
-    found = {_SCRATCH: _tmp("1Gi")}
+    found = {manifests.SCRATCH: manifests.scratch("1Gi")}
     if authorities:
         found[_CERTIFICATES] = manifests.certificates(authorities)
     return found
@@ -239,9 +238,9 @@ def _volumes(authorities: Mapping[str, KeyRef]) -> dict[str, Object]:
 def _browser(assistant: AIAssistant, facts: Facts) -> Object:
     settings = _settings(assistant).browser
     volumes = {
-        _SCRATCH: _tmp("2Gi"),
+        manifests.SCRATCH: manifests.scratch("2Gi"),
         # A browser's processes share memory here; the container runtime's own default of 64Mi ends them.
-        "/dev/shm": {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},  # noqa: S108 - in the pod
+        manifests.SHARED_MEMORY: manifests.scratch("1Gi", "shm", medium="Memory"),
     }
     container = manifests.container(
         "browser",
@@ -252,7 +251,7 @@ def _browser(assistant: AIAssistant, facts: Facts) -> Object:
         # https://github.com/firecrawl/firecrawl/pull/4034, apps/playwright-service-ts/package.json
         command=["node", "dist/api.js"],
         ports=[{"name": "http", "containerPort": _BROWSER_PORT, "protocol": "TCP"}],
-        env=[env("PORT", _BROWSER_PORT), env("HOME", _SCRATCH)],
+        env=[env("PORT", _BROWSER_PORT), env("HOME", manifests.SCRATCH)],
         startupProbe=manifests.http_probe("/health", "http", periodSeconds=5, failureThreshold=24, timeoutSeconds=10),
         livenessProbe=manifests.http_probe("/health", "http", periodSeconds=30, timeoutSeconds=10),
         readinessProbe=manifests.http_probe("/health", "http", periodSeconds=10, timeoutSeconds=10),
@@ -270,10 +269,6 @@ def _browser(assistant: AIAssistant, facts: Facts) -> Object:
         topologySpreadConstraints=manifests.spread(labels.selector(assistant.name, _BROWSER)),
     )
     return _deployment(assistant, _BROWSER, settings.replicas, template)
-
-
-def _tmp(limit: str) -> Object:
-    return {"name": "tmp", "emptyDir": {"sizeLimit": limit}}
 
 
 def _workloads(assistant: AIAssistant) -> list[Workload]:

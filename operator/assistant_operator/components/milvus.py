@@ -92,7 +92,7 @@ def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
         containers=[_container(server, facts)],
         volumes=[
             {"name": "config", "configMap": {"name": server.name}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
+            manifests.scratch("1Gi"),
         ],
         config_hash=facts.config_hash([_password(server)], *files.values()),
         terminationGracePeriodSeconds=_GRACE_SECONDS,
@@ -144,7 +144,7 @@ def _container(server: Server, facts: Facts) -> Object:
                 {"name": "config", "mountPath": f"{_CONFIG}/{file}", "subPath": file, "readOnly": True}
                 for file in ("embedEtcd.yaml", "user.yaml")
             ),
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a mount path in the pod
+            {"name": "tmp", "mountPath": manifests.SCRATCH},
         ],
     )
 

@@ -108,10 +108,10 @@ def _stateful_set(server: Server, facts: Facts, texts: Mapping[str, str]) -> Obj
     volumes: list[Object] = [
         {"name": "scripts", "configMap": {"name": server.name, "items": [{"key": key, "path": key} for key in read]}},
         mounted_keys("auth", server.name, *keys),
-        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+        manifests.scratch("64Mi"),
     ]
     if is_set:
-        volumes.append({"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}})
+        volumes.append(manifests.scratch("1Mi", "run", medium="Memory"))
     template = pod_template(
         server,
         user_id=_USER_ID,
@@ -180,7 +180,7 @@ def _mounts(scripts_folder: str) -> list[Object]:
     return [
         {**_mount("scripts", scripts_folder), "readOnly": True},
         {**_mount("auth", _AUTH), "readOnly": True},
-        _mount("tmp", "/tmp"),  # noqa: S108 - a mount path in the pod
+        _mount("tmp", manifests.SCRATCH),
     ]
 
 
@@ -198,7 +198,7 @@ def _runtime_user() -> list[Object]:
         env("RUNTIME_DATABASE", _DATABASE),
         env("AUTH_FOLDER", _AUTH),
         # The shell keeps its log and its history at home, which shall not be the volume with the data.
-        env("HOME", "/tmp"),  # noqa: S108 - a mount path in the pod
+        env("HOME", manifests.SCRATCH),
     ]
 
 
@@ -223,7 +223,7 @@ def _setup(server: Server, facts: Facts, pods: Sequence[PodFacts], texts: Mappin
         volumes=[
             {"name": "scripts", "configMap": {"name": server.name}},
             mounted_keys("auth", server.name, *keys),
-            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+            manifests.scratch("64Mi"),
         ],
         mounts=_mounts(_SCRIPTS),
         reads=facts.config_hash([SecretKeyRef(name=server.name, key=key) for key in keys], *texts.values()),

@@ -17,6 +17,7 @@ PORT = 8000
 _USER_ID = 1000
 """Any user will do: nothing but the volume and /tmp is written."""
 _CACHE = "/cache"
+_VOLUMES = {manifests.SCRATCH: manifests.scratch("1Gi")}
 _IMMUTABLE = {"volumeClaimTemplates": "spec.reranker.managed.storage"}
 
 
@@ -43,7 +44,7 @@ def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
         server,
         user_id=_USER_ID,
         containers=[_container(assistant)],
-        volumes=[{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}],
+        volumes=list(_VOLUMES.values()),
         config_hash=facts.config_hash([]),
         topologySpreadConstraints=manifests.spread(server.selector),
     )
@@ -76,10 +77,7 @@ def _container(assistant: AIAssistant) -> Object:
         startupProbe=manifests.http_probe(path, "http", periodSeconds=10, failureThreshold=180, timeoutSeconds=5),
         livenessProbe=manifests.http_probe(path, "http", periodSeconds=20, failureThreshold=6, timeoutSeconds=10),
         readinessProbe=manifests.http_probe(path, "http", periodSeconds=5, timeoutSeconds=5),
-        volumeMounts=[
-            {"name": "data", "mountPath": _CACHE},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a mount path in the pod
-        ],
+        volumeMounts=[{"name": "data", "mountPath": _CACHE}, *manifests.mounts(_VOLUMES)],
     )
 
 

@@ -24,7 +24,6 @@ _DRAIN_DELAY_SECONDS = 5
 _SHUTDOWN_GRACE_SECONDS = 50
 """How long streams in flight may go on after that; the pod's grace period leaves a margin to exit."""
 _TERMINATION_GRACE_SECONDS = 60
-_SCRATCH = "/tmp"  # noqa: S108 - a mount path in the pod
 
 
 def _name(assistant: AIAssistant) -> str:
@@ -119,7 +118,7 @@ def _agents_files(assistant: AIAssistant) -> dict[str, str]:
 
 def _volumes(assistant: AIAssistant, authorities: Mapping[str, KeyRef]) -> dict[str, Object]:
     """Build the pod's volumes, by where they are mounted."""
-    found: dict[str, Object] = {_SCRATCH: {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}}
+    found: dict[str, Object] = {manifests.SCRATCH: manifests.scratch("64Mi")}
     if authorities:
         found[environment.CERTIFICATES] = manifests.certificates(
             {f"{name}.crt": ca for name, ca in authorities.items()}

@@ -4,6 +4,7 @@ settings.yml starts from SearXNG's own defaults, turns on the JSON answers that 
 adds. Its limiter is off: it is made against strangers, and here only the assistant asks.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -75,17 +76,18 @@ def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
 
 def _deployment(assistant: AIAssistant, facts: Facts, config: str) -> Object:
     name, settings = _name(assistant), _settings(assistant)
+    volumes = {
+        "/etc/searxng": {"name": "config", "configMap": {"name": name}},
+        "/var/cache/searxng": manifests.scratch("256Mi", "cache"),
+        manifests.SCRATCH: manifests.scratch("256Mi"),
+    }
     selector = labels.selector(assistant.name, NAME)
     template = manifests.pod_template(
         assistant,
         NAME,
         user_id=_USER_ID,
-        containers=[_container(assistant, facts)],
-        volumes=[
-            {"name": "config", "configMap": {"name": name}},
-            {"name": "cache", "emptyDir": {"sizeLimit": "256Mi"}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
-        ],
+        containers=[_container(assistant, facts, volumes)],
+        volumes=list(volumes.values()),
         image=settings.image,
         config_hash=facts.config_hash([_secret_key(assistant)], config),
         overlay=settings.pod_template,
@@ -100,7 +102,7 @@ def _deployment(assistant: AIAssistant, facts: Facts, config: str) -> Object:
     return manifests.new_object("apps/v1", "Deployment", name, assistant, NAME, spec=spec)
 
 
-def _container(assistant: AIAssistant, facts: Facts) -> Object:
+def _container(assistant: AIAssistant, facts: Facts, volumes: Mapping[str, Object]) -> Object:
     settings = _settings(assistant)
     return manifests.container(
         NAME,
@@ -118,11 +120,7 @@ def _container(assistant: AIAssistant, facts: Facts) -> Object:
         startupProbe=manifests.http_probe("/healthz", "http", periodSeconds=2, failureThreshold=60, timeoutSeconds=5),
         livenessProbe=manifests.http_probe("/healthz", "http", periodSeconds=20, timeoutSeconds=5),
         readinessProbe=manifests.http_probe("/healthz", "http", periodSeconds=5, timeoutSeconds=5),
-        volumeMounts=[
-            {"name": "config", "mountPath": "/etc/searxng", "readOnly": True},
-            {"name": "cache", "mountPath": "/var/cache/searxng"},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a mount path in the pod
-        ],
+        volumeMounts=manifests.mounts(volumes),
     )
 
 

@@ -4,6 +4,8 @@ It is a client of the assistant's own Service and has no key: each person's key 
 because a page's events belong to the process that a browser has its connection to.
 """
 
+from collections.abc import Mapping
+
 from assistant_operator import labels, manifests, names
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Bindings
@@ -38,12 +40,13 @@ def _secret_key(assistant: AIAssistant) -> SecretKeyRef:
 
 def _deployment(assistant: AIAssistant, facts: Facts) -> Object:
     settings = assistant.spec.ui
+    volumes = {manifests.SCRATCH: manifests.scratch("256Mi")}
     template = manifests.pod_template(
         assistant,
         NAME,
         user_id=_USER_ID,
-        containers=[_container(assistant, facts)],
-        volumes=[{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}],
+        containers=[_container(assistant, facts, volumes)],
+        volumes=list(volumes.values()),
         image=settings.image,
         config_hash=facts.config_hash([_secret_key(assistant)]),
         overlay=settings.pod_template,
@@ -58,7 +61,7 @@ def _deployment(assistant: AIAssistant, facts: Facts) -> Object:
     return manifests.new_object("apps/v1", "Deployment", _name(assistant), assistant, NAME, spec=spec)
 
 
-def _container(assistant: AIAssistant, facts: Facts) -> Object:
+def _container(assistant: AIAssistant, facts: Facts, volumes: Mapping[str, Object]) -> Object:
     settings = assistant.spec.ui
     variables = [
         env("ASSISTANT_URL", f"http://{assistant.name}.{assistant.namespace}.svc/v1"),
@@ -79,7 +82,7 @@ def _container(assistant: AIAssistant, facts: Facts) -> Object:
         startupProbe=manifests.http_probe("/robots.txt", "http", periodSeconds=2, failureThreshold=60),
         livenessProbe=manifests.http_probe("/robots.txt", "http", periodSeconds=20, timeoutSeconds=5),
         readinessProbe=manifests.http_probe("/", "http", periodSeconds=10, timeoutSeconds=5),
-        volumeMounts=[{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a mount path in the pod
+        volumeMounts=manifests.mounts(volumes),
     )
 
 

@@ -51,17 +51,18 @@ def binding(server: Database) -> Binding:
 
 def objects(server: Database, facts: Facts, *options: str) -> list[Object]:
     """Build the server's objects; `options` are server settings, such as max_connections=200."""
+    volumes = {
+        "/etc/postgresql/auth": mounted_keys("auth", server.name, "password"),
+        "/var/run/postgresql": manifests.scratch("16Mi", "run"),
+        manifests.SCRATCH: manifests.scratch("64Mi"),
+        # Parallel queries share memory here; the runtime's own default of 64Mi ends larger ones.
+        manifests.SHARED_MEMORY: manifests.scratch("256Mi", "shm", medium="Memory"),
+    }
     template = pod_template(
         server,
         user_id=_USER_ID,
-        containers=[_container(server, facts, options)],
-        volumes=[
-            mounted_keys("auth", server.name, "password"),
-            {"name": "run", "emptyDir": {"sizeLimit": "16Mi"}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
-            # Parallel queries share memory here; the runtime's own default of 64Mi ends larger ones.
-            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}},
-        ],
+        containers=[_container(server, facts, options, volumes)],
+        volumes=list(volumes.values()),
         config_hash=facts.config_hash([SecretKeyRef(name=server.name, key="password")]),
         terminationGracePeriodSeconds=_GRACE_SECONDS,
     )
@@ -71,7 +72,7 @@ def objects(server: Database, facts: Facts, *options: str) -> list[Object]:
     ]
 
 
-def _container(server: Database, facts: Facts, options: tuple[str, ...]) -> Object:
+def _container(server: Database, facts: Facts, options: tuple[str, ...], volumes: Mapping[str, Object]) -> Object:
     # By TCP: the server in which the image makes the database has a socket only, and is no start.
     ready = ("pg_isready", "--quiet", "--host=127.0.0.1", f"--username={server.user}", f"--dbname={server.database}")
     answers = ("psql", "--no-psqlrc", "--no-password", f"--dbname={server.database}", "--command=SELECT 1")
@@ -94,11 +95,5 @@ def _container(server: Database, facts: Facts, options: tuple[str, ...]) -> Obje
         startupProbe=manifests.exec_probe(*ready, periodSeconds=2, failureThreshold=150, timeoutSeconds=5),
         livenessProbe=manifests.exec_probe(*ready, periodSeconds=10, failureThreshold=6, timeoutSeconds=5),
         readinessProbe=manifests.exec_probe(*answers, periodSeconds=5, timeoutSeconds=5),
-        volumeMounts=[
-            {"name": "data", "mountPath": "/var/lib/postgresql/data"},
-            {"name": "auth", "mountPath": "/etc/postgresql/auth", "readOnly": True},
-            {"name": "run", "mountPath": "/var/run/postgresql"},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a mount path in the pod
-            {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - a mount path in the pod
-        ],
+        volumeMounts=[{"name": "data", "mountPath": "/var/lib/postgresql/data"}, *manifests.mounts(volumes)],
     )
