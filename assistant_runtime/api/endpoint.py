@@ -4,6 +4,7 @@ They are Starlette endpoints, because a FastAPI route costs more than the rest o
 them into the OpenAPI document.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -68,15 +69,15 @@ def caching(scope: Scope) -> tuple[bool, bool]:
     return keep and b"no-cache" not in directives, keep
 
 
-class JsonEndpoint:
+class JsonEndpoint(ABC):
     """A POST of JSON, as an ASGI application."""
 
     model: ClassVar[type[BaseModel]]
     """What a request must be."""
 
+    @abstractmethod
     async def serve(self, call: Call) -> None:
         """Answer one request."""
-        raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, for as long as its client is there."""

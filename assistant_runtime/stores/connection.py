@@ -5,6 +5,7 @@ the server as down for everyone, and a background probe alone finds out when it 
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ DOWN_INTERVAL_SECONDS = 1.0
 T = TypeVar("T")
 
 
-class StoreConnection:
+class StoreConnection(ABC):
     """One server, and whether it answers.
 
     A subclass says how to ask it and what its errors mean; `call` every command through here.
@@ -50,9 +51,9 @@ class StoreConnection:
         self._failed = asyncio.Event()
         self._prepared = False
 
+    @abstractmethod
     async def ping(self) -> None:
         """Ask the server something that needs no data; raises one of `failures`."""
-        raise NotImplementedError
 
     def reason(self, error: Exception) -> str:
         """Say what is wrong without the URL, which may hold a password."""
@@ -62,13 +63,14 @@ class StoreConnection:
             return f"{self.name} {untrusted}"
         return f"{self.name} can't be reached"
 
-    async def prepare(self) -> None:
+    async def prepare(self) -> None:  # noqa: B027 - not every server needs it
         """Do what the server needs once before its first use, such as tables or indexes; raises one of `failures`."""
 
+    @abstractmethod
     async def aclose(self) -> None:
         """Close every connection."""
 
-    def starting_over(self) -> None:
+    def starting_over(self) -> None:  # noqa: B027 - as above
         """Forget what the next probe finds out anew."""
 
     async def run(self) -> None:

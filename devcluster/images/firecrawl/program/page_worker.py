@@ -10,7 +10,7 @@ import jobs
 import psycopg
 from bs4 import BeautifulSoup
 from markdownify import MarkdownConverter
-from serving import Body, ask, in_background, not_found, serve
+from serving import ask, serve_worker
 
 IDLE_SECONDS = 0.1
 AWAY_SECONDS = 1.0
@@ -21,15 +21,7 @@ FAILED_STATUS = 400
 
 def main() -> None:
     """Work, and answer the probes."""
-    in_background(work)
-    serve(int(os.environ["NUQ_WORKER_PORT"]), route)
-
-
-def route(_: str, path: str, __: Body) -> Any:
-    """Tell that it works."""
-    if path == "/health":
-        return {"status": "ok"}
-    raise not_found(path)
+    serve_worker(work, int(os.environ["NUQ_WORKER_PORT"]), "/health")
 
 
 def work() -> None:

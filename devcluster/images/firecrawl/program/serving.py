@@ -90,8 +90,8 @@ def _read(body: bytes) -> Body:
     return read
 
 
-def in_background(work: Callable[[], None]) -> None:
-    """Work beside serving; an error that nobody foresaw ends the program, or its probes would say that it works."""
+def serve_worker(work: Callable[[], None], port: int, probe: str) -> None:
+    """Work, and answer a probe's path beside it; an error that nobody foresaw ends the program, and so the probe."""
 
     def whole() -> None:
         try:
@@ -100,7 +100,13 @@ def in_background(work: Callable[[], None]) -> None:
             traceback.print_exc()
             os._exit(1)
 
+    def route(_: str, path: str, __: Body) -> Any:
+        if path == probe:
+            return {"status": "ok"}
+        raise not_found(path)
+
     threading.Thread(target=whole, daemon=True).start()
+    serve(port, route)
 
 
 def ask(url: str, body: Body | None = None, *, timeout: float) -> Any:

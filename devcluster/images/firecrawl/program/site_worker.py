@@ -3,14 +3,13 @@
 import os
 import sys
 import time
-from typing import Any
 from uuid import UUID
 
 import jobs
 import psycopg
 import redis
 from api import SITES, same_site, store
-from serving import Body, in_background, not_found, serve
+from serving import serve_worker
 
 AT_WORK = "stand-in:sites-at-work"
 """List in Redis of the sites that are being walked through: those of a worker that died are taken up again."""
@@ -20,15 +19,7 @@ POLL_SECONDS = 0.1
 
 def main() -> None:
     """Work, and answer the probes."""
-    in_background(work)
-    serve(int(os.environ["WORKER_PORT"]), route)
-
-
-def route(_: str, path: str, __: Body) -> Any:
-    """Tell that it works."""
-    if path == "/liveness":
-        return {"status": "ok"}
-    raise not_found(path)
+    serve_worker(work, int(os.environ["WORKER_PORT"]), "/liveness")
 
 
 def work() -> None:
