@@ -1,7 +1,9 @@
 """The tools of an MCP server, over streamable HTTP by the official SDK.
 
-A task of its own keeps the connection, lists the tools again from time to time, and connects again when the server was
-gone; a call meanwhile fails at once, and the model is told. The SDK is imported when that task starts.
+A task of its own keeps the connection, lists the tools again from time to time and after each call that failed, and
+connects again when that fails too; a call meanwhile fails at once, and the model is told. What a server answers to a bad
+call, and what the SDK makes of a connection that broke, look alike: so the list decides. The SDK is imported when that
+task starts.
 """
 
 import asyncio
@@ -27,6 +29,9 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 
 CONNECT_SECONDS = 15.0
 """For the handshake and the list of tools."""
+
+CLOSE_SECONDS = 2.0
+"""For the goodbye, which a server that hangs does not answer."""
 
 MAX_TOOLS = 64
 """Of one server: a model is confused, and its prompt filled, by more."""
@@ -68,7 +73,7 @@ class McpServer:
         self._refresh = refresh
         self._client: Any = None
         self._tools: tuple[McpTool, ...] = ()
-        self._lost = asyncio.Event()
+        self._doubted = asyncio.Event()
         self._status, self._detail = "starting", "not asked yet"
         self._log = structlog.get_logger(__name__)
 
@@ -101,8 +106,7 @@ class McpServer:
         try:
             result = await client.call_tool(name, dict(arguments))
         except Exception as error:  # noqa: BLE001 - the SDK raises what its transport and the server do
-            self._status, self._detail = "down", f"a call failed: {self._reason(error)}"
-            self._lost.set()
+            self._doubted.set()
             raise ToolError(
                 f"the MCP server {self._settings.name} failed: {str(error)[:MAX_REASON_CHARACTERS]}"
             ) from None
@@ -116,10 +120,11 @@ class McpServer:
         while True:
             try:
                 await self._serve()
-                pause = FIRST_PAUSE_SECONDS
             except Exception as error:  # noqa: BLE001 - whatever it was, the server may be back in a moment
                 self._status, self._detail = "down", self._reason(error)
                 self._log.warning("mcp_server_lost", server=self._settings.name, reason=self._detail)
+            if self._client is not None:
+                pause = FIRST_PAUSE_SECONDS
             self._client, self._tools = None, ()
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
@@ -135,20 +140,27 @@ class McpServer:
         token = self._settings.token
         headers = {"authorization": f"Bearer {token.get_secret_value()}"} if token else {}
         timeout = httpx2.Timeout(CONNECT_SECONDS, read=None)
-        self._lost.clear()
         trusted = await asyncio.to_thread(trusting, self._settings.ca_file)
         async with httpx2.AsyncClient(headers=headers, timeout=timeout, verify=trusted) as http:
             client = Client(streamable_http_client(self._settings.url, http_client=http))
             async with asyncio.timeout(CONNECT_SECONDS) as limit, client:
-                while not self._lost.is_set():
-                    limit.reschedule(asyncio.get_running_loop().time() + CONNECT_SECONDS)
-                    await self._list(client)
-                    self._client = client
-                    self._status, self._detail = "up", ""
-                    limit.reschedule(None)
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(self._refresh):
-                            await self._lost.wait()
+                limit.reschedule(None)
+                try:
+                    await self._keep_listed(client)
+                finally:
+                    limit.reschedule(asyncio.get_running_loop().time() + CLOSE_SECONDS)
+
+    async def _keep_listed(self, client: Any) -> None:
+        """List the tools, until that fails."""
+        while True:
+            self._doubted.clear()
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._list(client)
+            self._client = client
+            self._status, self._detail = "up", ""
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._refresh):
+                    await self._doubted.wait()
 
     def _reason(self, error: BaseException) -> str:
         """Give the reason within the groups that the SDK's tasks raise."""

@@ -1,11 +1,16 @@
 """Tools that read pages: the plain one, Firecrawl in both versions, and MCP servers."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
+import mcp
 import pytest
 
+from assistant_runtime.settings.tools import McpServerSettings
+from assistant_runtime.tools import mcp_server
 from tests.support.json_server import JsonServer, run_json_server
 from tests.support.mcp import run_mcp_server
 from tests.support.runtime import Runtime, eventually, run_runtime
@@ -136,6 +141,7 @@ async def test_an_mcp_server_that_dies_is_told_to_the_model_and_found_again(upst
         await desk.stop()
         step = await ask(upstream, runtime, "desk_add", a=2, b=3)
         assert step["status"] in {"failed", "refused"}
+        await eventually(lambda: is_down(runtime, "mcp-desk"))
         ready = await runtime.get("/ready")
         assert (ready.status, ready.json["status"], ready.json["degraded"]) == (200, "degraded", ["mcp-desk"])
         assert ready.json["checks"]["mcp-desk"]["detail"].endswith("its tools are not offered")
@@ -147,6 +153,36 @@ async def test_an_mcp_server_that_dies_is_told_to_the_model_and_found_again(upst
         await eventually(lambda: _offers(runtime, upstream, "desk_add"))
         await eventually(works)
         assert (await runtime.ready())["degraded"] == []
+
+
+async def test_a_call_that_an_mcp_server_refuses_costs_no_other_its_connection(upstream: Upstream) -> None:
+    async with (
+        run_mcp_server() as desk,
+        run_runtime(upstream, mcp_servers=[{"name": "desk", "url": desk.url}]) as runtime,
+    ):
+        await eventually(lambda: _offers(runtime, upstream, "desk_wait"))
+        waiting = asyncio.create_task(ask(upstream, runtime, "desk_wait"))
+        await desk.waiting.wait()
+        refused = await ask(upstream, runtime, "desk_refuse")
+        assert (refused["status"], "no such drawer" in refused["error"]) == ("failed", True)
+        assert await _offers(runtime, upstream, "desk_wait")
+        desk.release.set()
+        assert (await waiting)["status"] == "done"
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_an_mcp_server_that_hangs_is_given_up_and_found_again(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    monkeypatch.setattr("mcp.Client", partial(mcp.Client, mode=mode))
+    async with run_mcp_server() as desk:
+        settings = McpServerSettings(name="desk", url=desk.url)
+        async with mcp_server.McpServer(settings, refresh=0.01) as server:
+            await eventually(lambda: server.check()["status"] == "up")
+            with monkeypatch.context() as impatient:
+                impatient.setattr(mcp_server, "CONNECT_SECONDS", 0.2)
+                desk.answering.clear()
+                await eventually(lambda: server.check()["status"] == "down" and not server.tools())
+            desk.answering.set()
+            await eventually(lambda: server.check()["status"] == "up" and server.tools())
 
 
 async def test_an_mcp_server_that_was_never_there_degrades_and_no_more(upstream: Upstream) -> None:
