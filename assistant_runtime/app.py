@@ -51,7 +51,7 @@ from assistant_runtime.rag.library import Library, library_of
 from assistant_runtime.security.choice import Security, choose_security
 from assistant_runtime.settings import Settings
 from assistant_runtime.settings.values import is_loopback
-from assistant_runtime.stores import Backend
+from assistant_runtime.stores import Backend, Check
 from assistant_runtime.stores.choice import Stores, choose_stores
 from assistant_runtime.stores.response_cache import ResponseCache
 from assistant_runtime.telemetry import Metrics, metrics_server
@@ -287,15 +287,19 @@ def _stores_part(stores: Stores) -> Part:
 
 
 def _security_part(security: Security) -> Part:
-    """Give what administrators ask for, and what is written meanwhile: the ledger and the audit log."""
+    """Give what administrators ask for, and what goes on meanwhile: the ledger, the audit log, an issuer's keys."""
     background: list[Work] = [security.audit.run] if security.audit is not None else []
+    checks: dict[str, Check] = {}
+    if security.tokens is not None:
+        background.append(security.tokens.run)
+        checks["oidc"] = security.tokens
     if security.managed is None or security.ledger is None:
-        return Part(background=background)
+        return Part(background=background, checks=checks)
     from assistant_runtime.api.keys import keys_router  # noqa: PLC0415 - imported only where it is used
     from assistant_runtime.api.users import users_router  # noqa: PLC0415
 
     routers = [keys_router(security.managed), users_router(security.managed)]
-    return Part(routers=routers, background=[*background, security.ledger.run])
+    return Part(routers=routers, background=[*background, security.ledger.run], checks=checks)
 
 
 @asynccontextmanager
@@ -363,9 +367,10 @@ def _retrieval(settings: Settings, embeddings: Embeddings, reranker: Reranker | 
         rerank_router(reranker, library),
     ]
     resources: list[AbstractAsyncContextManager[Any]] = [reranker] if reranker else []
+    checks: dict[str, Check] = {"reranker": reranker} if reranker else {}
     if library is None or milvus is None:
-        return Part(routers=routers, resources=resources), None
-    checks = {"milvus": milvus}
+        return Part(routers=routers, resources=resources, checks=checks), None
+    checks["milvus"] = milvus
     return Part(routers=routers, resources=[*resources, library], background=[milvus.run], checks=checks), library
 
 

@@ -2,7 +2,8 @@
 
 For servers that the settings name: they are trusted as far as the settings go, so that this client has a bound on time
 and size, the server's certificates and key, and no guard on addresses. Each failure is one ProviderError whose text
-never holds the key. aiohttp is imported only where such a server is configured, because a start waits for it.
+never holds the key. Whether the server is there is found out in the background, so that /ready can tell from memory.
+aiohttp is imported only where such a server is configured, because a start waits for it.
 """
 
 import asyncio
@@ -11,13 +12,24 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
+import structlog
 from pydantic import SecretStr
 
+from assistant_runtime.ending import end
 from assistant_runtime.errors import ProviderError
 from assistant_runtime.trust import distrust, trusting
 
 if TYPE_CHECKING:
     import aiohttp
+
+PROBE_SECONDS = 5.0
+"""For a HEAD, for which a server computes nothing."""
+
+UP_INTERVAL_SECONDS, DOWN_INTERVAL_SECONDS = 15.0, 2.0
+"""Between probes."""
+
+BROKEN = frozenset({500, 502, 503, 504})
+"""Answers of a server that does not do its work, or of a proxy in front of one; any other shows that it is there."""
 
 CONNECT_SECONDS = 5.0
 """A server of the same installation that does not accept within this is down."""
@@ -48,6 +60,8 @@ class JsonClient:
         What names that file.
     timeout
         Seconds for a whole request.
+    probed
+        Path that is asked to see if the server is there.
     """
 
     _session: "aiohttp.ClientSession"
@@ -61,6 +75,7 @@ class JsonClient:
         ca_file: str | None = None,
         ca_setting: str,
         timeout: float,
+        probed: str = "",
     ) -> None:
         import aiohttp  # noqa: PLC0415 - see the module's docstring
 
@@ -69,6 +84,9 @@ class JsonClient:
         self._key = key.get_secret_value() if key else ""
         self._ca_file, self._ca_setting = ca_file, ca_setting
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(timeout, CONNECT_SECONDS))
+        self._probed = f"{base_url}{probed}"
+        self._status, self._detail = "starting", "not asked yet"
+        self._log = structlog.get_logger(__name__)
 
     async def __aenter__(self) -> Self:
         import aiohttp  # noqa: PLC0415 - see the module's docstring
@@ -80,10 +98,17 @@ class JsonClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"authorization": f"Bearer {self._key}"} if self._key else {},
         )
+        self._watching = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await end(self._watching)
         await self._session.close()
+
+    def check(self) -> dict[str, Any]:
+        """Give the readiness check, from memory; everything else goes on without the server."""
+        told = {"status": self._status, "required": False}
+        return told | ({"detail": self._detail} if self._detail else {})
 
     async def get(self, path: str, params: Mapping[str, str]) -> Any:
         """Send a GET and give the answer's JSON; raises ProviderError."""
@@ -92,6 +117,30 @@ class JsonClient:
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Send a POST and give the answer's JSON; raises ProviderError."""
         return await self._request("POST", path, data=orjson.dumps(body), headers={"content-type": "application/json"})
+
+    async def _watch(self) -> None:
+        while True:
+            detail = await self._missing()
+            status = "down" if detail else "up"
+            if status != self._status:
+                self._log.info("server_status", server=self.name, status=status, detail=detail)
+            self._status, self._detail = status, detail
+            await asyncio.sleep(DOWN_INTERVAL_SECONDS if detail else UP_INTERVAL_SECONDS)
+
+    async def _missing(self) -> str:
+        """Say why the server is not there; empty if it is."""
+        import aiohttp  # noqa: PLC0415 - see the module's docstring
+
+        try:
+            async with (
+                asyncio.timeout(PROBE_SECONDS),
+                self._session.head(self._probed, timeout=self._timeout, allow_redirects=False) as response,
+            ):
+                return f"{self.name} answers {response.status}" if response.status in BROKEN else ""
+        except TimeoutError:
+            return f"{self.name} did not answer in time"
+        except (aiohttp.ClientError, OSError) as error:
+            return f"{self.name} {self._failure(error)}"
 
     async def _request(self, method: str, path: str, **sent: Any) -> Any:
         import aiohttp  # noqa: PLC0415 - see the module's docstring

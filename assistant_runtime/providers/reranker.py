@@ -68,6 +68,10 @@ class Reranker:
     async def __aexit__(self, *_: object) -> None:
         await self._client.__aexit__()
 
+    def check(self) -> dict[str, Any]:
+        """Give the readiness check."""
+        return self._client.check()
+
     async def rerank(
         self, query: str, documents: Sequence[str], top_n: int | None = None, model: str | None = None
     ) -> Ranking:

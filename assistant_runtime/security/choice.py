@@ -30,6 +30,7 @@ class Security:
     managed: "ManagedKeys | None"
     ledger: "UsageLedger | None"
     audit: "AuditLog | None"
+    tokens: "OidcTokens | None"
 
 
 def choose_security(settings: Settings, stores: Stores) -> Security:
@@ -43,8 +44,9 @@ def choose_security(settings: Settings, stores: Stores) -> Security:
         limit=settings.rate_limit_requests,
         window=settings.rate_limit_window,
     )
+    tokens = _tokens(settings, digests)
     return Security(
-        Authentication(keys, digests, managed, _tokens(settings, digests)),
+        Authentication(keys, digests, managed, tokens),
         limit if settings.rate_limit_enabled else None,
         Budgets(
             stores.budgets, MemoryBudgets(), daily=settings.token_budget_daily, monthly=settings.token_budget_monthly
@@ -52,6 +54,7 @@ def choose_security(settings: Settings, stores: Stores) -> Security:
         managed,
         ledger,
         _audit(settings, stores),
+        tokens,
     )
 
 

@@ -1,8 +1,8 @@
 """Tokens of an OpenID Connect provider, checked here: signature, issuer, audience and times.
 
-The provider's public keys are fetched when the first token comes, and again when a token names a key that is not among
-them, but not more often than the floor allows: anyone can invent the name of a key. While the provider does not answer,
-the keys that are known go on.
+The provider's public keys are fetched at the start and from time to time, and again when a token names a key that is
+not among them, but not more often than the floor allows: anyone can invent the name of a key. While the provider does
+not answer, the keys that are known go on.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ REFETCH_FLOOR_SECONDS = 30.0
 FIRST_FLOOR_SECONDS = 2.0
 """The same while there are no keys at all."""
 
-MAX_AGE_SECONDS = 3600.0
+REFRESH_SECONDS = 1800.0
 """After which keys are fetched again anyway, so that a withdrawn key ends."""
 
 FETCH_SECONDS = 5.0
@@ -75,10 +75,22 @@ class OidcTokens:
         self._ca_file = ca_file
         self._clock = clock
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched = float("-inf")
         self._tried = float("-inf")
         self._fetching = asyncio.Lock()
+        self._status, self._detail = "starting", "not asked yet"
         self._log = structlog.get_logger(__name__)
+
+    async def run(self) -> None:
+        """Keep the keys at hand until cancelled."""
+        while True:
+            async with self._fetching:
+                await self._fetch()
+            await asyncio.sleep(REFRESH_SECONDS if self._status == "up" else REFETCH_FLOOR_SECONDS)
+
+    def check(self) -> dict[str, Any]:
+        """Give the readiness check, from memory; other keys go on without the provider."""
+        told = {"status": self._status, "required": False}
+        return told | ({"detail": self._detail} if self._detail else {})
 
     async def principal(self, token: bytes) -> Principal:
         """Give whom a token stands for.
@@ -123,10 +135,10 @@ class OidcTokens:
 
     async def _key(self, name: str) -> jwt.PyJWK:
         if self._due(name):
+            # Also for whoever comes while a fetch is under way: what it brings decides.
             async with self._fetching:
                 if self._due(name):
-                    self._tried = self._clock()
-                    await self._fetch(self._tried)
+                    await self._fetch()
         if not self._keys:
             raise ApiError(
                 503,
@@ -140,23 +152,25 @@ class OidcTokens:
         return self._keys[name]
 
     def _due(self, name: str) -> bool:
-        now = self._clock()
         floor = REFETCH_FLOOR_SECONDS if self._keys else FIRST_FLOOR_SECONDS
-        return (name not in self._keys or now - self._fetched > MAX_AGE_SECONDS) and now - self._tried >= floor
+        return name not in self._keys and self._clock() - self._tried >= floor
 
-    async def _fetch(self, now: float) -> None:
+    async def _fetch(self) -> None:
         """Fetch the keys; what can't be had is logged, and the old ones go on."""
-        trusted = trusting(self._ca_file)
         try:
+            trusted = trusting(self._ca_file)
             async with httpx.AsyncClient(timeout=FETCH_SECONDS, verify=trusted) as client:
                 found = await _json(client, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
                 listed = await _json(client, self._keys_address(found))
             self._keys = {str(key.key_id or ""): key for key in jwt.PyJWKSet.from_dict(listed).keys}
-            self._fetched = now
-        except (httpx.HTTPError, jwt.PyJWTError, ValueError, KeyError, TypeError) as error:
+            self._status, self._detail = "up", ""
+        except (httpx.HTTPError, jwt.PyJWTError, OSError, ValueError, KeyError, TypeError) as error:
             untrusted = distrust(error, "OIDC_CA_FILE")
             detail = f"the issuer {untrusted}" if untrusted else str(error) or type(error).__name__
             self._log.warning("oidc_keys_not_fetched", issuer=self._issuer, detail=detail)
+            meanwhile = "the keys that are known go on" if self._keys else "its tokens can't be checked"
+            self._status, self._detail = "down", f"{detail}; {meanwhile}"
+        self._tried = self._clock()
 
     def _keys_address(self, found: dict[str, Any]) -> str:
         if found.get("issuer") != self._issuer:

@@ -102,7 +102,7 @@ class Watched(Protocol):
     """A toolset that knows, from memory, whether its server answers."""
 
     @property
-    def name(self) -> str:
+    def check_name(self) -> str:
         """The name of its check in /ready."""
 
     def check(self) -> dict[str, Any]:

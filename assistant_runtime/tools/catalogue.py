@@ -34,6 +34,7 @@ def toolsets(settings: Settings, reranker: Reranker | None, library: Library | N
                 ca_file=settings.searxng_ca_file,
                 ca_setting="SEARXNG_CA_FILE",
                 timeout=settings.tool_execution_timeout,
+                probed="/healthz",
             ),
             reranker,
         )

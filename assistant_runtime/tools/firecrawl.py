@@ -163,6 +163,8 @@ class Firecrawl:
         Puts search results in order; None: Firecrawl's own order.
     """
 
+    check_name = "firecrawl"
+
     def __init__(self, client: JsonClient, guard: FetchGuard, reranker: Reranker | None) -> None:
         server = FirecrawlServer(client)
         self._client = client
@@ -174,6 +176,10 @@ class Firecrawl:
 
     async def __aexit__(self, *_: object) -> None:
         await self._client.__aexit__()
+
+    def check(self) -> dict[str, Any]:
+        """Give the readiness check."""
+        return self._client.check()
 
     def tools(self) -> Sequence[Tool]:
         """Give the tools."""

@@ -1,9 +1,9 @@
 """The tools of an MCP server, over streamable HTTP by the official SDK.
 
 A task of its own keeps the connection, lists the tools again from time to time and after each call that failed, and
-connects again when that fails too; a call meanwhile fails at once, and the model is told. What a server answers to a bad
-call, and what the SDK makes of a connection that broke, look alike: so the list decides. The SDK is imported when that
-task starts.
+connects again when that fails too; a call meanwhile fails at once, and the model is told. A server's answer to a bad
+call and what the SDK makes of a broken connection look alike, so the list decides. The SDK is imported when that task
+starts.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ class McpServer:
         self._log = structlog.get_logger(__name__)
 
     @property
-    def name(self) -> str:
+    def check_name(self) -> str:
         """The name of its check."""
         return f"mcp-{self._settings.name}"
 

@@ -32,6 +32,7 @@ class SearXNG:
     """
 
     name = "web_search"
+    check_name = "searxng"
     description = "Search the web. Gives titles, addresses and snippets of the best results."
     parameters = parameters_of(SearchArguments)
 
@@ -45,6 +46,10 @@ class SearXNG:
 
     async def __aexit__(self, *_: object) -> None:
         await self._client.__aexit__()
+
+    def check(self) -> dict[str, Any]:
+        """Give the readiness check."""
+        return self._client.check()
 
     def tools(self) -> Sequence[Tool]:
         """Give the one tool."""

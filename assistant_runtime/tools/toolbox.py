@@ -35,7 +35,7 @@ class Toolbox:
 
     def checks(self) -> Mapping[str, Watched]:
         """Give what /ready says of the servers behind the tools, by the check's name."""
-        return {toolset.name: toolset for toolset in self._toolsets if isinstance(toolset, Watched)}
+        return {toolset.check_name: toolset for toolset in self._toolsets if isinstance(toolset, Watched)}
 
     def tools(self) -> Mapping[str, Tool]:
         """Give the tools that can be called now."""

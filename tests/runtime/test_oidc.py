@@ -1,7 +1,8 @@
 """Tokens of an identity provider: a real one with real keys, on loopback."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import jwt
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from assistant_runtime.security import oidc
 from tests.support.issuer import AUDIENCE, Issuer, run_issuer
-from tests.support.runtime import eventually, run_runtime
+from tests.support.runtime import Reply, Runtime, eventually, run_runtime
 from tests.support.upstream import Upstream
 
 
@@ -70,6 +71,21 @@ async def test_a_new_key_of_the_issuer_is_found(
         assert (await runtime.chat(issuer.token("first"))).status == 200
         issuer.keys["second"] = ec.generate_private_key(ec.SECP256R1())
         assert (await runtime.chat(issuer.token("second", "ES256"))).status == 200
+
+
+async def test_whoever_comes_while_keys_are_fetched_waits_for_them(
+    upstream: Upstream, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_runtime(upstream, **settings(issuer)) as runtime:
+        assert {(await each).status for each in asyncio.as_completed(five(runtime, issuer.token("first")))} == {200}
+        issuer.keys["second"] = ec.generate_private_key(ec.SECP256R1())
+        monkeypatch.setattr(oidc, "REFETCH_FLOOR_SECONDS", 0.0)
+        token = issuer.token("second", "ES256")
+        assert {(await each).status for each in asyncio.as_completed(five(runtime, token))} == {200}
+
+
+def five(runtime: Runtime, token: str) -> list[Coroutine[Any, Any, Reply]]:
+    return [runtime.chat(token, user=str(number)) for number in range(5)]
 
 
 async def test_invented_keys_dont_make_it_fetch(upstream: Upstream, issuer: Issuer) -> None:

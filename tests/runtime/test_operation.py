@@ -12,12 +12,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assistant_runtime.api.saturation import Saturation
 from assistant_runtime.lifecycle import Lifecycle
+from assistant_runtime.providers import json_client
 from assistant_runtime.providers.base import ModelList
 from assistant_runtime.providers.health import ProviderHealth, ProviderWatch
 from assistant_runtime.providers.openai_compatible import KEEPALIVE_SECONDS, OpenAICompatibleProvider
+from assistant_runtime.security import oidc
 from assistant_runtime.security.api_keys import Digests
 from assistant_runtime.settings.providers import ProviderSettings
 from tests.support.browser import open_page, run_browser, screenshot
+from tests.support.issuer import run_issuer
 from tests.support.runtime import QUESTION, Runtime, eventually, run_runtime
 from tests.support.server import free_port
 from tests.support.upstream import MODEL, Upstream, refuses, run_upstream
@@ -84,6 +87,37 @@ async def test_one_of_two_providers_down_is_degraded(upstream: Upstream) -> None
 async def degraded(runtime: Runtime) -> Any:
     state = await runtime.ready()
     return state if state["status"] == "degraded" else None
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("searxng", {"searxng_url": "URL"}),
+        ("firecrawl", {"firecrawl_docker_url": "URL", "firecrawl_tool_enabled": True}),
+        ("reranker", {"jina_reranker_url": "URL/v1/rerank"}),
+        ("oidc", {"oidc_issuer": "URL", "oidc_audience": "us"}),
+    ],
+)
+async def test_a_server_that_is_down_degrades_until_it_is_back(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, name: str, settings: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(json_client, "UP_INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(json_client, "DOWN_INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(oidc, "REFETCH_FLOOR_SECONDS", 0.05)
+    monkeypatch.setattr(oidc, "REFRESH_SECONDS", 0.05)
+    port = free_port()
+    told = {key: str(value).replace("URL", f"http://127.0.0.1:{port}") for key, value in settings.items()}
+    async with run_runtime(upstream, **told) as runtime:
+        await eventually(lambda: degraded_by(runtime, name))
+        assert (await runtime.ready())["checks"][name]["detail"]
+        async with run_issuer(port):
+            await eventually(lambda: degraded_by(runtime))
+        await eventually(lambda: degraded_by(runtime, name))
+
+
+async def degraded_by(runtime: Runtime, *names: str) -> bool:
+    ready = await runtime.get("/ready")
+    return ready.status == 200 and ready.json["degraded"] == list(names)
 
 
 async def test_a_base_url_without_its_version_is_noticed(upstream: Upstream) -> None:

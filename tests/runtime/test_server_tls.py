@@ -40,6 +40,17 @@ class Service:
     """The runtime's settings, given the server's address and a file of certificates."""
     trouble: Callable[[Runtime], Awaitable[str]]
     """Uses the server; gives what a person is told that goes wrong, and nothing where it answers."""
+    check: str = ""
+    """Name of its check in /ready, which says the same; empty: `trouble` looks there."""
+
+    async def told(self, runtime: Runtime) -> str:
+        """Give what goes wrong, by its use and by /ready."""
+        trouble = await self.trouble(runtime)
+        if self.check:
+            detail = (await checked(self.check, runtime)).get("detail", "")
+            assert bool(detail) == bool(trouble)
+            assert detail.partition(";")[0] in trouble
+        return trouble
 
 
 async def ask(upstream: Upstream, name: str, arguments: dict[str, Any], runtime: Runtime) -> str:
@@ -101,7 +112,7 @@ def searxng(upstream: Upstream, searxng_server: SearxngServer) -> Service:
         return {**told_of(upstream), "searxng_url": address, "searxng_ca_file": authority}
 
     trouble = partial(ask, upstream, "web_search", {"query": "capital of France"})
-    return Service(searxng_server.port, "SEARXNG_CA_FILE", settings, trouble)
+    return Service(searxng_server.port, "SEARXNG_CA_FILE", settings, trouble, "searxng")
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +131,7 @@ def firecrawl(upstream: Upstream, firecrawl_server: Firecrawl, tmp_path: Path) -
 
     with serving_folder(tmp_path) as site:
         trouble = partial(ask, upstream, "scrape_page", {"url": f"{site}/page.html"})
-        yield Service(firecrawl_server.api.port, "FIRECRAWL_CA_FILE", settings, trouble)
+        yield Service(firecrawl_server.api.port, "FIRECRAWL_CA_FILE", settings, trouble, "firecrawl")
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +150,7 @@ def reranker(upstream: Upstream, reranker_server: RerankerServer) -> Service:
         reply = await runtime.post(json.dumps({"query": "a", "documents": ["a", "b"]}), path="/v1/rerank")
         return "" if reply.status == 200 else str(reply.error["message"])
 
-    return Service(reranker_server.port, "JINA_RERANKER_CA_FILE", settings, trouble)
+    return Service(reranker_server.port, "JINA_RERANKER_CA_FILE", settings, trouble, "reranker")
 
 
 @pytest.fixture
@@ -176,7 +187,7 @@ async def oidc(upstream: Upstream, capsys: pytest.CaptureFixture[str]) -> AsyncI
             assert (reply.status, reply.error["code"]) == (503, "identity_provider_unreachable")
             return capsys.readouterr().out  # a client can do nothing about it, and is not told
 
-        yield Service(issuer.port, "OIDC_CA_FILE", settings, trouble)
+        yield Service(issuer.port, "OIDC_CA_FILE", settings, trouble, "oidc")
 
 
 def told_of(upstream: Upstream) -> dict[str, Any]:
@@ -216,14 +227,14 @@ async def serving(service: Service, ours: Authority, trusted: Authority, host: s
 
 async def test_a_server_is_reached_with_its_own_authority(service: Service, ours: Authority) -> None:
     async with serving(service, ours, ours, "127.0.0.1") as runtime:
-        assert await service.trouble(runtime) == ""
+        assert await service.told(runtime) == ""
 
 
 async def test_a_server_with_another_authority_is_refused(service: Service, ours: Authority, tmp_path: Path) -> None:
     async with serving(service, ours, Authority(tmp_path, "other"), "127.0.0.1") as runtime:
-        assert UNTRUSTED.format(setting=service.setting) in await service.trouble(runtime)
+        assert UNTRUSTED.format(setting=service.setting) in await service.told(runtime)
 
 
 async def test_a_server_of_another_name_is_refused(service: Service, ours: Authority) -> None:
     async with serving(service, ours, ours, "localhost") as runtime:
-        assert MISNAMED in await service.trouble(runtime)
+        assert MISNAMED in await service.told(runtime)

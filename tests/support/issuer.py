@@ -43,8 +43,8 @@ class Issuer:
 
 
 @asynccontextmanager
-async def run_issuer() -> AsyncIterator[Issuer]:
-    """Serve one on a loopback port, with a key `first`."""
+async def run_issuer(port: int = 0) -> AsyncIterator[Issuer]:
+    """Serve one on a loopback port, a free one unless it is given, with a key `first`."""
     issuer = Issuer(keys={"first": rsa.generate_private_key(65537, 2048)})
     application = web.Application()
     application.router.add_get("/.well-known/openid-configuration", issuer.configuration)
@@ -52,7 +52,7 @@ async def run_issuer() -> AsyncIterator[Issuer]:
     runner = web.AppRunner(application)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
         issuer.port = runner.addresses[0][1]
         issuer.url = f"http://127.0.0.1:{issuer.port}"
         yield issuer

@@ -60,7 +60,9 @@ class JsonServer:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
         asked = Asked(request.method, request.path, dict(request.query), headers, await request.read())
-        self.requests.append(asked)
+        if request.method != "HEAD":
+            # Which only asks whether the server is there.
+            self.requests.append(asked)
         handler = self.handlers.get((request.method, request.path))
         return await handler(request) if handler else web.json_response({"error": "no such path"}, status=404)
 
