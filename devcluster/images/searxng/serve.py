@@ -8,8 +8,8 @@ import signal
 import sys
 
 SETTINGS = "/etc/searxng/settings.yml"
-THREADS = 8
-"""Requests at once; each waits for its slowest engine."""
+THREADS = "4"
+"""Requests at once, as in the official image; each waits for its slowest engine."""
 
 
 def main() -> None:
@@ -21,8 +21,9 @@ def main() -> None:
 
     # The first process of a container ignores signals that it has no handler for; the server ends well on SystemExit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    host = os.environ.get("GRANIAN_HOST", "0.0.0.0")  # noqa: S104 - a pod's port is reached from other pods
-    waitress.serve(app, host=host, port=int(os.environ.get("GRANIAN_PORT", "8080")), threads=THREADS)
+    host = os.environ.get("GRANIAN_HOST", "::")
+    port, threads = os.environ.get("GRANIAN_PORT", "8080"), os.environ.get("GRANIAN_BLOCKING_THREADS", THREADS)
+    waitress.serve(app, host=host, port=int(port), threads=int(threads))
 
 
 if __name__ == "__main__":
