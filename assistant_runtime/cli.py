@@ -241,7 +241,9 @@ def _verify(options: argparse.Namespace) -> int:
     if settings is None:
         return EXIT_BAD_SETTINGS
     from assistant_runtime.audit_check import verify  # noqa: PLC0415 - see the module's docstring
+    from assistant_runtime.logs import silence  # noqa: PLC0415
 
+    silence()
     return verify(settings, options.file)
 
 
@@ -250,7 +252,9 @@ def _keys(options: argparse.Namespace) -> int:
     if settings is None:
         return EXIT_BAD_SETTINGS
     from assistant_runtime import key_commands  # noqa: PLC0415 - see the module's docstring
+    from assistant_runtime.logs import silence  # noqa: PLC0415
 
+    silence()
     return key_commands.run(settings, options)
 
 

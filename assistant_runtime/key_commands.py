@@ -11,7 +11,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 
-import structlog
 from pydantic import ValidationError
 
 from assistant_runtime.api.keys import KeyLimit, NewKey, wanted_key
@@ -36,8 +35,6 @@ class CommandError(AssistantError):
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Run a command; gives the exit code."""
-    # A store's comings and goings are the server's to tell.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("CRITICAL"))
     try:
         asyncio.run(_in_database(settings, options.action, lambda keys: ACTIONS[options.action](keys, options)))
     except (CommandError, StoreUnavailableError) as error:

@@ -61,12 +61,17 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(name).setLevel(max(root.level, least))
 
 
+def silence() -> None:
+    """Log nothing: the output of a command is its own, and a store's comings and goings are the server's to tell."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("CRITICAL"))
+
+
 def warn_of_risks(settings: Settings) -> None:
     """Warn of settings that work, and are rarely meant."""
     log = structlog.get_logger(__name__)
     if settings.redis_url is not None and settings.secret_key is None:
         log.warning("secret_key_random", remedy="set SECRET_KEY, or replicas share neither limits nor cache in Redis")
-    if not settings.api_keys and not is_loopback(settings.host):
+    if not settings.api_keys and settings.oidc_issuer is None and not is_loopback(settings.host):
         log.warning("no_authentication", remedy="set API_KEYS, or anyone who reaches the port may ask")
 
 

@@ -109,5 +109,6 @@ def test_settings_that_are_rarely_meant_are_warned_of() -> None:
     assert warnings_for(api_keys="key") == set()
     assert warnings_for() == {"no_authentication"}
     assert warnings_for(host="127.0.0.1") == set(), "nobody else reaches it"
+    assert warnings_for(oidc_issuer="https://login.example.com", oidc_audience="a") == set(), "tokens are asked for"
     assert warnings_for(api_keys="key", redis_url=redis_url) == {"secret_key_random"}
     assert warnings_for(api_keys="key", redis_url=redis_url, secret_key="s" * 16) == set()

@@ -1,17 +1,16 @@
 """The real SearXNG, with a web of its own: a small index over HTTP that it searches as one of its engines."""
 
 import json
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 from devcluster.demo.recipes import OWN_IMAGES
-from tests.support.server import Server, python_program, running
+from tests.support.server import Server, python_program, running, serving
 
 Page = dict[str, str]
 
@@ -107,20 +106,7 @@ class _Index(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def run_index() -> Iterator[str]:
-    """Serve the index of `PAGES`; give its URL."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Index) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@contextmanager
 def run_searxng() -> Iterator[SearxngServer]:
     """Run SearXNG in a temporary folder, over the index of `PAGES`."""
-    with run_index() as url, running(lambda folder: SearxngServer(folder, url)) as server:
+    with serving(_Index) as url, running(lambda folder: SearxngServer(folder, url)) as server:
         yield server

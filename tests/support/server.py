@@ -15,9 +15,9 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, TypeVar
@@ -146,10 +146,15 @@ class _QuietFiles(SimpleHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def serving_folder(folder: Path) -> Iterator[str]:
+def serving_folder(folder: Path) -> AbstractContextManager[str]:
     """Serve a folder's files over HTTP on loopback; give the URL."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_QuietFiles, directory=folder)) as server:
+    return serving(partial(_QuietFiles, directory=folder))
+
+
+@contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Answer HTTP requests on loopback; give the URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
