@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="devcluster", description="A real Kubernetes on this machine.")
+    parser = argparse.ArgumentParser(prog="python -m devcluster", description="A real Kubernetes on this machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     _add(commands, "build", _build, "build the programs (minutes, once)")

@@ -27,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="devcluster.demo", description="An assistant on Kubernetes, from nothing.")
+    parser = argparse.ArgumentParser(
+        prog="python -m devcluster.demo", description="An assistant on Kubernetes, from nothing."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     up = commands.add_parser("up", help="bring the demo up, or up to date, and ask it a question")
     _context(up)

@@ -57,6 +57,11 @@ def test_every_page_is_linked_from_the_readme_or_a_page_that_is() -> None:
     assert {page for page in PAGES[1:] if page not in linked and page.parent not in linked} == set()
 
 
+def test_every_folder_of_tests_is_explained() -> None:
+    explained = re.findall(r"^\| `tests/(\w+)` \|", (DOCS / "testing.md").read_text(), re.MULTILINE)
+    assert set(explained) == {module.parent.name for module in (DOCS.parent / "tests").glob("*/test_*.py")}
+
+
 def test_every_setting_is_explained() -> None:
     names = {f"ASSISTANT_OPERATOR_{name.upper()}" for name in Settings.model_fields}
     assert _first_column("operator.md", "Settings") == names

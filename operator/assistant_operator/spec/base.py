@@ -225,7 +225,7 @@ class External(Model):
     )
 
     url_from: URLKeyRef | None = None
-    """Secret key that holds the URL, for one with a password in it."""
+    """Secret key that holds the URL. That of Redis, MongoDB and PostgreSQL may have a user and a password in it."""
     ca_from: CertificateKeyRef | None = None
     """Key with the certificates (PEM) to trust. Default: those that the runtime's image trusts."""
 
