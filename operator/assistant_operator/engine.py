@@ -89,8 +89,7 @@ class Engine:
         async with asyncio.TaskGroup() as tasks:
             for watch in self._watches:
                 tasks.create_task(watch.run(), name=f"watch {watch.name}")
-            # A pass over a half-filled cache would take what it misses for missing.
-            await asyncio.gather(*(watch.synced.wait() for watch in self._watches))
+            await asyncio.gather(*(watch.answered.wait() for watch in self._watches))
             log.info("synced", objects=len(self._cache))
             for number in range(self._settings.workers):
                 tasks.create_task(self._work(), name=f"worker {number}")
@@ -127,6 +126,10 @@ class Engine:
         """Run a pass; return whether it failed and should be tried again with backoff."""
         resource = self._resources.get(key)
         if resource is None or resource["metadata"].get("deletionTimestamp"):
+            return False
+        # A pass over a half-filled cache would take what it misses for missing.
+        if not all(watch.synced.is_set() for watch in self._watches if watch.covers(key[0])):
+            self._queue.add_after(key, _WAITING_SECONDS)
             return False
         outcome = await self._reconciler.reconcile(resource)
         if isinstance(outcome.error, GoneError):
@@ -186,8 +189,7 @@ class Engine:
             objects = desired.referenced_objects(assistant)
             self._referenced.use(key, objects.values())
             # Such an object may name Secrets and ConfigMaps of its own.
-            seen = {name: self._referenced.seen(key[0], wanted) for name, wanted in objects.items()}
-            facts = Facts(self._settings.images, referenced={name: body for name, body in seen.items() if body})
+            facts = Facts(self._settings.images, referenced=self._referenced.all_seen(key[0], objects))
             named = [reference.named for reference in desired.references(assistant, facts)]
             contents = [Ref(found.source, key[0], found.name) for found in named]
             if certificate := ingress.tls_secret(assistant):

@@ -5,14 +5,15 @@ deleted while the operator is down, and what happens is decided in one place, th
 """
 
 import asyncio
-from collections.abc import Collection
+import itertools
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import kopf
 import structlog
 
 from assistant_operator import labels
-from assistant_operator.cluster.client import WATCH_SILENCE_SECONDS, ApiServer
+from assistant_operator.cluster.client import UNREACHABLE, WATCH_SILENCE_SECONDS, ApiError, ApiServer
 from assistant_operator.cluster.kinds import ASSISTANT
 from assistant_operator.engine import Engine
 from assistant_operator.settings import Settings
@@ -22,6 +23,16 @@ log = structlog.get_logger()
 _WATCH_SECONDS = 600
 """kopf's own watch has no time limit by default; a silent connection would then stay for ever (nolar/kopf#585)."""
 _DEFINITION_SECONDS = 5
+
+
+class _Patience:
+    """Seconds between the tries of one request, without an end.
+
+    kopf gives up after a minute by default, and ends for all namespaces with one whose rights are gone.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((1, 2, 5, 10), itertools.repeat(30))
 
 
 async def watch(settings: Settings, engine: Engine, api: ApiServer) -> None:
@@ -43,7 +54,7 @@ async def watch(settings: Settings, engine: Engine, api: ApiServer) -> None:
         # Asked again when a token has expired. kopf's own logins know no `exec` plugins of a kubeconfig.
         return await _connection(api)
 
-    await _until_served(api, settings)
+    await _until_served(api)
 
     tasks = await kopf.spawn_tasks(
         registry=registry,
@@ -56,12 +67,17 @@ async def watch(settings: Settings, engine: Engine, api: ApiServer) -> None:
     await _until_stopped(tasks)
 
 
-async def _until_served(api: ApiServer, settings: Settings) -> None:
+async def _until_served(api: ApiServer) -> None:
     """Wait for the CustomResourceDefinition: kopf looks for it once, and would stay deaf without it."""
-    namespace = settings.watch_namespaces[0] if settings.watch_namespaces else None
-    while not await api.serves(ASSISTANT, namespace):
-        log.warning("definition_missing", crd=f"{labels.PLURAL}.{labels.GROUP}", retry_seconds=_DEFINITION_SECONDS)
-        await asyncio.sleep(_DEFINITION_SECONDS)
+    crd, pause = f"{labels.PLURAL}.{labels.GROUP}", _DEFINITION_SECONDS
+    while True:
+        try:
+            if await api.serves(ASSISTANT):
+                return
+            log.warning("definition_missing", crd=crd, retry_seconds=pause)
+        except (ApiError, *UNREACHABLE) as error:
+            log.warning("definition_unknown", crd=crd, error=str(error) or type(error).__name__, retry_seconds=pause)
+        await asyncio.sleep(pause)
 
 
 async def _connection(api: ApiServer) -> kopf.ConnectionInfo:
@@ -105,4 +121,5 @@ def _kopf_settings() -> kopf.OperatorSettings:
     configured.watching.connect_timeout = 10
     configured.watching.inactivity_timeout = WATCH_SILENCE_SECONDS
     configured.networking.request_timeout = 30
+    configured.networking.error_backoffs = _Patience()
     return configured

@@ -91,6 +91,21 @@ def test_watched_namespaces_need_no_cluster_role(kube: Kube, control_plane: Clus
     other.run("delete", "aia", "unwatched")
 
 
+def test_a_namespace_without_rights_stops_no_other(kube: Kube, control_plane: Cluster, operator_log: Path) -> None:
+    """A namespace that is deleted takes the operator's Role in it along."""
+    everywhere, gone = Kube(control_plane), f"{kube.namespace}-gone"
+    account = install(everywhere, kube.namespace)
+    with running_operator(account, operator_log, watch_namespaces=f"{gone},{kube.namespace}"):
+        _create(kube)
+        eventually(lambda: kube.get("deployment", "demo-runtime"), "the runtime is deployed")
+        everywhere.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": gone}})
+        back = Kube(control_plane, gone)
+        _create(back)
+        install(everywhere, gone)
+        eventually(lambda: back.get("deployment", "demo-runtime"), "the runtime is deployed there too")
+    everywhere.run("delete", "namespace", "--wait=false", gone)
+
+
 def test_rights_in_a_namespace_are_enough_for_other_operators_objects(
     kube: Kube, control_plane: Cluster, operator_log: Path
 ) -> None:

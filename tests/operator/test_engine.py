@@ -100,6 +100,8 @@ def test_the_echo_of_what_is_known_is_no_news(engine: Engine) -> None:
 async def test_a_change_during_a_pass_is_looked_at_when_the_watch_tells_it_after_the_pass() -> None:
     client = RecordingClient()
     engine = Engine(Settings(), cast("ApiServer", client), Metrics())
+    for watch in engine._watches:
+        watch.synced.set()
     before = client.put(resource())
     engine.observe("ADDED", before)
     metadata = {**before["metadata"], "generation": before["metadata"]["generation"] + 1}

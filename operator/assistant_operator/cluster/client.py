@@ -143,15 +143,15 @@ class ApiServer:
         """Where the API server is, and the credentials for it."""
         return self._api.configuration
 
-    async def serves(self, kind: Kind, namespace: str | None) -> bool:
-        """Tell whether the API server knows a kind, by a list of one in a namespace or in all of them."""
+    async def serves(self, kind: Kind) -> bool:
+        """Tell whether the API server knows a kind, which everyone may ask."""
         try:
-            await self._call("GET", kind.path(namespace), query=_query(limit=1))
+            found = await self._call("GET", f"/apis/{kind.api_version}")
         except ApiError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return False
             raise
-        return True
+        return kind.plural in {resource["name"] for resource in found["resources"]}
 
     async def list(
         self,

@@ -75,6 +75,10 @@ class Watch:
         """Why the API server gives no such objects, as long as it does not: it knows no such kind, or forbids it."""
         self.last_contact = time.monotonic()
 
+    def covers(self, namespace: str) -> bool:
+        """Tell whether it sees the objects of a namespace."""
+        return self._namespace in (None, namespace)
+
     @property
     def name(self) -> str:
         """Kind and namespace, for logs and health reports."""
