@@ -165,12 +165,20 @@ async def test_a_missing_object_is_waited_for_and_says_how_to_find_others(api: A
         assert await referenced.read("default", WANTED)
 
 
-async def test_what_may_not_be_read_is_tried_again(api: Api) -> None:
-    api.refusal = ApiError(403, "Forbidden", "clusters is forbidden")
-    async with _running(api) as (referenced, _):
+@pytest.mark.parametrize(
+    "refusal",
+    [ApiError(403, "Forbidden", "clusters is forbidden"), ApiError(500, "", "conversion webhook failed")],
+    ids=["forbidden", "webhook"],
+)
+async def test_what_can_not_be_read_is_told_soon_and_tried_again(api: Api, refusal: ApiError) -> None:
+    api.refusal = refusal
+    async with _running(api) as (referenced, woken):
         referenced.use(KEY, [WANTED])
-        with pytest.raises(TransientError, match="clusters is forbidden"):
+        with pytest.raises(TransientError, match=refusal.message):
             await referenced.read("default", WANTED)
+        api.refusal, api.objects = None, [_object(1)]
+        while not await _can_read(referenced):
+            await _woken(woken)
 
 
 async def test_what_may_not_be_read_for_a_while_is_read_again(api: Api) -> None:

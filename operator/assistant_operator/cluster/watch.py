@@ -27,6 +27,8 @@ _SHORTEST_WATCH_SECONDS = 1.0
 _BACKOFF_SECONDS = (0.2, 1, 2, 5, 10, 30)
 """Waits after consecutive failures."""
 _REFUSALS = (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN)
+_TRIES = 3
+"""Failures after which nobody waits for the first list any more: a conversion webhook may be down for long."""
 _UNKNOWN_KIND_SECONDS = 5
 """Wait before a kind that the API server does not know is asked for again: its definition may be installed now."""
 
@@ -72,7 +74,7 @@ class Watch:
         self.answered = asyncio.Event()
         """Set by the API server's first answer, be it a refusal."""
         self.refusal: ApiError | None = None
-        """Why the API server gives no such objects, as long as it does not: it knows no such kind, or forbids it."""
+        """Why the API server gives no such objects: it knows no such kind, forbids it, or fails from the start."""
         self.last_contact = time.monotonic()
 
     def covers(self, namespace: str) -> bool:
@@ -97,7 +99,7 @@ class Watch:
                 if time.monotonic() - started < _SHORTEST_WATCH_SECONDS:
                     failures = await self._pause(failures, "the server ended it at once")
             except ApiError as error:
-                if error.status in _REFUSALS:
+                if error.status in _REFUSALS or (failures >= _TRIES and not self.synced.is_set()):
                     self._refused(error)
                 if error.status in (HTTPStatus.GONE, *_REFUSALS):
                     version = None  # the next list also ends a refusal
