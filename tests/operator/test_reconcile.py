@@ -611,6 +611,16 @@ async def test_the_output_of_a_crash_is_told_without_the_secrets_in_it() -> None
     assert not [call for call in bench.client.calls if call[:2] == ("get", "Secret")], "once for each crash"
 
 
+async def test_the_output_of_a_crash_is_told_without_a_password_as_it_stands_in_a_url() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    change_password(bench, "p@ssword")
+    ended = {"exitCode": 1, "reason": "Error", "message": "no route to redis://:p%40ssword@10.0.0.1"}
+    bench.place(_unready_pod(bench, {"name": "redis", "ready": False, "state": {"terminated": ended}}))
+    await bench.reconcile()
+    assert bench.condition("RedisReady")["message"].endswith("no route to redis://:***@10.0.0.1")
+
+
 @pytest.mark.parametrize(
     ("trying", "waiting"),
     [

@@ -11,7 +11,7 @@ from assistant_operator.cluster.client import ApiError, Client
 from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.contents import Contents
 from assistant_operator.cluster.kinds import SECRET
-from assistant_operator.credentials import Credential
+from assistant_operator.credentials import Credential, in_url
 from assistant_operator.errors import StalledError, TransientError
 from assistant_operator.manifests import Object, owner_reference
 
@@ -67,7 +67,7 @@ class Secrets(Contents):
         for name in sorted(set(names)):
             body = await self._api.get(SECRET, namespace, name) or {}
             for value in _decode(body.get("data") or {}).values():
-                for word in {value, *value.split()}:
+                for word in {value, in_url(value), *value.split()}:
                     if len(word) >= _SHORTEST_SECRET:
                         text = text.replace(word, "***")
         return text
