@@ -66,7 +66,8 @@ class Assessment:
         if live is None:
             return assess(None, suspended=False)
         key = (assistant.namespace, assistant.name)
-        scene = Scene(live, [*self._cache.pods(key, workload.part)], [*self._cache.claims(key, workload.part)])
+        claims = [claim for claim in self._cache.claims(key, workload.part) if _is_used(claim, live)]
+        scene = Scene(live, [*self._cache.pods(key, workload.part)], claims)
         health = assess(scene, suspended=assistant.spec.suspend)
         asked = [] if health.ready or resting(health) else trouble.questions(scene)
         if asked:
@@ -106,6 +107,13 @@ class Assessment:
         while len(self._redacted) > _REMEMBERED:
             self._redacted.popitem(last=False)
         return replace(health, message=known)
+
+
+def _is_used(claim: Object, workload: Object) -> bool:
+    """Tell whether a pod that is wanted uses a claim: both names end in the pod's number."""
+    number = claim["metadata"]["name"].rpartition("-")[2]
+    wanted: int = workload["spec"].get("replicas", 1)
+    return number.isdecimal() and int(number) < wanted
 
 
 def _is_of(component: Component, body: Object) -> bool:

@@ -52,6 +52,19 @@ async def test_a_volume_grows_and_the_template_stays_as_it_was_made() -> None:
     assert bench.client.calls == []
 
 
+async def test_the_growth_of_a_volume_that_no_pod_uses_is_not_waited_for() -> None:
+    """A volume that a pod left behind when there were more of them grows when it is mounted again."""
+    bench = await _bench()
+    used = bench.client.objects["PersistentVolumeClaim", "default", "data-demo-redis-0"]
+    left: Object = {**used["metadata"], "name": "data-demo-redis-1", "uid": "left"}
+    grows = {"phase": "Bound", "capacity": {"storage": "1Gi"}}
+    bench.place({**used, "metadata": left, "spec": {"resources": {"requests": {"storage": "2Gi"}}}, "status": grows})
+    roll_out(bench)
+    await bench.reconcile()
+    assert bench.condition("Ready")["status"] == "True"
+    assert not bench.condition("Reconciling")
+
+
 async def test_growth_goes_on_where_a_pass_was_cut_off() -> None:
     bench = await _bench()
     bench.client.refuse(ApiError(500, "InternalError", "etcd is away"), verb="apply")
