@@ -1,6 +1,7 @@
 """The operator as a process: everything is started here, and everything stops together."""
 
 import asyncio
+import signal
 from collections.abc import Coroutine
 from typing import Any
 
@@ -29,10 +30,18 @@ async def _main(settings: Settings) -> None:
         engine = Engine(settings, api, metrics)
         runner = await server.serve(engine, metrics, settings.http_port)
         try:
-            await _until_one_ends(engine.run(), handlers.watch(settings, engine, api))
+            await _until_one_ends(engine.run(), handlers.watch(settings, engine, api), _told_to_stop())
         finally:
             await runner.cleanup()
     log.info("stopped")
+
+
+async def _told_to_stop() -> None:
+    """Wait for SIGTERM or SIGINT: kopf hears them once it has started, and nobody would before in a container."""
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    await told.wait()
 
 
 async def _until_one_ends(*programs: Coroutine[Any, Any, None]) -> None:
