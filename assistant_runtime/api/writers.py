@@ -129,7 +129,8 @@ class WritingRoutes:
 
     async def _ended(self, request: Request, job: Job, wait: int) -> Job:
         deadline = time.monotonic() + wait
-        while not has_ended(job) and time.monotonic() < deadline:
+        # Whoever left would hold a place among the requests in flight for as long as it wanted to wait.
+        while not has_ended(job) and time.monotonic() < deadline and not await request.is_disconnected():
             await asyncio.sleep(POLL_SECONDS)
             job = await self._known(request, job.id)
         return job

@@ -1,8 +1,7 @@
 """Asking a model for a text, as a chat would be asked: with the same names, fallback, metrics and errors."""
 
-import orjson
-
 from assistant_runtime.errors import ProviderError
+from assistant_runtime.tool_loop.answer import read_answer
 from assistant_runtime.turn import Question, Turns
 from assistant_runtime.writers.panel import Ask
 from assistant_runtime.writers.prompts import Messages
@@ -21,9 +20,9 @@ def asking(turns: Turns) -> Ask:
         payload = {"model": model, "messages": messages} | ({"max_tokens": max_tokens} if max_tokens else {})
         question = Question(payload, TENANT, REQUEST_ID, read_cache=False, write_cache=False)
         answer = await turns.answer(question)
-        text = orjson.loads(answer.body)["choices"][0]["message"].get("content")
-        if not isinstance(text, str) or not text.strip():
+        _, said = read_answer(answer.body)
+        if not said.content.strip():
             raise ProviderError(502, f"provider {answer.provider} gave no text", code="provider_bad_response")
-        return text
+        return said.content
 
     return ask

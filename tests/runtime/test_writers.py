@@ -16,8 +16,8 @@ from assistant_runtime.writers.panel import JobLostError, Panel
 from assistant_runtime.writers.prompts import Messages, read_score
 from assistant_runtime.writers.runner import Runner
 from assistant_runtime.writers.store import MemoryJobs
-from tests.support.runtime import Runtime, eventually, run_runtime
-from tests.support.upstream import Upstream, completion
+from tests.support.runtime import Runtime, cancelled, eventually, run_runtime
+from tests.support.upstream import MODEL, Upstream, answers, completion, hang
 
 
 def assignment(**fields: Any) -> Assignment:
@@ -318,6 +318,22 @@ async def test_a_job_by_the_api(upstream: Upstream) -> None:
         assert (await call(runtime, "GET", f"/{job['id']}"))[0] == 404
 
 
+async def test_a_client_that_leaves_waits_no_longer(upstream: Upstream) -> None:
+    upstream.default = hang
+    async with run_runtime(upstream, **WRITERS) as runtime:
+        waiting = asyncio.create_task(call(runtime, "POST", "?wait=300", json={"prompt": "Write."}))
+        await upstream.started.wait()
+        await cancelled(waiting)
+        await eventually(lambda: not runtime.server.server_state.tasks)
+
+
+async def test_an_answer_without_a_choice_is_the_writers_failure(upstream: Upstream) -> None:
+    upstream.default = answers(json.dumps(completion(MODEL) | {"choices": []}))
+    async with run_runtime(upstream, **WRITERS) as runtime:
+        _, job = await call(runtime, "POST", "?wait=60", json={"prompt": "Write."})
+    assert (job["status"], "gave no text" in job["error"]) == ("failed", True)
+
+
 async def test_a_job_is_its_tenants_alone(upstream: Upstream) -> None:
     upstream.default = judge
     async with run_runtime(upstream, **WRITERS) as runtime:
@@ -339,8 +355,8 @@ async def test_a_cancelled_job_ends_and_asks_nobody_any_more(upstream: Upstream)
         code, job = await call(runtime, "POST", "", json={"prompt": "Write."})
         assert (code, job["status"] in {"queued", "running"}) == (202, True)
         await upstream.started.wait()
-        code, cancelled = await call(runtime, "POST", f"/{job['id']}/cancel")
-        assert (code, cancelled["status"]) == (200, "cancelled")
+        code, ended = await call(runtime, "POST", f"/{job['id']}/cancel")
+        assert (code, ended["status"]) == (200, "cancelled")
         upstream.release.set()
         assert (await call(runtime, "GET", f"/{job['id']}?wait=1"))[1]["status"] == "cancelled"
 
