@@ -17,14 +17,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from assistant_runtime.agents.directory import Directory
 from assistant_runtime.api.agents import agents_router
 from assistant_runtime.api.chat import ChatCompletions
 from assistant_runtime.api.docs_page import install_docs
 from assistant_runtime.api.documents import documents_router, search_router
-from assistant_runtime.api.embeddings import EmbeddingsEndpoint, record_embeddings
+from assistant_runtime.api.embeddings import EmbeddingsEndpoint, LocalEmbeddings, record_embeddings
 from assistant_runtime.api.health import health_router, metrics_router
 from assistant_runtime.api.middleware import BodyLimit, ErrorAnswers, Gate, RequestRecord, ShortWay
 from assistant_runtime.api.models import models_router
@@ -47,6 +47,7 @@ from assistant_runtime.providers.health import ProviderWatch
 from assistant_runtime.providers.openai_compatible import OpenAICompatibleProvider
 from assistant_runtime.providers.reranker import Reranker, reranker_of
 from assistant_runtime.providers.routing import Routing
+from assistant_runtime.rag.embedder import Embedder, LocalEmbedder, embedder_of
 from assistant_runtime.rag.library import Library, library_of
 from assistant_runtime.security.choice import Security, choose_security
 from assistant_runtime.settings import Settings
@@ -98,6 +99,7 @@ class Core:
     security: Security
     turns: Turns
     embeddings: Embeddings
+    embedder: Embedder | None
     part: Part
 
 
@@ -114,7 +116,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     lifecycle = lifecycle or Lifecycle()
     core = _core(settings)
     reranker = reranker_of(settings)
-    retrieval, library = _retrieval(settings, core.embeddings, reranker)
+    retrieval, library = _retrieval(settings, core.embedder, reranker)
     loop, assistant = _assistant(core, _toolbox(settings, reranker, library))
     parts = [
         core.part,
@@ -138,8 +140,8 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         # Traces and metrics are ours: FastAPI's own would come on top as soon as anything sets a global provider.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    _add_routes(app, core, loop, parts, lifecycle)
-    _add_middleware(app, core, lifecycle)
+    routes = _add_routes(app, core, loop, parts, lifecycle)
+    _add_middleware(app, core, lifecycle, routes)
     _add_error_handlers(app)
     install_openapi(app, authenticated=core.security.authentication.required)
     install_docs(app)
@@ -162,6 +164,7 @@ def _core(settings: Settings) -> Core:
         breaker_seconds=settings.provider_breaker_seconds,
         configured=settings.named_models,
     )
+    embeddings = Embeddings(routing, settings.embedding_model, record_embeddings(metrics, routing.is_known))
     return Core(
         settings,
         metrics,
@@ -170,7 +173,8 @@ def _core(settings: Settings) -> Core:
         stores,
         choose_security(settings, stores),
         Turns(routing, _response_cache(settings, stores), metrics, watch),
-        Embeddings(routing, settings.embedding_model, record_embeddings(metrics, routing.is_known)),
+        embeddings,
+        embedder_of(settings, embeddings),
         Part(
             resources=[*([tracing.running()] if tracing else ()), *providers],
             background=[watch.run, lambda: metrics.watch_event_loop(saturation.note_lag)],
@@ -179,25 +183,29 @@ def _core(settings: Settings) -> Core:
     )
 
 
-def _add_routes(app: FastAPI, core: Core, loop: ToolLoop, parts: Sequence[Part], lifecycle: Lifecycle) -> None:
-    """Route to every part; the hot endpoints first, because routes are tried in order."""
+def _add_routes(
+    app: FastAPI, core: Core, loop: ToolLoop, parts: Sequence[Part], lifecycle: Lifecycle
+) -> Sequence[BaseRoute]:
+    """Route to every part, and give the parts' routes; the hot endpoints first, because routes are tried in order."""
     responses = Responses(
         core.turns, loop, ResponseMemory(core.stores.conversations, core.settings.session_history_messages)
     )
+    local = LocalEmbeddings(core.embedder, core.metrics) if isinstance(core.embedder, LocalEmbedder) else None
     hot = [
         Route("/v1/chat/completions", ChatCompletions(core.turns, loop), methods=["POST"]),
-        Route("/v1/embeddings", EmbeddingsEndpoint(core.embeddings), methods=["POST"]),
+        Route("/v1/embeddings", EmbeddingsEndpoint(core.embeddings, local), methods=["POST"]),
         Route("/v1/responses", responses, methods=["POST"]),
     ]
     app.router.routes[:0] = hot
     app.add_middleware(ShortWay, routes=hot)
-    for router in (router for part in parts for router in part.routers):
-        app.include_router(router)
     checks = {name: check for part in parts for name, check in part.checks.items()}
-    app.include_router(health_router(checks, lifecycle))
+    routers = [*(router for part in parts for router in part.routers), health_router(checks, lifecycle)]
     settings = core.settings
     if settings.metrics_collection_enabled and settings.prometheus_enabled and settings.prometheus_port is None:
-        app.include_router(metrics_router(core.metrics))
+        routers.append(metrics_router(core.metrics))
+    for router in routers:
+        app.include_router(router)
+    return [route for router in routers for route in router.routes]
 
 
 def choose_tracing(settings: Settings) -> OpenTelemetryTracing | None:
@@ -226,7 +234,7 @@ def _response_cache(settings: Settings, stores: Stores) -> ResponseCache | None:
     return ResponseCache(stores.cache, settings.hmac_key, settings.cache_ttl, compression=settings.cache_compression)
 
 
-def _add_middleware(app: FastAPI, core: Core, lifecycle: Lifecycle) -> None:
+def _add_middleware(app: FastAPI, core: Core, lifecycle: Lifecycle, routes: Sequence[BaseRoute]) -> None:
     """Wrap the routes, innermost first."""
     settings, security = core.settings, core.security
     app.add_middleware(Spending, budgets=security.budgets, ledger=security.ledger)
@@ -255,7 +263,7 @@ def _add_middleware(app: FastAPI, core: Core, lifecycle: Lifecycle) -> None:
             allow_headers=("*",),
             expose_headers=EXPOSED_HEADERS,
         )
-    app.add_middleware(RequestRecord, metrics=core.metrics, lifecycle=lifecycle)
+    app.add_middleware(RequestRecord, metrics=core.metrics, lifecycle=lifecycle, routes=routes)
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -358,15 +366,25 @@ def _page(settings: Settings) -> Part:
     return Part(background=[ChildProcess("chat_page", command, environment).run])
 
 
-def _retrieval(settings: Settings, embeddings: Embeddings, reranker: Reranker | None) -> tuple[Part, Library | None]:
+@asynccontextmanager
+async def _closing(embedder: Embedder) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        embedder.close()
+
+
+def _retrieval(settings: Settings, embedder: Embedder | None, reranker: Reranker | None) -> tuple[Part, Library | None]:
     """Give documents and their search, and reranking; their routes say so where something is missing for them."""
-    library, milvus = library_of(settings, embeddings, reranker)
+    library, milvus = library_of(settings, embedder, reranker)
     routers = [
         documents_router(library),
         search_router(library, settings.retrieval_limit),
-        rerank_router(reranker, library),
+        rerank_router(reranker, embedder),
     ]
     resources: list[AbstractAsyncContextManager[Any]] = [reranker] if reranker else []
+    if embedder is not None:
+        resources.append(_closing(embedder))
     checks: dict[str, Check] = {"reranker": reranker} if reranker else {}
     if library is None or milvus is None:
         return Part(routers=routers, resources=resources, checks=checks), None

@@ -1,18 +1,33 @@
-"""POST /v1/embeddings: as the provider gives them."""
+"""POST /v1/embeddings: as the provider gives them, or by the model in this process where no provider's is set."""
 
-from collections.abc import Callable
+import base64
+import time
+from array import array
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
 
 from assistant_runtime.api.endpoint import Call, JsonEndpoint
 from assistant_runtime.api.schemas import EmbeddingsRequest
-from assistant_runtime.errors import ProviderError
-from assistant_runtime.providers.base import Completion
+from assistant_runtime.errors import ApiError, ProviderError
+from assistant_runtime.providers.base import Completion, Usage
 from assistant_runtime.providers.embeddings import Embeddings, Observer
-from assistant_runtime.providers.routing import Candidate
+from assistant_runtime.providers.routing import DEFAULT_MODEL, Candidate
+from assistant_runtime.rag.embedder import LOCAL_DIMENSIONS, LOCAL_MODEL, LocalEmbedder
 from assistant_runtime.security.spending import spend
 from assistant_runtime.telemetry import OTHER_MODEL, Metrics, ModelCall
 
 OPERATION = "embeddings"
 """OpenTelemetry's name of it."""
+
+LOCAL_PROVIDER = "local"
+
+MAX_CHARACTERS = 500_000
+"""That the local model embeds for one request: three minutes of one processor."""
+
+PASSAGES = frozenset({"passage", "document", "search_document"})
+"""Values of `input_type`, by which several APIs tell what is searched from what it is searched by."""
 
 
 class EmbeddingsEndpoint(JsonEndpoint):
@@ -22,18 +37,86 @@ class EmbeddingsEndpoint(JsonEndpoint):
     ----------
     embeddings
         Asks the provider.
+    local
+        The model in this process; None: there is none.
     """
 
     model = EmbeddingsRequest
 
-    def __init__(self, embeddings: Embeddings) -> None:
+    def __init__(self, embeddings: Embeddings, local: "LocalEmbeddings | None") -> None:
         self._embeddings = embeddings
+        self._local = local
 
     async def serve(self, call: Call) -> None:
         """Give the vectors of a request's texts."""
+        named = call.payload.get("model")
+        unset = named in {None, "", DEFAULT_MODEL} and not self._embeddings.model
+        if self._local is not None and (unset or named == LOCAL_MODEL):
+            call.context.facts["provider"] = LOCAL_PROVIDER
+            await call.send_json(await self._local.answer(call.payload), {"x-provider": LOCAL_PROVIDER})
+            return
         candidate, completion = await self._embeddings.answer(call.payload, call.context.request_id)
         call.context.facts["provider"] = candidate.provider.name
         await call.send_json(completion.body, {"x-provider": candidate.provider.name})
+
+
+class LocalEmbeddings:
+    """The model in this process, as a provider of embeddings.
+
+    Parameters
+    ----------
+    embedder
+        The model.
+    metrics
+        Where calls are recorded.
+    """
+
+    def __init__(self, embedder: LocalEmbedder, metrics: Metrics) -> None:
+        self._embedder = embedder
+        self._metrics = metrics
+
+    async def answer(self, payload: Mapping[str, Any]) -> bytes:
+        """Answer a validated request.
+
+        Raises
+        ------
+        ApiError
+            400: it asks for what this model can't do.
+        """
+        texts = _texts(payload)
+        started = time.perf_counter()
+        vectors, tokens = await self._embedder.counted(texts, is_query=payload.get("input_type") not in PASSAGES)
+        usage = Usage(tokens, 0)
+        call = ModelCall(LOCAL_PROVIDER, LOCAL_MODEL, LOCAL_MODEL, operation=OPERATION)
+        self._metrics.operation(call, time.perf_counter() - started, usage)
+        spend(LOCAL_MODEL, usage)
+        written = _in_base64 if payload.get("encoding_format") == "base64" else list
+        data = [
+            {"object": "embedding", "index": index, "embedding": written(vector)}
+            for index, vector in enumerate(vectors)
+        ]
+        counted = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return orjson.dumps({"object": "list", "data": data, "model": LOCAL_MODEL, "usage": counted})
+
+
+def _texts(payload: Mapping[str, Any]) -> list[str]:
+    given = payload["input"]
+    texts = [given] if isinstance(given, str) else given
+    if not all(isinstance(text, str) for text in texts):
+        raise _refused("input", f"{LOCAL_MODEL} takes texts, and no tokens of another model's.")
+    if sum(map(len, texts)) > MAX_CHARACTERS:
+        raise _refused("input", f"{LOCAL_MODEL} takes {MAX_CHARACTERS} characters at once: send fewer texts.")
+    if payload.get("dimensions") not in {None, LOCAL_DIMENSIONS}:
+        raise _refused("dimensions", f"{LOCAL_MODEL} has {LOCAL_DIMENSIONS}.")
+    return list(texts)
+
+
+def _refused(param: str, message: str) -> ApiError:
+    return ApiError(400, f"{param}: {message}", code="invalid_value", param=param)
+
+
+def _in_base64(vector: list[float]) -> str:
+    return base64.b64encode(array("f", vector)).decode()
 
 
 def record_embeddings(metrics: Metrics, is_known: Callable[[Candidate], bool]) -> Observer:

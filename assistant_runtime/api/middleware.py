@@ -6,11 +6,11 @@ clean end, and hides a client that left.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
-from starlette.routing import Match, Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assistant_runtime.api.context import RequestContext, context_of, encoded, header, open_context
@@ -33,10 +33,18 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class RequestRecord:
-    """Give each request an id, one log line, and its metrics."""
+    """Give each request an id, one log line, and its metrics.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, lifecycle: Lifecycle) -> None:
+    Parameters
+    ----------
+    routes
+        Routes that the application holds by whole routers: a request that is refused before routing counts as its
+        own route's.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, lifecycle: Lifecycle, routes: Sequence[BaseRoute]) -> None:
         self._app = app
+        self._routes = routes
         self._metrics = metrics
         self._lifecycle = lifecycle
         self._log = structlog.get_logger(__name__)
@@ -72,7 +80,7 @@ class RequestRecord:
     def _finish(self, scope: Scope, context: RequestContext, seconds: float, span: Any) -> None:
         status = context.status or CLIENT_CLOSED_REQUEST
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        endpoint = _template(scope)
+        endpoint = self._template(scope)
         self._metrics.request_finished(method, endpoint, status, seconds)
         self._metrics.tracing.request_finished(
             span, endpoint, status, {"request_id": context.request_id} | context.facts
@@ -88,18 +96,16 @@ class RequestRecord:
             **context.facts,
         )
 
-
-def _template(scope: Scope) -> str:
-    """Give the path's route template; a request that was refused before routing is matched here."""
-    route = scope.get("route")
-    if route is None and "app" in scope:
-        matches = (each for each in scope["app"].routes if each.matches(scope)[0] is not Match.NONE)
-        route = next(matches, None)
-    return str(getattr(route, "path", UNMATCHED))
+    def _template(self, scope: Scope) -> str:
+        route = scope.get("route")
+        if route is None:
+            every = (*self._routes, *scope["app"].routes)
+            route = next((each for each in every if each.matches(scope)[0] is not Match.NONE), None)
+        return str(getattr(route, "path", UNMATCHED))
 
 
 class ErrorAnswers:
-    """Answer every exception in OpenAI's error shape.
+    """Answer every exception in OpenAI's error shape, and nobody whose client left before the answer began.
 
     Parameters
     ----------
@@ -117,20 +123,30 @@ class ErrorAnswers:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
+        started = gone = False
+
+        async def receive_watched() -> Message:
+            nonlocal gone
+            message = await receive()
+            gone = gone or (message["type"] == "http.disconnect" and not started)
+            return message
 
         async def send_watched(message: Message) -> None:
             nonlocal started
-            started = True
-            await send(message)
+            if not gone:
+                started = True
+                await send(message)
 
         try:
-            await self._app(scope, receive, send_watched)
+            await self._app(scope, receive_watched, send_watched)
         except (Exception, asyncio.CancelledError) as error:
             if started:
                 # Only a broken connection tells the client that this answer is not whole.
                 raise
-            await send_error(send, self._translate(error, context_of(scope)), context_of(scope))
+            if not gone:
+                await send_error(send, self._translate(error, context_of(scope)), context_of(scope))
+        if gone:
+            context_of(scope).facts["client_gone"] = True
 
     def _translate(self, error: BaseException, context: RequestContext) -> ApiError:
         if isinstance(error, asyncio.CancelledError):

@@ -9,7 +9,7 @@ from assistant_runtime.api.retrieval_schemas import RerankAnswer, RerankRequest
 from assistant_runtime.api.schemas import ErrorAnswer
 from assistant_runtime.errors import ApiError
 from assistant_runtime.providers.reranker import Ranked, Ranking, Reranker
-from assistant_runtime.rag.library import Library
+from assistant_runtime.rag.embedder import Embedder, similarity
 
 MAX_SIMILARITIES = 100
 """Texts that are put in order without a reranker: each is embedded while the client waits."""
@@ -22,7 +22,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def rerank_router(reranker: Reranker | None, library: Library | None) -> APIRouter:
+def rerank_router(reranker: Reranker | None, embedder: Embedder | None) -> APIRouter:
     """Give the route: by the reranker, else by the embedding model, which the answer says."""
     router = APIRouter(tags=["rerank"])
 
@@ -43,7 +43,7 @@ def rerank_router(reranker: Reranker | None, library: Library | None) -> APIRout
         if reranker is not None:
             ranking = await reranker.rerank(asked.query, texts, asked.top_n, asked.model)
         else:
-            ranking = await _by_similarity(library, asked, texts)
+            ranking = await _by_similarity(embedder, asked, texts)
         return _answer(ranking, texts, asked, method="bi-encoder" if reranker is None else "reranker")
 
     return router
@@ -58,11 +58,11 @@ def _text(document: Any, index: int) -> str:
     return text
 
 
-async def _by_similarity(library: Library | None, asked: RerankRequest, texts: list[str]) -> Ranking:
-    if library is None:
+async def _by_similarity(embedder: Embedder | None, asked: RerankRequest, texts: list[str]) -> Ranking:
+    if embedder is None:
         raise ApiError(
             501,
-            "There is no reranker. Set JINA_RERANKER_URL, or MILVUS_URL for the embedding model of documents.",
+            "There is no reranker. Set JINA_RERANKER_URL, or EMBEDDING_MODEL for an embedding model in its place.",
             error_type="server_error",
             code="reranker_not_configured",
         )
@@ -70,9 +70,9 @@ async def _by_similarity(library: Library | None, asked: RerankRequest, texts: l
         raise ApiError(
             400, f"documents: without a reranker (JINA_RERANKER_URL) at most {MAX_SIMILARITIES}.", param="documents"
         )
-    scores = await library.similarity(asked.query, texts)
+    scores = await similarity(embedder, asked.query, texts)
     ranked = sorted((Ranked(index, score) for index, score in enumerate(scores)), key=lambda each: -each.score)
-    return Ranking(tuple(ranked[: asked.top_n]), library.embedding_model)
+    return Ranking(tuple(ranked[: asked.top_n]), embedder.model)
 
 
 def _answer(ranking: Ranking, texts: list[str], asked: RerankRequest, *, method: str) -> RerankAnswer:

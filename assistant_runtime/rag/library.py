@@ -14,11 +14,10 @@ from typing import Self
 import structlog
 
 from assistant_runtime.errors import ApiError, ProviderError
-from assistant_runtime.providers.embeddings import Embeddings
 from assistant_runtime.providers.reranker import Reranker
 from assistant_runtime.rag.collections import Collections, Hit, Scope
 from assistant_runtime.rag.documents import Document, Findings, Passage, Upload, alive
-from assistant_runtime.rag.embedder import Embedder, embedder_of
+from assistant_runtime.rag.embedder import Embedder
 from assistant_runtime.rag.extraction import Extraction
 from assistant_runtime.rag.ingestion import Ingestion, Intake
 from assistant_runtime.rag.milvus import MilvusConnection, milvus_of
@@ -150,24 +149,12 @@ class Library:
         ordered = (replace(passages[each.index], score=each.score) for each in ranking.results)
         return Findings(tuple(ordered), retrieval, reranked=True)
 
-    async def similarity(self, query: str, texts: Sequence[str]) -> list[float]:
-        """Give the cosine of the query's vector with each text's."""
-        wanted = _unit(await self._embedder.query(query))
-        vectors = await self._embedder.passages(texts)
-        return [sum(a * b for a, b in zip(wanted, _unit(vector), strict=True)) for vector in vectors]
-
-    @property
-    def embedding_model(self) -> str:
-        """The model that embeds."""
-        return self._embedder.model
-
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """End uploads in the background; their clients send them again."""
         await self._ingestion.aclose()
-        self._embedder.close()
         await self._collections.aclose()
 
     async def _former(self, scope: Scope, document: str) -> Document | None:
@@ -211,21 +198,15 @@ class Library:
         ]
 
 
-def _unit(vector: Sequence[float]) -> list[float]:
-    length = sum(number * number for number in vector) ** 0.5 or 1.0
-    return [number / length for number in vector]
-
-
 def not_found(document: str) -> ApiError:
     """Give the error for a document that this client does not have."""
     return ApiError(404, f"There is no document {document[:64]!r}.", code="document_not_found")
 
 
 def library_of(
-    settings: Settings, embeddings: Embeddings, reranker: Reranker | None
+    settings: Settings, embedder: Embedder | None, reranker: Reranker | None
 ) -> tuple[Library, MilvusConnection] | tuple[None, None]:
     """Give the library of the settings and its Milvus; nothing where there is no store or nothing that embeds."""
-    embedder = embedder_of(settings, embeddings)
     milvus = milvus_of(settings)
     if embedder is None or milvus is None:
         return None, None

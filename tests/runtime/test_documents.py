@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import pytest
 
 from assistant_runtime.api.documents import AT_ONCE_BYTES
 from assistant_runtime.errors import ApiError, ToolError
-from assistant_runtime.providers.embeddings import Embeddings
 from assistant_runtime.rag.collections import Collections, Scope
 from assistant_runtime.rag.documents import Upload
+from assistant_runtime.rag.embedder import LocalEmbedder
 from assistant_runtime.rag.library import library_of
 from assistant_runtime.settings import Settings
 from assistant_runtime.tools.base import ToolCall
@@ -377,19 +377,20 @@ async def test_an_upload_in_the_background_outlives_a_milvus_that_is_killed(
 
 async def test_the_tool_gives_passages_with_their_sources(lite: MilvusLiteServer) -> None:
     settings = Settings.load(milvus_url=lite.url, milvus_collection="tool")
-    nothing: Any = None  # the local model asks no provider
-    library, milvus = library_of(settings, Embeddings(nothing, "", nothing), None)
+    embedder = LocalEmbedder()
+    library, milvus = library_of(settings, embedder, None)
     assert library is not None
     assert milvus is not None
     tool = SearchDocuments(library, 2)
-    async with library:
-        await milvus.probe()
-        await library.add("one", Upload("leave.md", "text/markdown", LEAVE.encode()), background=False)
-        call = ToolCall("one", "req", 0.0, 10_000)
-        result = await tool.run({"query": "parental leave"}, call)
-        nobody = await tool.run({"query": "parental leave"}, ToolCall("two", "req", 0.0, 10_000))
-        with pytest.raises(ToolError):
-            await tool.run({"query": 7}, call)
+    with closing(embedder):
+        async with library:
+            await milvus.probe()
+            await library.add("one", Upload("leave.md", "text/markdown", LEAVE.encode()), background=False)
+            call = ToolCall("one", "req", 0.0, 10_000)
+            result = await tool.run({"query": "parental leave"}, call)
+            nobody = await tool.run({"query": "parental leave"}, ToolCall("two", "req", 0.0, 10_000))
+            with pytest.raises(ToolError):
+                await tool.run({"query": 7}, call)
     assert result.text.startswith("[[1]] Leave")
     assert result.sources[0].snippet in LEAVE
     assert result.sources[0].span is not None

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import openai
 import pytest
 
 from assistant_runtime.errors import ApiError, ProviderError
@@ -10,6 +11,7 @@ from assistant_runtime.providers.embeddings import BATCH_TEXTS, Embeddings
 from assistant_runtime.providers.health import ProviderWatch
 from assistant_runtime.providers.openai_compatible import OpenAICompatibleProvider
 from assistant_runtime.providers.routing import Routing
+from assistant_runtime.rag.embedder import LOCAL_MODEL
 from assistant_runtime.settings.providers import ProviderSettings
 from tests.support.runtime import Reply, Runtime, run_runtime
 from tests.support.upstream import MODEL, Upstream, answers, embeddings, refuses
@@ -38,10 +40,58 @@ async def test_models_are_named_as_for_chats(upstream: Upstream, asked: str | No
 
 
 async def test_without_a_default_the_model_must_be_named(upstream: Upstream) -> None:
-    async with run_runtime(upstream) as runtime:
+    async with run_runtime(upstream, embedding_provider="provider") as runtime:
         reply = await embed(runtime, input="text")
     assert (reply.status, reply.error["param"]) == (400, "model")
     assert "EMBEDDING_MODEL" in reply.error["message"]
+
+
+@pytest.mark.parametrize("model", ["default", LOCAL_MODEL])
+async def test_where_no_provider_embeds_the_model_in_the_process_does(upstream: Upstream, model: str) -> None:
+    texts = ["Wie lange dauert die Elternzeit?", "Parents may take twelve weeks of leave.", "Trains are late."]
+    async with run_runtime(upstream) as runtime:
+        async with openai.AsyncOpenAI(base_url=f"{runtime.url}/v1", api_key="none", max_retries=0) as client:
+            found = await client.embeddings.create(model=model, input=texts)
+            same = await client.embeddings.create(model=model, input=texts[0], encoding_format="float", dimensions=384)
+            passage = await client.embeddings.create(model=model, input=texts[0], extra_body={"input_type": "passage"})
+        reply = await embed(runtime, input="text")
+        text = (await runtime.get("/metrics")).body.decode()
+    leave, answer, trains = (each.embedding for each in found.data)
+    assert [each.index for each in found.data] == [0, 1, 2]
+    assert cosine(leave, answer) > cosine(leave, trains)
+    assert same.data[0].embedding == pytest.approx(leave, abs=1e-6)
+    assert passage.data[0].embedding != pytest.approx(leave, abs=1e-3)
+    assert (found.model, found.usage.prompt_tokens) == (LOCAL_MODEL, found.usage.total_tokens)
+    assert found.usage.prompt_tokens > same.usage.prompt_tokens > 5
+    assert (reply.status, reply.headers["x-provider"], reply.json["model"]) == (200, "local", LOCAL_MODEL)
+    assert f'gen_ai_request_model="{LOCAL_MODEL}"' in text
+    assert upstream.requests == []
+
+
+def cosine(one: list[float], other: list[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"input": [1, 2, 3]}, "input"),
+        ({"input": ["a" * 300_000] * 2}, "input"),
+        ({"input": "a", "dimensions": 256}, "dimensions"),
+    ],
+)
+async def test_what_the_local_model_cant_do_is_refused(upstream: Upstream, fields: dict[str, Any], param: str) -> None:
+    async with run_runtime(upstream) as runtime:
+        reply = await embed(runtime, **fields)
+    assert (reply.status, reply.error["param"]) == (400, param)
+    assert LOCAL_MODEL in reply.error["message"]
+
+
+async def test_a_providers_model_comes_before_the_local_one(upstream: Upstream) -> None:
+    async with run_runtime(upstream, embedding_model="vectors", embedding_provider="local") as runtime:
+        assert (await embed(runtime, input="text")).json["model"] == "vectors"
+        assert (await embed(runtime, input="text", model=LOCAL_MODEL)).json["model"] == LOCAL_MODEL
+    assert [request["model"] for request in upstream.requests] == ["vectors"]
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,15 @@ async def test_a_client_cant_invent_time_series(upstream: Upstream) -> None:
     assert "invented" not in text
 
 
+async def test_what_is_refused_before_it_is_routed_counts_for_its_route(upstream: Upstream) -> None:
+    async with run_runtime(upstream, api_keys=ALICE) as runtime:
+        assert (await runtime.get("/v1/sessions/sess_1")).status == 401
+        assert (await runtime.get("/v1/nothing")).status == 401
+        text = (await runtime.get("/metrics")).body.decode()
+    for endpoint in ("/v1/sessions/{session_id}", "unmatched"):
+        assert f'http_requests_total{{endpoint="{endpoint}",method="GET",status="401"}} 1.0' in text
+
+
 async def test_provider_failures_are_counted_by_code(upstream: Upstream) -> None:
     upstream.script = [refuses(500)]
     async with run_runtime(upstream) as runtime:

@@ -1,12 +1,13 @@
 """How many processors the runtime takes itself to have, and whether its embedding model runs on them."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from assistant_runtime import processors
-from assistant_runtime.rag.embedder import LOCAL_CHARACTERS, LocalEmbedder, _batches, embedder_of
+from assistant_runtime.rag.embedder import LOCAL_CHARACTERS, LocalEmbedder, _batches, embedder_of, similarity
 from assistant_runtime.settings import Settings
 
 BOUND = len(os.sched_getaffinity(0))
@@ -55,6 +56,16 @@ def test_texts_are_embedded_together_only_as_far_as_memory_has_a_bound() -> None
     assert [len(batch) for batch in _batches([short] * 9)] == [4, 4, 1]
     assert [len(batch) for batch in _batches([short, long, short, short])] == [1, 1, 2]
     assert list(_batches([])) == []
+
+
+async def test_how_much_is_read_while_somebody_waits_has_a_bound() -> None:
+    embedder = LocalEmbedder()
+    embedder.patience = 2 * 200
+    with closing(embedder):
+        near, far = await similarity(embedder, "word", ["word " * 40 + "x" * 5000, "x" * 5000])
+        cut, _ = await similarity(embedder, "word", ["word " * 40, "x"])
+    assert near == pytest.approx(cut)
+    assert near > far
 
 
 async def test_of_a_text_without_end_the_beginning_is_embedded() -> None:

@@ -123,15 +123,19 @@ async def test_an_error_instead_of_a_stream_keeps_its_reason(upstream: Upstream)
     assert "the model is loading" in reply.error["message"]
 
 
-async def test_a_client_that_leaves_while_it_uploads_made_no_mistake(upstream: Upstream) -> None:
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/rerank", "/v1/sessions", "/v1/documents"])
+async def test_a_client_that_leaves_while_it_uploads_made_no_mistake(upstream: Upstream, path: str) -> None:
+    form = path == "/v1/documents"
+    kind = "multipart/form-data; boundary=x" if form else "application/json"
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: 500\r\n\r\n"
     async with run_runtime(upstream) as runtime:
         host, port = runtime.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as client:
-            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500\r\n\r\n{")
+            client.sendall(head.encode() + (b"--x" if form else b"{"))
             await eventually(lambda: runtime.server.server_state.tasks)
         await eventually(lambda: not runtime.server.server_state.tasks)
         scraped = (await runtime.get("/metrics")).body.decode()
-    assert 'http_requests_total{endpoint="/v1/chat/completions",method="POST",status="499"} 1.0' in scraped
+    assert f'http_requests_total{{endpoint="{path}",method="POST",status="499"}} 1.0' in scraped
 
 
 @given(st.lists(st.integers(min_value=0, max_value=len(WHOLE)), max_size=12))
