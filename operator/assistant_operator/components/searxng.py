@@ -24,6 +24,10 @@ PORT = 8080
 
 _USER_ID = 977
 """User `searxng` of the official image."""
+_SEARCHES_AT_ONCE = 16
+"""A search waits seconds for its slowest engine. With the image's own 4, twenty searches at once kept all probes
+waiting until the pod counted as dead; 16 answered three times as many, for 25 MB more.
+"""
 
 
 def _name(assistant: AIAssistant) -> str:
@@ -116,6 +120,7 @@ def _container(assistant: AIAssistant, facts: Facts, volumes: Mapping[str, Objec
             # The image listens on [::], and so does not start on a node whose kernel has no IPv6:
             # https://github.com/searxng/searxng/issues/5059, container/dist.dockerfile
             manifests.env("GRANIAN_HOST", "0.0.0.0"),  # noqa: S104 - the pod's own address
+            manifests.env("GRANIAN_BLOCKING_THREADS", _SEARCHES_AT_ONCE),
         ],
         startupProbe=manifests.http_probe("/healthz", "http", periodSeconds=2, failureThreshold=60, timeoutSeconds=5),
         livenessProbe=manifests.http_probe("/healthz", "http", periodSeconds=20, timeoutSeconds=5),
