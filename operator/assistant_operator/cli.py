@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        _fail("\n".join(f"ASSISTANT_OPERATOR_{_path(problem)}: {problem['msg']}" for problem in error.errors()))
+        _fail("\n".join(_problem(**problem) for problem in error.errors(include_url=False)))
     options.run(options, settings)
 
 
@@ -112,8 +112,9 @@ def _yaml(value: Any) -> str:
     return text
 
 
-def _path(problem: Any) -> str:
-    return "_".join(str(part) for part in problem["loc"]).upper()
+def _problem(*, loc: tuple[int | str, ...], msg: str, **_: Any) -> str:
+    variable, *within = map(str, loc)
+    return f"{'.'.join([f'ASSISTANT_OPERATOR_{variable.upper()}', *within])}: {msg.removeprefix('Value error, ')}"
 
 
 def _fail(message: str) -> Any:

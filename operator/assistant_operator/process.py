@@ -2,11 +2,13 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import Coroutine
 from typing import Any
 
 import structlog
 import uvloop
+from kubernetes.aio.config import ConfigException
 
 from assistant_operator import __version__, handlers, server
 from assistant_operator.cluster.client import ApiServer
@@ -25,7 +27,7 @@ def run(settings: Settings) -> None:
 
 async def _main(settings: Settings) -> None:
     log.info("starting", version=__version__, namespaces=settings.watch_namespaces or "all")
-    async with await ApiServer.connect() as api:
+    async with await _connected() as api:
         metrics = Metrics()
         engine = Engine(settings, api, metrics)
         runner = await server.serve(engine, metrics, settings.http_port)
@@ -34,6 +36,13 @@ async def _main(settings: Settings) -> None:
         finally:
             await runner.cleanup()
     log.info("stopped")
+
+
+async def _connected() -> ApiServer:
+    try:
+        return await ApiServer.connect()
+    except ConfigException as error:
+        sys.exit(f"assistant-operator: there is no cluster to connect to: name a kubeconfig by KUBECONFIG. {error}")
 
 
 async def _told_to_stop() -> None:

@@ -1,5 +1,6 @@
 """The operator's own settings, from environment variables with the prefix ASSISTANT_OPERATOR_."""
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -36,7 +37,7 @@ class Settings(BaseSettings):
 
     watch_namespaces: Annotated[tuple[str, ...], NoDecode] = ()
     """Namespaces to watch, separated by commas; empty means all."""
-    images: Annotated[dict[str, str], Field(validate_default=True)] = {}
+    images: Annotated[dict[str, str], NoDecode, Field(validate_default=True)] = {}
     """Images of what an AIAssistant names none for, as a JSON object; what is not in it has the default."""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
     """AIAssistants that are reconciled at once."""
@@ -53,6 +54,14 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _read(cls, value: object) -> object:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError('write a JSON object, such as {"redis": "registry.example.com/redis:7.4.11"}') from None
 
     @field_validator("images")
     @classmethod
