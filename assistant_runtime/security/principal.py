@@ -48,9 +48,14 @@ class Principal:
         """
         needed = scope_for(path)
         if needed not in self.scopes:
+            lack = (
+                "send a key that has it, such as one of API_KEYS"
+                if needed == "admin"
+                else "the key or token does not have it"
+            )
             raise ApiError(
                 403,
-                f"This needs the scope `{needed}`, which the key or token does not have.",
+                f"This needs the scope `{needed}`: {lack}.",
                 error_type="permission_error",
                 code="insufficient_scope",
             )
