@@ -40,7 +40,7 @@ def assess(scene: Scene | None, *, suspended: bool) -> Health:
     It serves when the controller has seen the newest template, every wanted pod runs it, and all of them are ready.
     """
     if scene is None:
-        return Health(False, conditions.PROGRESSING, "It is being created.")
+        return Health(False, conditions.PROGRESSING, "It is not there yet.")
     workload = scene.workload
     spec, status = workload["spec"], workload.get("status") or {}
     wanted, exist = spec.get("replicas", 1), status.get("replicas", 0)

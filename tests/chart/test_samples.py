@@ -88,6 +88,18 @@ def test_the_production_sample_names_every_field() -> None:
     assert missing == set()
 
 
+def test_the_production_samples_commands_create_all_that_it_names() -> None:
+    text = (SAMPLES / "production.yaml").read_text()
+    commands = re.findall(
+        r"^#   kubectl create (secret generic|configmap) (\S+) --from-\w+=([\w.-]+)", text, re.MULTILINE
+    )
+    (resource,) = documents("production.yaml")
+    named = {reference.named for reference in desired.references(parse(resource), FACTS)}
+    sources = {"secret generic": "Secret", "configmap": "ConfigMap"}
+    created = {(sources[kind], name, key) for kind, name, key in commands}
+    assert created == {(key.source, key.name, key.key) for key in named}
+
+
 def test_the_minimal_sample_reaches_the_model_server() -> None:
     (resource,) = documents("minimal.yaml")
     (provider,) = resource["spec"]["providers"]["items"]

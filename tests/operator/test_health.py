@@ -53,7 +53,7 @@ def test_a_rollout_under_way_is_progress(status: dict[str, int]) -> None:
 
 
 def test_what_does_not_exist_yet_is_being_created() -> None:
-    assert _judge(None).message == "It is being created."
+    assert _judge(None).message == "It is not there yet."
 
 
 def test_no_pods_on_purpose_is_told_apart() -> None:

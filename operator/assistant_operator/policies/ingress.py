@@ -59,7 +59,7 @@ def url(assistant: AIAssistant) -> str:
 def assess(assistant: AIAssistant, *, exists: bool, certified: bool) -> Condition:
     """Judge the Ingress: whether it exists, and the Secret of its certificate, if any, too."""
     if not exists:
-        return condition(_CONDITION, False, conditions.PROGRESSING, "It is being created.")
+        return condition(_CONDITION, False, conditions.PROGRESSING, "It is not there yet.")
     if not certified:
         return condition(_CONDITION, False, conditions.SECRET_NOT_FOUND, _missing_certificate(assistant))
     return condition(_CONDITION, True, conditions.READY, f"{url(assistant)} leads to the Service.")
