@@ -73,6 +73,7 @@ DESCRIPTION = "An OpenAI-compatible API in front of OpenAI-compatible providers.
 
 EXPOSED_HEADERS = (
     "retry-after",
+    "x-agent-version",
     "x-cache",
     "x-provider",
     "x-request-id",

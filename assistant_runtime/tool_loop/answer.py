@@ -18,13 +18,20 @@ def read_answer(body: bytes) -> tuple[dict[str, Any], Round]:
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
-    content = message.get("content")
     calls = message.get("tool_calls")
     return payload, Round(
-        content if isinstance(content, str) else "",
+        text_of(message.get("content")),
         with_ids(call for call in calls if isinstance(call, dict)) if isinstance(calls, list) else (),
         choice.get("finish_reason"),
     )
+
+
+def text_of(content: Any) -> str:
+    """Give the text of a message's content, which some models send in parts, with their thoughts among them."""
+    if isinstance(content, list):
+        texts = (part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text")
+        return "".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) else ""
 
 
 def with_ids(calls: Any) -> tuple[Mapping[str, Any], ...]:
@@ -73,7 +80,10 @@ class Joined:
         if isinstance(choices, list) and choices and isinstance(choices[0], dict):
             message = {**(choices[0].get("message") or {"role": "assistant"})}
             message.pop("tool_calls", None)
-            if self._said or not calls:
+            if isinstance(message.get("content"), list):
+                earlier = self._said[:-1] if text_of(message["content"]) else self._said
+                message["content"] = [*({"type": "text", "text": text} for text in earlier), *message["content"]]
+            elif self._said:
                 message["content"] = SEPARATOR.join(self._said)
             if calls:
                 message["tool_calls"] = list(calls)

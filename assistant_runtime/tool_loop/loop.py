@@ -147,6 +147,8 @@ class ToolLoop:
             and payload.get("tool_choice") != "none"
             and payload.get("n") in {None, 1}
             and "functions" not in payload
+            # Their calls have another form, which belongs to the client and the provider alone.
+            and not any(tool.get("type") == "custom" for tool in payload.get("tools") or ())
         )
 
     async def answer(self, question: Question) -> Answer:
@@ -223,7 +225,7 @@ class ToolLoop:
         calls = () if incomplete else turn.handed_over
         if found.content or calls or not incomplete:
             messages.append(said(found.content, calls))
-        elif messages[-1].get("role") not in {"assistant", "tool"}:
+        elif not messages or messages[-1].get("role") not in {"assistant", "tool"}:
             return
         key = turn.question.idempotency_key or f"turn_{secrets.token_hex(16)}"
         try:

@@ -10,7 +10,7 @@ from tests.runtime.test_tool_loop import CLIENTS, RESULTS, SEARCH
 from tests.support.json_server import run_json_server
 from tests.support.runtime import QUESTION, Reply, Runtime, cancelled, eventually, run_runtime
 from tests.support.tool_calls import calls, says
-from tests.support.upstream import WORDS, Upstream, die_mid_stream, paced, refuses
+from tests.support.upstream import MODEL, WORDS, Upstream, chunk, die_mid_stream, paced, refuses, writes
 
 
 async def new_session(runtime: Runtime) -> str:
@@ -152,3 +152,15 @@ async def test_a_session_that_is_not_there_is_404(upstream: Upstream) -> None:
         reply = await say(runtime, "sess_nobody", "hi")
     assert (reply.status, reply.error["code"]) == (404, "session_not_found")
     assert upstream.requests == []
+
+
+async def test_a_stream_that_breaks_before_it_says_anything_to_no_question_ends_as_any_other(
+    upstream: Upstream,
+) -> None:
+    upstream.script = [writes(chunk(MODEL, None))]
+    async with run_runtime(upstream) as runtime:
+        session = await new_session(runtime)
+        alone = [{"role": "system", "content": "Be brief."}]
+        reply = await runtime.chat(messages=alone, assistant={"session": session}, stream=True)
+        assert await kept(runtime, session) == []
+    assert b'"code":"provider_stream_truncated"' in reply.body

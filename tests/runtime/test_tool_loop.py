@@ -13,7 +13,17 @@ from aiohttp import web
 from tests.support.json_server import JsonServer, run_json_server
 from tests.support.runtime import QUESTION, Runtime, cancelled, eventually, run_runtime
 from tests.support.tool_calls import calls, says
-from tests.support.upstream import MODEL, Upstream, die_mid_stream, normal, refuses
+from tests.support.upstream import (
+    MODEL,
+    Upstream,
+    answers,
+    chunk,
+    completion,
+    die_mid_stream,
+    normal,
+    refuses,
+    writes,
+)
 
 RESULTS = {
     "results": [
@@ -309,6 +319,48 @@ async def test_a_model_that_takes_no_tools_answers_without_them(upstream: Upstre
     for answer in (first, second):
         assert "without the server's tools" in answer["assistant"]["notes"][0]
     assert ["tools" in request for request in upstream.requests] == [True, False, False]
+
+
+async def test_an_answer_in_parts_keeps_them(upstream: Upstream, searxng: JsonServer) -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
+    parts = [thought, {"type": "text", "text": "Paris."}]
+    answer = completion(MODEL)
+    answer["choices"][0]["message"]["content"] = parts
+    upstream.script = [answers(json.dumps(answer)), calls(SEARCH, text="Let me look."), answers(json.dumps(answer))]
+    async with searching(upstream, searxng) as runtime:
+        first = (await runtime.chat()).json["choices"][0]["message"]["content"]
+        second = (await runtime.chat(user="other")).json["choices"][0]["message"]["content"]
+        upstream.script = [answers(json.dumps(answer))]
+        asked = json.dumps({"input": "Where?", "store": False})
+        response = (await runtime.post(asked, path="/v1/responses")).json
+    assert first == parts
+    assert second == [{"type": "text", "text": "Let me look."}, *parts]
+    assert [part["text"] for item in response["output"] for part in item["content"]] == ["Paris."]
+
+
+async def test_a_refusal_is_as_the_provider_gave_it(upstream: Upstream, searxng: JsonServer) -> None:
+    answer = completion(MODEL)
+    answer["choices"][0]["message"] |= {"content": None, "refusal": "No."}
+    upstream.script = [answers(json.dumps(answer))]
+    async with searching(upstream, searxng) as runtime:
+        message = (await runtime.chat()).json["choices"][0]["message"]
+    assert (message["content"], message["refusal"]) == (None, "No.")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_calls_of_custom_tools_pass_as_they_are(upstream: Upstream, searxng: JsonServer, stream: bool) -> None:
+    custom = {"id": "call_1", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    answer = completion(MODEL)
+    event = json.loads(chunk(MODEL, None, "tool_calls")[6:])
+    answer["choices"][0] |= {"message": {"role": "assistant", "content": None, "tool_calls": [custom]}}
+    event["choices"][0]["delta"] = {"tool_calls": [{"index": 0, **custom}]}
+    sent = b"data: " + json.dumps(event).encode() + b"\n\ndata: [DONE]\n\n"
+    upstream.script = [writes(sent) if stream else answers(json.dumps(answer))]
+    async with searching(upstream, searxng) as runtime:
+        tools = [{"type": "custom", "custom": {"name": "shell"}}]
+        reply = await runtime.chat(tools=tools, stream=stream)
+    assert reply.body == (sent if stream else json.dumps(answer).encode())
+    assert upstream.requests[0]["tools"] == tools
 
 
 async def test_one_clients_bad_request_takes_nobodys_tools_away(upstream: Upstream, searxng: JsonServer) -> None:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from assistant_runtime.tool_loop.answer import text_of
 from assistant_runtime.tool_loop.options import FIELD
 
 CITED = re.compile(r"\[(\d{1,3})\]")
@@ -133,9 +134,9 @@ def from_chat(response: dict[str, Any], chat: Mapping[str, Any]) -> dict[str, An
     status = "incomplete" if finish_reason in INCOMPLETE else "completed"
     calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
     output = [call_item(new_id("fc"), call) for call in calls]
-    text, refusal = message.get("content"), message.get("refusal")
+    text, refusal = text_of(message.get("content")), message.get("refusal")
     if isinstance(refusal, str) and refusal:
         output.insert(0, message_item(new_id("msg"), refusal_part(refusal), status))
-    elif isinstance(text, str) and (text or not calls):
+    elif text or not calls:
         output.insert(0, message_item(new_id("msg"), text_part(text, chat.get(FIELD)), status))
     return completed(response, chat, output, finish_reason)
