@@ -7,7 +7,7 @@ handed to the route. Tools, retrieval and sessions join here, between asking and
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -113,6 +113,8 @@ class Turns:
         self._reports = reports
         self._refused_usage: dict[str, float] = {}
         """Providers that do not know `stream_options`, and until when they are not sent them."""
+        self._newer_name: set[tuple[str, str]] = set()
+        """Providers and models that take `max_tokens` by its newer name alone."""
 
     async def answer(self, question: Question) -> Answer:
         """Answer at once.
@@ -130,7 +132,11 @@ class Turns:
             return Answer(cached, candidates[0].provider.name, result)
 
         async def complete(candidate: Candidate) -> Completion:
-            return await candidate.provider.complete(_body(question, candidate), question.request_id)
+            return await self._understood(
+                question,
+                candidate,
+                lambda: candidate.provider.complete(self._body(question, candidate), question.request_id),
+            )
 
         candidate, completion = await first_answer(candidates, lambda it: self._timed(it, complete))
         same = (candidate.pool, candidate.model) == (candidates[0].pool, candidates[0].model)
@@ -151,7 +157,7 @@ class Turns:
 
         async def begin(candidate: Candidate) -> tuple[CompletionStream, float]:
             started = time.perf_counter()
-            return await self._begin(question, candidate), started
+            return await self._understood(question, candidate, lambda: self._begin(question, candidate)), started
 
         candidate, (stream, started) = await first_answer(candidates, lambda it: self._watched(it, begin))
         self._metrics.first_chunk(self._call(candidate, stream.summary.model), time.perf_counter() - started)
@@ -161,14 +167,33 @@ class Turns:
         """Begin a stream that tells its tokens, also if the client does not ask for them: they are counted here."""
         provider, wanted = candidate.provider, question.wants_usage
         if wanted or self._refused_usage.get(provider.name, 0.0) > time.perf_counter():
-            return await provider.stream(_body(question, candidate), question.request_id, hide_usage=not wanted)
+            return await provider.stream(self._body(question, candidate), question.request_id, hide_usage=not wanted)
+        counted = {"stream_options": {**(question.payload.get("stream_options") or {}), "include_usage": True}}
         try:
-            return await provider.stream(_counted_body(question, candidate), question.request_id, hide_usage=True)
+            return await provider.stream(self._body(question, candidate, counted), question.request_id, hide_usage=True)
         except ProviderError as error:
             if error.fallback or "stream_options" not in f"{error.message} {error.error}":
                 raise
         self._refused_usage[provider.name] = time.perf_counter() + USAGE_REFUSED_SECONDS
-        return await provider.stream(_body(question, candidate), question.request_id, hide_usage=True)
+        return await provider.stream(self._body(question, candidate), question.request_id, hide_usage=True)
+
+    async def _understood(self, question: Question, candidate: Candidate, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask; a model that takes `max_tokens` by its newer name alone, as OpenAI's later ones, is asked by that."""
+        place = (candidate.provider.name, candidate.model)
+        by_older_name = "max_tokens" in question.payload and place not in self._newer_name
+        try:
+            return await ask()
+        except ProviderError as error:
+            if error.fallback or not by_older_name or "max_completion_tokens" not in error.message:
+                raise
+        self._newer_name.add(place)
+        return await ask()
+
+    def _body(self, question: Question, candidate: Candidate, more: Mapping[str, Any] | None = None) -> bytes:
+        payload = question.payload | {"model": candidate.model} | dict(more or {})
+        if "max_tokens" in payload and (candidate.provider.name, candidate.model) in self._newer_name:
+            payload = {"max_completion_tokens": payload.pop("max_tokens")} | payload
+        return orjson.dumps(payload)
 
     async def _timed(self, candidate: Candidate, ask: Callable[[Candidate], Awaitable[Completion]]) -> Completion:
         started = time.perf_counter()
@@ -241,12 +266,3 @@ class Turns:
         if self._cache is not None:
             with suppress(StoreUnavailableError):
                 await self._cache.put(key, body)
-
-
-def _body(question: Question, candidate: Candidate) -> bytes:
-    return orjson.dumps(question.payload | {"model": candidate.model})
-
-
-def _counted_body(question: Question, candidate: Candidate) -> bytes:
-    options = {**(question.payload.get("stream_options") or {}), "include_usage": True}
-    return orjson.dumps(question.payload | {"model": candidate.model, "stream_options": options})

@@ -1,12 +1,15 @@
 """Failures of providers: who is asked next, and what the client is told."""
 
+import json
 import socket
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.support.runtime import Runtime, eventually, run_runtime
 from tests.support.server import free_port
-from tests.support.upstream import MODEL, Behaviour, Upstream, answers, cut, hang, refuses, whole_stream, writes
+from tests.support.upstream import MODEL, Behaviour, Upstream, answers, cut, hang, normal, refuses, whole_stream, writes
 
 KEY = "sk-upstream-0123456789"
 
@@ -60,6 +63,29 @@ async def test_a_request_at_fault_is_not_sent_to_anyone_else(upstream: Upstream,
         reply = await runtime.chat()
     assert (reply.status, reply.error["code"]) == (400, "context_length_exceeded")
     assert second.requests == []
+
+
+async def takes_the_newer_name(it: Upstream, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    if "max_tokens" in body:
+        told = (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        )
+        return await refuses(400, told, code="unsupported_parameter")(it, request, body)
+    return await normal(it, request, body)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_model_that_takes_max_tokens_by_its_newer_name_is_asked_by_that(
+    upstream: Upstream, stream: bool
+) -> None:
+    upstream.default = takes_the_newer_name
+    asked = json.dumps({"input": "hi", "max_output_tokens": 30, "stream": stream})
+    async with run_runtime(upstream) as runtime:
+        assert (await runtime.post(asked, path="/v1/responses")).status == 200
+        assert (await runtime.chat(max_tokens=20, stream=stream)).status == 200
+        assert (await runtime.chat(stream=stream)).status == 200
+    limits = [(each.get("max_tokens"), each.get("max_completion_tokens")) for each in upstream.requests]
+    assert limits == [(30, None), (None, 30), (None, 20), (None, None)]
 
 
 async def test_fallback_can_be_turned_off(upstream: Upstream, second: Upstream) -> None:
