@@ -19,9 +19,9 @@ from typing import Any
 MAX_MEMORY_BYTES = 1024 * 1024 * 1024
 """Address space, of which an interpreter with the parsers takes a fifth."""
 
-MAX_CPU_SECONDS = {"pdf": 30, "html": 3, "page": 3}
+MAX_CPU_SECONDS = {"pdf": 30, "html": 3, "page": 3, "plain_page": 3}
 """By kind: a PDF of a thousand pages takes about ten, and 4 MiB of HTML half of one; elements that nest without end
-would take hours."""
+would take hours, and so would 4 MiB in Punycode, a charset that Python knows."""
 
 MAX_TEXT_CPU_SECONDS = 10
 """2,000,000 characters take a fifth of one; as a single word they would take half a minute."""
@@ -137,6 +137,11 @@ def page(content: bytes, charset: str = "") -> tuple[str, str]:
     return title or first_line(text), text
 
 
+def plain_page(content: bytes, charset: str = "") -> tuple[str, str]:
+    """Read a page of the web that is no HTML: it has no title."""
+    return "", sane(decoded(content, charset))[:MAX_TEXT_CHARACTERS]
+
+
 def parsed(content: bytes, charset: str, unseen: Iterable[str]) -> tuple[str, Any]:
     """Give the title and the tree without some elements; read in the charset that is given, or that the page names."""
     from selectolax.lexbor import LexborHTMLParser  # noqa: PLC0415
@@ -219,6 +224,7 @@ READERS: Mapping[str, Callable[[bytes, str], tuple[str, str]]] = {
     "markdown": markdown,
     "html": html,
     "page": page,
+    "plain_page": plain_page,
     "pdf": pdf,
 }
 """A reader for each kind of file."""

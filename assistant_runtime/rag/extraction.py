@@ -112,9 +112,9 @@ class Extraction:
         output = await self._run(content, KINDS[media_type], charset)
         return Extracted(output["title"], output["text"], tuple((start, end) for start, end in output["spans"]))
 
-    async def read_page(self, content: bytes, charset: str) -> tuple[str, str]:
+    async def read_page(self, content: bytes, charset: str, *, is_html: bool) -> tuple[str, str]:
         """Give title and text of a page of the web; raises ApiError 422."""
-        output = await self._run(content, "page", charset)
+        output = await self._run(content, "page" if is_html else "plain_page", charset)
         return output["title"], output["text"]
 
     async def _run(self, content: bytes, kind: str, charset: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Without it, a page that says "fetch http://169.254.169.254/" reads the cloud's credentials, and a name of the cluster
 reaches what was never meant to be public. A host is resolved once and the connection goes to the very addresses that
-were checked, so that a name which changes between check and use gains nothing; every redirect is checked again.
+were checked, so that a name which changes between check and use gains nothing; every redirect is checked again. A URL
+is read once, too, as aiohttp reads it: another reader may see a name where it sees an address, as in ①②⑦.0.0.1.
 """
 
 import asyncio
@@ -11,10 +12,10 @@ import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from assistant_runtime.errors import ToolError
 
@@ -79,23 +80,27 @@ class FetchGuard:
             except ValueError:
                 self._hosts.append(entry.lower().rstrip("."))
 
-    async def check(self, url: str) -> None:
-        """Check an address that another server will fetch; that server resolves it again by itself.
+    async def check(self, url: str) -> str:
+        """Check an address that another server will fetch, and give it as it was checked: without odd characters.
+
+        That server resolves it again by itself.
 
         Raises
         ------
         ToolError
             It may not be fetched.
         """
-        host = self._host(url)
+        checked = self._checked(url)
+        host = _host(checked)
         if _literal(host) is None:
             await self.resolve(host, 443)
+        return str(checked)
 
     async def resolve(self, host: str, port: int) -> list[Address]:
         """Give the host's addresses, once all of them are known to be allowed; raises ToolError."""
         try:
             found = [ipaddress.ip_address(each.partition("%")[0]) for each in await self._lookup(host, port)]
-        except OSError:
+        except (OSError, UnicodeError):  # the latter of a name that can't be written for a look-up
             raise ToolError(f"the host {host} is not known") from None
         if not found:
             raise ToolError(f"the host {host} has no address")
@@ -137,36 +142,36 @@ class FetchGuard:
             raise ToolError(f"the page can't be reached ({type(error).__name__})") from None
 
     async def _follow(self, session: aiohttp.ClientSession, url: str, max_bytes: int) -> Page:
+        checked = self._checked(url)
         for _ in range(MAX_REDIRECTS + 1):
-            self._host(url)
             headers = {"accept": "text/html, text/*;q=0.9, application/json;q=0.8"}
-            async with session.get(url, allow_redirects=False, headers=headers) as response:
+            async with session.get(checked, allow_redirects=False, headers=headers) as response:
                 location = response.headers.get("location")
                 if 300 <= response.status < 400 and location:  # noqa: PLR2004 - HTTP's numbers
-                    url = urljoin(url, location)
+                    checked = self._checked(location, checked)
                     continue
-                return await _read(response, url, max_bytes)
+                return await _read(response, str(checked), max_bytes)
         raise ToolError(f"the page redirects more than {MAX_REDIRECTS} times")
 
-    def _host(self, url: str) -> str:
-        """Give the URL's host, if it may be asked as far as the URL itself tells; raises ToolError."""
+    def _checked(self, url: str, base: URL | None = None) -> URL:
+        """Read a URL, and see that it may be asked as far as it tells itself; raises ToolError."""
         try:
-            parts = urlsplit(url)
-            host, port = (parts.hostname or "").rstrip("."), parts.port
+            parsed = base.join(URL(url)) if base else URL(url)
+            host, port = _host(parsed), parsed.explicit_port
         except ValueError:
-            host, port, parts = "", None, urlsplit("")
-        if parts.scheme not in {"http", "https"} or not host or port == 0 or len(url) > MAX_URL_CHARACTERS:
+            host, port, parsed = "", None, URL()
+        if parsed.scheme not in {"http", "https"} or not host or port == 0 or len(url) > MAX_URL_CHARACTERS:
             raise ToolError("the URL must be http:// or https:// with a host")
-        if "@" in parts.netloc:
+        if parsed.raw_user is not None or parsed.raw_password is not None:
             raise ToolError("the URL must not hold a user or password")
         if self._is_allowed_host(host):
-            return host
+            return parsed
         literal = _literal(host)
         if literal is not None:
             self._check_address(literal, host)
         elif "." not in host or CLUSTER_NAME.search(host):
             raise _refused(host)
-        return host
+        return parsed
 
     def _is_allowed_host(self, host: str) -> bool:
         host = host.lower().rstrip(".")
@@ -213,6 +218,10 @@ class _GuardedResolver(AbstractResolver):
 async def _system_lookup(host: str, port: int) -> Sequence[str]:
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]
+
+
+def _host(url: URL) -> str:
+    return (url.raw_host or "").rstrip(".")
 
 
 def _literal(host: str) -> Address | None:

@@ -26,7 +26,7 @@ class FetchPage:
     guard
         Fetches.
     extraction
-        Reads HTML, in a process of its own: whoever writes a page can write one that takes a parser hours.
+        Reads pages, in a process of its own: whoever writes a page can write one that takes its reader hours.
     """
 
     name = "fetch_page"
@@ -48,12 +48,7 @@ class FetchPage:
 
     async def _read(self, page: Page) -> tuple[str, str]:
         """Give title and text; a page that is not HTML is its own text."""
-        if "html" in page.content_type:
-            try:
-                return await self._extraction.read_page(page.body, page.charset)
-            except ApiError as error:
-                raise ToolError(str(error)) from None
         try:
-            return "", page.body.decode(page.charset or "utf-8", "replace")
-        except (LookupError, ValueError):
-            return "", page.body.decode("utf-8", "replace")
+            return await self._extraction.read_page(page.body, page.charset, is_html="html" in page.content_type)
+        except ApiError as error:
+            raise ToolError(str(error)) from None

@@ -88,8 +88,7 @@ class ScrapePage:
 
     async def run(self, arguments: Mapping[str, Any], call: ToolCall) -> ToolResult:
         """Scrape the page."""
-        url = parse_arguments(PageArguments, arguments).url
-        await self._guard.check(url)
+        url = await self._guard.check(parse_arguments(PageArguments, arguments).url)
         left = call.deadline - asyncio.get_running_loop().time() - MARGIN_SECONDS
         asked = {"url": url, "formats": ["markdown"], "onlyMainContent": True, "timeout": max(1000, int(left * 1000))}
         data = (await self._server.ask("scrape", asked)).get("data")
@@ -115,8 +114,7 @@ class MapSite:
     async def run(self, arguments: Mapping[str, Any], _: ToolCall) -> ToolResult:
         """Map the site."""
         wanted = parse_arguments(SiteArguments, arguments)
-        await self._guard.check(wanted.url)
-        asked: dict[str, Any] = {"url": wanted.url, "limit": MAX_LINKS}
+        asked: dict[str, Any] = {"url": await self._guard.check(wanted.url), "limit": MAX_LINKS}
         answer = await self._server.ask("map", asked | ({"search": wanted.search} if wanted.search else {}))
         links = answer.get("links")
         found = [_link(link) for link in links] if isinstance(links, list) else []

@@ -86,9 +86,42 @@ async def test_names_of_the_cluster_are_refused_without_a_look_up(host: str) -> 
         await resolving(["93.184.215.14"]).check(f"http://{host}/")
 
 
-@pytest.mark.parametrize("url", ["http://2130706433/", "http://0x7f.1/", "http://0177.0.0.1/", "http://127.1/"])
-async def test_odd_spellings_of_an_address_are_refused(url: str) -> None:
+ODD = [
+    "2130706433",
+    "0x7f.1",
+    "0177.0.0.1",
+    "127.1",
+    "①②⑦.0.0.1",
+    "127。0.0.1",
+    "127.0.0.\N{FULLWIDTH DIGIT ONE}",
+    "127%2e0.0.1",
+]
+
+
+@pytest.mark.parametrize("host", ODD)
+async def test_odd_spellings_of_an_address_are_refused(pages: JsonServer, host: str) -> None:
+    pages.answer("GET", "/page", "a secret", content_type="text/plain")
+    pages.answer("GET", "/", "", status=302, headers={"location": f"//{host}:{pages.port}/page"})
     with pytest.raises(ToolError):
+        await FetchGuard().fetch(f"http://{host}:{pages.port}/page")
+    with pytest.raises(ToolError):
+        await FetchGuard(["localhost"]).fetch(f"http://localhost:{pages.port}/")
+    assert [request.path for request in pages.requests] == ["/"]
+
+
+@pytest.mark.parametrize("url", ["http://①⑥⑨.254.169.254/", "http://169.254.169。254/"])
+async def test_an_address_in_other_characters_is_refused_to_another_server_too(url: str) -> None:
+    with pytest.raises(ToolError, match="not a public address"):
+        await resolving(["93.184.215.14"]).check(url)
+
+
+async def test_another_server_is_given_the_url_that_was_checked() -> None:
+    assert await resolving(["93.184.215.14"]).check("HTTP://BÜCHER.example/ä") == "http://xn--bcher-kva.example/%C3%A4"
+
+
+@pytest.mark.parametrize("url", ["http://a..example/", f"http://{'a' * 70}.example/"])
+async def test_a_name_that_none_can_have_is_not_known(url: str) -> None:
+    with pytest.raises(ToolError, match="is not known"):
         await FetchGuard().fetch(url)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import mcp
 import pytest
+from aiohttp import web
 
 from assistant_runtime.settings.tools import McpServerSettings
 from assistant_runtime.tools import mcp_server
@@ -54,8 +55,32 @@ async def test_a_page_is_read_as_text(upstream: Upstream, server: JsonServer) ->
     assert "not a public address" in refused["error"]
 
 
-async def test_a_page_that_would_take_its_parser_hours_fails_alone(upstream: Upstream, server: JsonServer) -> None:
-    server.answer("GET", "/deep", "<div>" * 800_000, content_type="text/html")
+async def test_a_page_that_is_no_html_is_its_own_text(upstream: Upstream, server: JsonServer) -> None:
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(
+            body="<b>Größe</b>".encode("latin-1"), headers={"content-type": "text/plain; charset=latin1"}
+        )
+
+    server.handle("GET", "/page", serve)
+    async with run_runtime(upstream, fetch_tool_enabled=True, fetch_allowed_hosts=ALLOWED) as runtime:
+        step = await ask(upstream, runtime, "fetch_page", url=f"{server.url}/page")
+    assert step["status"] == "done"
+    assert step["sources"][0]["title"] == f"{server.url}/page"
+    assert "<b>Größe</b>" in upstream.requests[1]["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [("<div>" * 800_000, "text/html"), (f"a-{'ba' * 2_000_000}", "text/plain; charset=punycode")],
+    ids=["deep", "punycode"],
+)
+async def test_a_page_that_would_take_its_parser_hours_fails_alone(
+    upstream: Upstream, server: JsonServer, content: str, content_type: str
+) -> None:
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(body=content.encode(), headers={"content-type": content_type})
+
+    server.handle("GET", "/deep", serve)
     settings = {"fetch_tool_enabled": True, "fetch_allowed_hosts": ALLOWED, "tool_execution_timeout": 240}
     async with run_runtime(upstream, **settings, tool_total_timeout=240) as runtime:
         step = await ask(upstream, runtime, "fetch_page", url=f"{server.url}/deep")
