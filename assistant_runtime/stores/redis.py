@@ -100,7 +100,8 @@ class RedisConnection(StoreConnection):
         self.client: Any = client
         self._pipeline = Pipeline(client.connection_pool, COMMAND_SECONDS) if isinstance(client, Redis) else None
         self._full = False
-        self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
+        # The client refuses a command without a free connection, and the pipeline keeps one for itself.
+        self._slots = asyncio.Semaphore(MAX_CONNECTIONS - 1)
 
     async def ping(self) -> None:
         """Ask whether it serves."""

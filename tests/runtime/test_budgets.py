@@ -61,7 +61,8 @@ async def replicas(
         "DATABASE_PASSWORD": postgresql.password,
         "SECRET_KEY": "k" * 32,
         "API_KEYS": ADMIN,
-        "RATE_LIMIT_ENABLED": "false",
+        # On, because its exchanges share the connections with those of budgets.
+        "RATE_LIMIT_REQUESTS": "100000",
         "REDIS_CACHE_ENABLED": "false",
     }
     with run_process(tmp_path / "a", **variables) as one, run_process(tmp_path / "b", **variables) as two:
