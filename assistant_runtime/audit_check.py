@@ -2,10 +2,11 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
 from assistant_runtime.errors import SettingsError, StoreUnavailableError
 from assistant_runtime.security.audit import audit_key, problems
@@ -14,12 +15,14 @@ from assistant_runtime.settings import Settings
 from assistant_runtime.stores.audit import AuditRecord
 from assistant_runtime.stores.choice import choose_stores
 
+_LINE = TypeAdapter(AuditRecord)
+
 
 def verify(settings: Settings, file: str | None) -> int:
     """Print what is wrong, and how many records there are; gives the exit code."""
     try:
         count, found = asyncio.run(_read(settings, file))
-    except (OSError, SettingsError, StoreUnavailableError, orjson.JSONDecodeError) as error:
+    except (OSError, SettingsError, StoreUnavailableError) as error:
         print(f"assistant-runtime: the audit log can't be read: {error}", file=sys.stderr)  # noqa: T201 - its output
         return 1
     for problem in found:
@@ -53,18 +56,25 @@ async def _of_stores(settings: Settings) -> tuple[int, list[str]]:
 
 
 async def _of_file(settings: Settings, file: str) -> tuple[int, list[str]]:
-    lines = await asyncio.to_thread(Path(file).read_bytes)
-    events = [orjson.loads(line) for line in lines.splitlines() if line.startswith(b"{")]
-    names = ("chain", "sequence", "body", "mac")
-    records = [
-        AuditRecord(*(event[name] for name in names))
-        for event in events
-        if event.get("event") == "audit" and all(name in event for name in names)
-    ]
-    records.sort(key=lambda record: (record.chain, record.sequence))
+    lines = (await asyncio.to_thread(Path(file).read_bytes)).splitlines()
+    records, unreadable = _recorded(lines)
 
     async def read() -> AsyncIterator[AuditRecord]:
         for record in records:
             yield record
 
-    return len(records), [problem async for problem in problems(audit_key(settings.hmac_key), read)]
+    found = [problem async for problem in problems(audit_key(settings.hmac_key), read)]
+    return len(records), [*unreadable, *found]
+
+
+def _recorded(lines: Sequence[bytes]) -> tuple[list[AuditRecord], list[str]]:
+    """Give the records in order, and the lines that can't be read: one that a killed process did not end, say."""
+    records, unreadable = [], []
+    for number, line in enumerate(lines, 1):
+        if line.startswith(b"{"):
+            try:
+                event = orjson.loads(line)
+                records += [_LINE.validate_json(line, strict=True)] if event.get("event") == "audit" else []
+            except (orjson.JSONDecodeError, ValidationError):
+                unreadable.append(f"line {number}: it can't be read")
+    return sorted(records, key=lambda record: (record.chain, record.sequence)), unreadable

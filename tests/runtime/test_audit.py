@@ -161,6 +161,21 @@ def test_an_audit_log_that_cant_be_judged_is_not_called_whole(
     assert remedy in capsys.readouterr().err
 
 
+async def test_a_log_with_a_torn_line_is_verified_as_far_as_it_can_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = tmp_path / "log"
+    own = Chain(audit_key(Settings.load(**COMMON).hmac_key))
+    told = [
+        json.dumps({"event": "audit", "level": "info", **dataclasses.asdict(own.record("request", {"number": number}))})
+        for number in range(3)
+    ]
+    numbered_by_text = json.dumps({**json.loads(told[1]), "sequence": "2"})
+    lines.write_text("\n".join([told[0], numbered_by_text, told[2][:-20]]))
+    assert await asyncio.to_thread(verify, Settings.load(**COMMON), str(lines)) == 1
+    assert capsys.readouterr().out == "line 2: it can't be read\nline 3: it can't be read\n1 records, 2 problems\n"
+
+
 def test_an_audit_log_needs_a_key_that_lasts() -> None:
     with pytest.raises(SettingsError, match="SECRET_KEY"):
         Settings.load(audit_enabled=True)
