@@ -40,6 +40,7 @@ class UsageLedger:
         self._store = store
         self._clock = clock
         self._counts: dict[tuple[str, str, str], tuple[int, int, int]] = {}
+        self._writing = asyncio.Lock()
         self._log = structlog.get_logger(__name__)
 
     def add(self, key_id: str, spent: Spent) -> None:
@@ -53,12 +54,17 @@ class UsageLedger:
         try:
             while True:
                 await asyncio.sleep(FLUSH_SECONDS)
-                await self.flush()
+                # To its end, also if this is cancelled: of a write that is cut short nobody knows whether it was done.
+                await asyncio.shield(self.flush())
         finally:
             await self.flush()
 
     async def flush(self) -> None:
         """Write what has added up; what can't be written waits for the next time."""
+        async with self._writing:
+            await self._write()
+
+    async def _write(self) -> None:
         counts, self._counts = self._counts, {}
         if not counts:
             return

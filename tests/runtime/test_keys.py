@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
-from assistant_runtime.security import managed_keys
+from assistant_runtime.security import ledger, managed_keys
 from assistant_runtime.security.spending import EXPECTED_ANSWER
 from tests.runtime.test_cli import run
 from tests.support.postgresql import PostgresServer, run_postgresql
@@ -159,6 +160,31 @@ async def test_usage_is_kept_by_key_model_and_day(upstream: Upstream, database: 
     assert [(row["model"], row["requests"]) for row in rows] == [(MODEL, 3)]
     assert rows[0]["input_tokens"] > 0
     assert rows[0]["output_tokens"] > 0
+
+
+async def test_usage_that_is_being_written_when_the_runtime_ends_is_kept(
+    upstream: Upstream, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "FLUSH_SECONDS", 0.1)
+    credentials = {"database_username": server.username, "database_password": server.password}
+    settings = {"api_keys": ADMIN, "database_url": server.new_database(), **credentials}
+    async with run_runtime(upstream, **settings) as runtime:
+        writer = await asyncpg.connect(settings["database_url"], user=server.username, password=server.password)
+        busy = writer.transaction()
+        await busy.start()
+        await writer.execute("LOCK TABLE assistant_usage IN EXCLUSIVE MODE")
+        await runtime.chat(ADMIN)
+        waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'assistant_usage'::regclass AND NOT granted"
+        await eventually(lambda: writer.fetchval(waiting))
+        let_go = asyncio.create_task(after_the_end_began(runtime, busy.commit))
+    await let_go
+    assert await writer.fetchval("SELECT requests FROM assistant_usage") == 1
+    await writer.close()
+
+
+async def after_the_end_began(runtime: Runtime, work: Callable[[], Awaitable[None]]) -> None:
+    await eventually(lambda: runtime.server.servers and not runtime.server.servers[0].is_serving())
+    await work()
 
 
 async def test_keys_that_were_seen_go_on_without_the_database(
