@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import unicodedata
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -110,7 +111,7 @@ class LocalEmbedder:
         """Give the vector of each text, and the tokens of all of them."""
         vectors: list[list[float]] = []
         tokens = 0
-        for batch in _batches(texts):
+        for batch in _batches([_clean(text) for text in texts]):
             found, count = await self._run(batch, is_query=is_query)
             vectors += found
             tokens += count
@@ -130,10 +131,17 @@ class LocalEmbedder:
             # Threads that wait for each other actively take, on a busy machine, the time that the others need.
             os.environ.setdefault("OMP_WAIT_POLICY", "passive")
             self._engine = E5(num_threads=min(processors.usable(), LOCAL_THREADS))
-        # The engine takes C strings.
-        clean = [text[:LOCAL_LONGEST].replace("\x00", " ") for text in texts]
-        vectors: list[list[float]] = self._engine.encode(clean, is_query).tolist()
-        return vectors, sum(self._engine.token_count(text, is_query) for text in clean)
+        vectors: list[list[float]] = self._engine.encode(texts, is_query).tolist()
+        return vectors, sum(self._engine.token_count(text, is_query) for text in texts)
+
+
+def _clean(text: str) -> str:
+    """Give a text as the engine takes it: a C string, in which no character stands for many.
+
+    It writes each character's normal form into memory that is reserved for four characters a byte, and past its end
+    where there are more: U+FDFA stands for 18.
+    """
+    return unicodedata.normalize("NFKC", text[:LOCAL_LONGEST])[:LOCAL_LONGEST].replace("\x00", " ")
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
@@ -141,12 +149,11 @@ def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     characters = 0
     for text in texts:
-        length = min(len(text), LOCAL_LONGEST)
-        if batch and characters + length > LOCAL_CHARACTERS:
+        if batch and characters + len(text) > LOCAL_CHARACTERS:
             yield batch
             batch, characters = [], 0
         batch.append(text)
-        characters += length
+        characters += len(text)
     if batch:
         yield batch
 

@@ -1,6 +1,7 @@
 """How many processors the runtime takes itself to have, and whether its embedding model runs on them."""
 
 import os
+import unicodedata
 from contextlib import closing
 from pathlib import Path
 
@@ -75,3 +76,14 @@ async def test_of_a_text_without_end_the_beginning_is_embedded() -> None:
     finally:
         embedder.close()
     assert endless == pytest.approx(cut)
+
+
+async def test_characters_that_stand_for_many_stay_within_the_engines_memory() -> None:
+    embedder = LocalEmbedder()
+    blessing = "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}"
+    spelled = unicodedata.normalize("NFKC", blessing)
+    try:
+        await embedder.query(blessing * 4000)
+        assert await embedder.passages([blessing]) == await embedder.passages([spelled])
+    finally:
+        embedder.close()
