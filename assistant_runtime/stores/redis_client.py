@@ -10,20 +10,23 @@ from redis.asyncio import ConnectionPool, Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 from assistant_runtime.settings import Settings
 from assistant_runtime.settings.stores import redis_nodes
 from assistant_runtime.stores import redis as stores
 from assistant_runtime.stores.redis_cluster import ClusterConnection
-from assistant_runtime.trust import NOT_CHECKED
+from assistant_runtime.trust import NOT_CHECKED, distrust
 
 CLUSTER_RETRIES = 2
 """Once after the map of slots was learned anew, and once more in the middle of a fail-over; bounded by the time that a
 command has."""
 
-CLUSTER_CONNECT_SECONDS = stores.COMMAND_SECONDS / 3
-"""The address of a pod that is gone answers nothing at all; the others must have been asked within a command's time."""
+SHARE = 1 / 3
+"""Of a command's time, for one of several servers: the address of a pod that is gone answers nothing at all, and the
+others must have been asked by then."""
 
 
 def redis_connection(settings: Settings) -> stores.RedisConnection:
@@ -67,7 +70,7 @@ def _bounds() -> dict[str, Any]:
 def _cluster(hosts: list[tuple[str, int]], options: dict[str, Any]) -> RedisCluster:
     tls = options.pop("connection_class", None) is SSLConnection
     options.pop("db", None)
-    options |= {"retry": Retry(NoBackoff(), CLUSTER_RETRIES), "socket_connect_timeout": CLUSTER_CONNECT_SECONDS}
+    options |= {"retry": Retry(NoBackoff(), CLUSTER_RETRIES), "socket_connect_timeout": stores.COMMAND_SECONDS * SHARE}
     nodes = [ClusterNode(host, port) for host, port in hosts]
     return RedisCluster(startup_nodes=nodes, ssl=tls, max_connections=stores.MAX_CONNECTIONS, **options)
 
@@ -78,6 +81,19 @@ class SentinelConnection(stores.RedisConnection):
     def __init__(self, sentinel: Sentinel, master: Redis) -> None:
         super().__init__(master)
         self._sentinel = sentinel
+
+    async def ping(self) -> None:
+        """Ask whether the master serves; where no Sentinel names one, find out whether their certificates are why."""
+        try:
+            await super().ping()
+        except MasterNotFoundError as error:
+            # redis-py keeps of their errors no more than the kind.
+            try:
+                await self._sentinel.sentinels[0].ping()
+            except RedisError as reason:
+                if distrust(reason, "REDIS_CA_FILE"):
+                    raise reason from error
+            raise
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -98,7 +114,8 @@ def _behind_sentinels(
 
 def _of_sentinels(options: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """Give the options for the Sentinels: those of Redis without the database, and perhaps with another password."""
-    shared = {key: value for key, value in options.items() if key != "db"}
+    bounds = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), stores.COMMAND_SECONDS * SHARE)
+    shared = {key: value for key, value in options.items() if key != "db"} | bounds
     if settings.redis_sentinel_auth_enabled and settings.redis_sentinel_password is None:
         return shared
     # A server without a password refuses a client that sends one.

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.support.redis_topologies import (
 )
 from tests.support.runtime import Reply, Runtime, eventually, run_runtime
 from tests.support.server import running
+from tests.support.tls import Authority, strict_by_default
 from tests.support.upstream import Upstream
 
 
@@ -145,5 +147,53 @@ async def test_sentinels_may_have_no_password_or_one_of_their_own(
     await works(upstream, {**settings, "redis_url": another_database, "redis_sentinel_password": "of-sentinels"})
 
 
+async def test_sentinels_of_which_the_first_say_nothing_at_all(
+    upstream: Upstream, sentinels: RedisSentinels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the addresses of pods that are gone: they neither answer nor refuse."""
+    monkeypatch.setattr("assistant_runtime.stores.redis.COMMAND_SECONDS", 2.0)
+    for lost in sentinels.sentinels[:2]:
+        lost.freeze()
+    async with run_runtime(upstream, **by_sentinels(sentinels)) as runtime:
+        await eventually(lambda: redis_is(runtime, "up"))
+
+
 async def test_sentinels_name_another_master(upstream: Upstream, sentinels: RedisSentinels) -> None:
     await survives(upstream, by_sentinels(sentinels), sentinels.master())
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    strict_by_default(monkeypatch)
+    return Authority(tmp_path, "ours")
+
+
+async def is_not_trusted(upstream: Upstream, settings: dict[str, Any], folder: Path) -> None:
+    """With another authority, and without any, the reason says so, and chat goes on."""
+    other = {"redis_ca_file": str(Authority(folder, "other").certificate)}
+    of_the_system = {"redis_url": settings["redis_url"].replace("redis://", "rediss://")}
+    for changed in (other, of_the_system):
+        async with run_runtime(upstream, **{**settings, **changed}) as runtime:
+            await eventually(lambda: redis_is(runtime, "down"))
+            assert (await runtime.chat()).status == 200
+            told = (await runtime.ready())["checks"]["redis"]["detail"]
+        assert "has a certificate that is not trusted" in told
+        assert "set REDIS_CA_FILE to the authority that it comes from" in told
+
+
+async def test_a_cluster_over_tls(upstream: Upstream, authority: Authority, tmp_path: Path) -> None:
+    with run_redis_cluster(authority) as found:
+        settings = by_cluster(found)
+        await is_not_trusted(upstream, settings, tmp_path)
+        trusted = {**settings, "redis_ca_file": str(authority.certificate)}
+        await works(upstream, trusted)
+        await survives(upstream, trusted, found.masters()[0])
+
+
+async def test_sentinels_over_tls(upstream: Upstream, authority: Authority, tmp_path: Path) -> None:
+    with run_redis_sentinels(authority) as found:
+        settings = by_sentinels(found)
+        await is_not_trusted(upstream, settings, tmp_path)
+        trusted = {**settings, "redis_ca_file": str(authority.certificate)}
+        await works(upstream, trusted)
+        await survives(upstream, trusted, found.master())

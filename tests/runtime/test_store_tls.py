@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import socket
-import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,31 +20,6 @@ Authorities = tuple[Authority, Authority]
 """The one that the servers' certificates come from, and another."""
 
 STORES = ("redis", "mongodb", "database", "milvus")
-
-
-class TlsRedis(RedisServer):
-    """A Redis that speaks TLS alone."""
-
-    authority: Authority
-
-    def argv(self) -> list[str]:
-        certificate, key = self.authority.issue(self.folder)
-        program, _, port, *others = super().argv()
-        files = ["--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no"]
-        return [program, "--port", "0", "--tls-port", port, *files, *others]
-
-    def answers(self) -> bool:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(self.authority.certificate)
-        try:
-            with (
-                socket.create_connection(("127.0.0.1", self.port), timeout=2) as plain,
-                context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
-            ):
-                connection.sendall(b"PING\r\n")
-                return connection.recv(5) == b"+PONG"
-        except OSError:
-            return False
 
 
 class TlsMongo(MongoServer):
@@ -111,7 +84,7 @@ def with_tls(server: type[Server], authorities: Authorities) -> Any:
 
 @pytest.fixture(scope="module")
 def tls_redis(authorities: Authorities) -> Iterator[dict[str, Any]]:
-    with with_tls(TlsRedis, authorities) as server:
+    with running(lambda folder: RedisServer(folder, authorities[0])) as server:
         yield {"redis_url": server.url}
 
 
@@ -208,7 +181,7 @@ async def test_a_store_with_another_authority_is_refused_by_name(
         check = await told(runtime, store, "down")
         assert store in (await runtime.ready())["degraded"]
         assert (await runtime.chat()).status == 200, "chat goes on without it"
-    assert "has a certificate that is not trusted (unable to get local issuer certificate): set " in check["detail"]
+    assert "has a certificate that is not trusted (" in check["detail"]
     assert f"set {store.upper()}_CA_FILE to the authority that it comes from" in check["detail"]
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from tests.support.kube import eventually
 from tests.support.redis import RedisServer, redis_program
 from tests.support.server import START_SECONDS, free_port, running
+from tests.support.tls import Authority
 
 MASTERS = 3
 REPLICAS_EACH = 1
@@ -25,6 +26,8 @@ class ClusterNode(RedisServer):
         # The bus's port is 10000 above the other by default, which may be too high or taken.
         options = {"cluster-enabled": "yes", "cluster-port": free_port()}
         options |= {"cluster-node-timeout": NODE_TIMEOUT_MILLISECONDS, "appendonly": "yes"}
+        if self.authority is not None:
+            options["tls-cluster"] = "yes"
         return [*super().argv(), *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
 
     @property
@@ -64,8 +67,8 @@ class RedisCluster:
 class Replica(RedisServer):
     """A copy of the server on port `master`."""
 
-    def __init__(self, folder: str, master: int) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: str, master: int, authority: Authority | None) -> None:
+        super().__init__(folder, authority)
         self._master = master
 
     def argv(self) -> list[str]:
@@ -75,15 +78,16 @@ class Replica(RedisServer):
 class Sentinel(RedisServer):
     """Watches the master on port `master`, and with others makes its replica the master when it is gone."""
 
-    def __init__(self, folder: str, master: int) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: str, master: int, authority: Authority | None) -> None:
+        super().__init__(folder, authority)
         self._master = master
 
     def argv(self) -> list[str]:
         file = self.folder / "sentinel.conf"
         if not file.exists():  # it keeps there what it has learnt
+            listening = "\n".join(f"{name} {value}" for name, value in self.listening().items())
             file.write_text(f"""\
-port {self.port}
+{listening}
 bind 127.0.0.1
 dir {self.folder}
 sentinel monitor {MASTER_NAME} 127.0.0.1 {self._master} {QUORUM}
@@ -118,12 +122,17 @@ class RedisSentinels:
 
 
 @contextmanager
-def run_redis_cluster() -> Iterator[RedisCluster]:
-    """Run a cluster of three masters and three replicas."""
+def run_redis_cluster(authority: Authority | None = None) -> Iterator[RedisCluster]:
+    """Run a cluster of three masters and three replicas, over TLS where an authority signs their certificates."""
     with ExitStack() as stack:
-        nodes = [stack.enter_context(running(ClusterNode)) for _ in range(MASTERS * (1 + REPLICAS_EACH))]
+        nodes = [
+            stack.enter_context(running(lambda folder: ClusterNode(folder, authority)))
+            for _ in range(MASTERS * (1 + REPLICAS_EACH))
+        ]
         addresses = [f"127.0.0.1:{node.port}" for node in nodes]
         options = ["--cluster-replicas", str(REPLICAS_EACH), "--cluster-yes"]
+        if authority is not None:
+            options += ["--tls", "--cacert", str(authority.certificate)]
         command = [redis_program("redis-cli"), "--cluster", "create", *addresses, *options]
         made = subprocess.run(command, check=False, capture_output=True, text=True)
         assert made.returncode == 0, made.stdout + made.stderr
@@ -133,13 +142,14 @@ def run_redis_cluster() -> Iterator[RedisCluster]:
 
 
 @contextmanager
-def run_redis_sentinels() -> Iterator[RedisSentinels]:
-    """Run a master, its replica and three sentinels."""
+def run_redis_sentinels(authority: Authority | None = None) -> Iterator[RedisSentinels]:
+    """Run a master, its replica and three sentinels, over TLS where an authority signs their certificates."""
     with ExitStack() as stack:
-        first = stack.enter_context(running(RedisServer))
-        replica = stack.enter_context(running(lambda folder: Replica(folder, first.port)))
+        first = stack.enter_context(running(lambda folder: RedisServer(folder, authority)))
+        replica = stack.enter_context(running(lambda folder: Replica(folder, first.port, authority)))
         sentinels = [
-            stack.enter_context(running(lambda folder: Sentinel(folder, first.port))) for _ in range(SENTINELS)
+            stack.enter_context(running(lambda folder: Sentinel(folder, first.port, authority)))
+            for _ in range(SENTINELS)
         ]
         made = RedisSentinels([first, replica], sentinels)
         made.wait()
