@@ -34,11 +34,12 @@ class MemoryRateLimits:
         allowed = len(times) < limit
         if allowed:
             times.append(now)
-        remaining = limit - len(times)
+        remaining = max(0, limit - len(times))
         return Verdict(
             allowed=allowed,
             remaining=remaining,
-            retry_after=0.0 if remaining else times[0] + window - now,
+            # Where the limit was lowered, more than one must leave before the next is admitted.
+            retry_after=0.0 if remaining else times[-limit] + window - now,
             reset_after=times[-1] + window - now,
         )
 

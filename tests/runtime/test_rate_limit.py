@@ -119,6 +119,15 @@ async def test_retry_after_is_when_the_next_one_is_admitted() -> None:
     assert (await limits.hit("a", 1, 10.0)).allowed
 
 
+async def test_a_lowered_limit_waits_in_one_process_too() -> None:
+    times = iter((0.0, 1.0, 2.0, 4.0))
+    limits = MemoryRateLimits(clock=lambda: next(times))
+    for _ in range(3):
+        await limits.hit("a", 3, 10.0)
+    verdict = await limits.hit("a", 1, 10.0)
+    assert (verdict.allowed, verdict.remaining, verdict.retry_after) == (False, 0, 8.0)
+
+
 @pytest.fixture
 async def redis_limits(redis: RedisServer) -> AsyncIterator[RedisRateLimits]:
     connection = redis_connection(Settings.load(redis_url=redis.url))
