@@ -4,7 +4,6 @@ Nothing here lives at module level: two applications in one process share nothin
 """
 
 import asyncio
-import math
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -40,6 +39,7 @@ from assistant_runtime.api.spending import Spending
 from assistant_runtime.children import ChildProcess
 from assistant_runtime.ending import end
 from assistant_runtime.errors import ApiError
+from assistant_runtime.in_flight import counts_of_workers
 from assistant_runtime.lifecycle import Lifecycle
 from assistant_runtime.parts import Part, Work, lifespan_of
 from assistant_runtime.providers.embeddings import Embeddings
@@ -154,8 +154,9 @@ def _core(settings: Settings) -> Core:
     metrics = Metrics(enabled=settings.metrics_collection_enabled, tracing=tracing, shared=settings.workers > 1)
     providers = [OpenAICompatibleProvider(provider) for provider in settings.providers_in_order]
     watch = ProviderWatch(providers)
-    share = math.ceil(settings.max_concurrent_requests / settings.workers)
-    saturation = Saturation(share, settings.max_event_loop_lag_seconds)
+    saturation = Saturation(
+        settings.max_concurrent_requests, settings.max_event_loop_lag_seconds, counts_of_workers(settings.workers)
+    )
     stores = choose_stores(settings)
     routing = Routing(
         providers,

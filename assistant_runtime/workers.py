@@ -1,9 +1,9 @@
 """Several workers behind one port: started, started again when they end, drained together.
 
 This process only holds the listening socket and looks after the workers; each of them is a whole runtime that accepts
-from that socket. They share what is in servers, Redis above all, and their metrics, by files in a temporary folder:
-whichever worker is scraped tells the sum of all. A worker that dies leaves its share of the sum, and connections that
-wait go to the others.
+from that socket. They share what is in servers, Redis above all, and their metrics and counts of requests in flight, by
+files in a temporary folder: whichever worker is scraped tells the sum of all. A worker that dies leaves its share of
+the sum, and connections that wait go to the others.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from prometheus_client import start_http_server
 from prometheus_client.multiprocess import mark_process_dead
 
 from assistant_runtime.children import CHILD_VARIABLE, RESTART_SECONDS, SETTLED_SECONDS
+from assistant_runtime.in_flight import WORKER_VARIABLE, InFlight, make_file
 from assistant_runtime.settings import Settings
 from assistant_runtime.telemetry import SHARED_DIRECTORY, sum_of_workers
 
@@ -40,7 +41,7 @@ class Workers:
     listener
         The listening socket, which they accept from.
     shared
-        Folder of the files with their metrics.
+        Folder of the files with their metrics and counts.
     """
 
     def __init__(self, settings: Settings, listener: socket.socket, shared: str) -> None:
@@ -100,10 +101,11 @@ class Workers:
         command = [sys.executable, "-m", "assistant_runtime", "serve", "--listener", str(descriptor)]
         # One chat page is enough, and has one port.
         alone = {} if number == 0 else {"GRADIO_ENABLED": "false"}
+        own = {WORKER_VARIABLE: str(number), **alone}
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
-            env=self._environment | alone,
+            env=self._environment | own,
             pass_fds=[descriptor],
             # A terminal's interrupt reaches this process alone, which passes it on once.
             start_new_session=True,
@@ -117,6 +119,7 @@ class Workers:
         finally:
             self._running.discard(process)
             mark_process_dead(process.pid, self._shared)
+            InFlight.of_worker(self._shared, self._settings.workers, number).clear()
 
 
 def serve_with_workers(settings: Settings) -> int:
@@ -127,7 +130,8 @@ def serve_with_workers(settings: Settings) -> int:
         where = f"{settings.host}:{settings.port}"
         raise SystemExit(f"assistant-runtime: can't listen on {where}: {error.strerror}") from None
     with ExitStack() as stack:
-        shared = stack.enter_context(tempfile.TemporaryDirectory(prefix="assistant-runtime-metrics-"))
+        shared = stack.enter_context(tempfile.TemporaryDirectory(prefix="assistant-runtime-workers-"))
+        make_file(shared, settings.workers)
         if settings.metrics_port is not None:
             server, thread = start_http_server(settings.metrics_port, settings.host, sum_of_workers(shared))
             stack.callback(thread.join)

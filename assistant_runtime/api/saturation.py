@@ -6,6 +6,8 @@ to come back, because a queue would only hide that there are too many.
 
 from typing import Any
 
+from assistant_runtime.in_flight import InFlight
+
 UNREADY_SHARE, READY_SHARE = 0.9, 0.7
 """Of the bound: where readiness drops, and where it comes back."""
 
@@ -22,30 +24,39 @@ class Saturation:
         Requests in flight that are admitted.
     max_lag
         Seconds that the event loop may run late.
+    in_flight
+        Where requests are counted; None: for this process alone.
     """
 
-    def __init__(self, limit: int, max_lag: float) -> None:
+    def __init__(self, limit: int, max_lag: float, in_flight: InFlight | None = None) -> None:
         self._limit = limit
         self._max_lag = max_lag
-        self._in_flight = 0
+        self._in_flight = in_flight or InFlight([0])
         self._full = False
         self._late = 0
 
     def enter(self) -> bool:
         """Count a request in; false if there are too many."""
-        if self._in_flight >= self._limit:
-            self._full = True
-            return False
-        self._in_flight += 1
-        if self._in_flight >= self._limit * UNREADY_SHARE:
-            self._full = True
-        return True
+        # Counted before it is looked, so that of two workers at the last place neither goes beyond the bound.
+        self._in_flight.add(1)
+        if self._note() <= self._limit:
+            return True
+        self._in_flight.add(-1)
+        return False
 
     def leave(self) -> None:
         """Count a request out."""
-        self._in_flight -= 1
-        if self._full and self._in_flight <= self._limit * READY_SHARE:
+        self._in_flight.add(-1)
+        self._note()
+
+    def _note(self) -> int:
+        """Note how many are in flight now."""
+        total = self._in_flight.total
+        if total >= self._limit * UNREADY_SHARE:
+            self._full = True
+        elif total <= self._limit * READY_SHARE:
             self._full = False
+        return total
 
     def note_lag(self, seconds: float) -> None:
         """Take a measurement of the event loop's lag."""
@@ -56,8 +67,9 @@ class Saturation:
 
     def check(self) -> dict[str, Any]:
         """Give the readiness check `capacity`."""
+        total = self._note()
         if self._full:
-            detail = f"{self._in_flight} requests in flight of MAX_CONCURRENT_REQUESTS={self._limit}"
+            detail = f"{total} requests in flight of MAX_CONCURRENT_REQUESTS={self._limit}"
             return {"status": "saturated", "required": True, "detail": detail}
         if self._late >= LAGGING_TIMES:
             detail = f"the event loop is more than {self._max_lag} s late: the process has too little CPU"

@@ -71,8 +71,8 @@ class ServerGroup(Group):
         ge=1,
         le=64,
         description=(
-            "Processes that serve the port together, each with its share of MAX_CONCURRENT_REQUESTS. More than one "
-            "needs SECRET_KEY, REDIS_URL, and MONGODB_URL or DATABASE_URL. In a cluster, replicas do more."
+            "Processes that serve the port together. More than one needs SECRET_KEY, REDIS_URL, and MONGODB_URL or "
+            "DATABASE_URL. In a cluster, replicas do more."
         ),
     )
 

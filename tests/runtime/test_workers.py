@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -15,16 +16,25 @@ from assistant_runtime.errors import SettingsError
 from assistant_runtime.settings import Settings
 from tests.support.redis import RedisServer
 from tests.support.runtime import PATIENCE_SECONDS, QUESTION, RuntimeProcess, eventually, run_process
-from tests.support.upstream import MODEL, WORDS, Upstream, chunk, paced, whole_stream
+from tests.support.upstream import MODEL, WORDS, Upstream, chunk, hang, paced, whole_stream
 
 WORKERS = 2
 LIMIT = 60
+AT_ONCE = 12
 KEY = "alice-0123456789"
 HEADERS = {"authorization": f"Bearer {KEY}"}
 
 
 @pytest.fixture
 async def process(upstream: Upstream, redis: RedisServer, tmp_path: Path) -> AsyncIterator[RuntimeProcess]:
+    async with run_workers(upstream, redis, tmp_path) as runtime:
+        yield runtime
+
+
+@asynccontextmanager
+async def run_workers(
+    upstream: Upstream, redis: RedisServer, tmp_path: Path, **more: str
+) -> AsyncIterator[RuntimeProcess]:
     variables = {
         "OPENAI_COMPATIBLE_BASE_URL": upstream.url,
         "OPENAI_COMPATIBLE_DEFAULT_MODEL": MODEL,
@@ -39,6 +49,7 @@ async def process(upstream: Upstream, redis: RedisServer, tmp_path: Path) -> Asy
         "DRAIN_DELAY_SECONDS": "0",
         "GRADIO_ENABLED": "false",
         "LOG_FORMAT": "json",
+        **more,
     }
     with run_process(tmp_path / "log", **variables) as runtime:
         await asyncio.to_thread(runtime.wait_for, "/ready", 200)
@@ -112,6 +123,29 @@ async def test_sigterm_drains_every_worker(process: RuntimeProcess, upstream: Up
         for client in clients:
             await client.close()
     assert await asyncio.to_thread(process.process.wait, PATIENCE_SECONDS) == 0
+
+
+async def test_requests_in_flight_are_bounded_over_all_workers_and_none_is_left_of_one_that_died(
+    upstream: Upstream, redis: RedisServer, tmp_path: Path
+) -> None:
+    upstream.default = hang
+    bound = {"MAX_CONCURRENT_REQUESTS": str(AT_ONCE), "RATE_LIMIT_ENABLED": "false"}
+    async with run_workers(upstream, redis, tmp_path, **bound) as process:
+        asking = [asyncio.create_task(ask(process)) for _ in range(AT_ONCE)]
+        await eventually(lambda: len(upstream.requests) == AT_ONCE)
+        assert {await ask(process) for _ in range(8)} == {503}, "whichever worker is asked"
+
+        first = events(process, "worker_started")[0]
+        os.kill(int(str(first["pid"])), signal.SIGKILL)
+        await eventually(lambda: serving(process) > WORKERS)
+        room = sum(each.done() for each in asking)
+        asking += [asyncio.create_task(ask(process)) for _ in range(room)]
+        await eventually(lambda: len(upstream.requests) == AT_ONCE + room)
+        assert {await ask(process) for _ in range(8)} == {503}
+        upstream.release.set()
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
 
 
 def test_several_workers_need_what_they_share() -> None:
