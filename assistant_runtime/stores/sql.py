@@ -125,7 +125,7 @@ def migrate(connection: Connection, steps: tuple[Step, ...]) -> None:
 
 
 def engine_for(settings: Settings) -> AsyncEngine:
-    """Give the engine for DATABASE_URL, else for the file below DATA_DIR."""
+    """Give the engine for DATABASE_URL, else for the file below DATA_DIR; its errors do not tell what was written."""
     if settings.database_url is None:
         folder = Path(settings.data_dir or ".")
         with suppress(OSError):  # a folder that can't be made shows as a database that is down
@@ -158,11 +158,12 @@ def _postgresql(settings: Settings, written: str) -> AsyncEngine:
         max_overflow=settings.database_max_overflow,
         pool_timeout=SQL_SECONDS,
         connect_args=arguments,
+        hide_parameters=True,
     )
 
 
 def _sqlite(path: Path) -> AsyncEngine:
-    engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)))
+    engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)), hide_parameters=True)
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _: Any) -> None:

@@ -5,8 +5,15 @@ from functools import partial
 from typing import Any, Protocol
 
 import aiohttp
+import asyncpg
 import pytest
 
+from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.settings import Settings
+from assistant_runtime.stores.conversation_sql import SqlConversationLog
+from assistant_runtime.stores.conversations import Conversations
+from assistant_runtime.stores.schema import STEPS
+from assistant_runtime.stores.sql import SqlConnection, engine_for
 from tests.support.mongodb import MongoServer
 from tests.support.postgresql import PostgresServer
 from tests.support.redis import RedisServer
@@ -129,3 +136,27 @@ async def test_redis_in_front_of_mongodb(upstream: Upstream, mongodb: MongoServe
     credentials = {"mongodb_username": mongodb.username, "mongodb_password": mongodb.password}
     settings = {"mongodb_url": mongodb.url, **credentials, "redis_url": redis.url}
     await walk(upstream, settings, "redis", redis)
+
+
+async def test_a_lost_connection_is_told_as_one_whatever_was_being_written(
+    postgresql: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assistant_runtime.stores.sql.SQL_SECONDS", 60.0)
+    address = {"database_url": postgresql.url, "database_username": postgresql.username}
+    connection = SqlConnection(engine_for(Settings.load(**address, database_password=postgresql.password)), STEPS)
+    await connection.probe()
+    conversations = Conversations(SqlConversationLog(connection), max_messages=10, max_sessions=10)
+    session = await conversations.create("tenant")
+    other = await asyncpg.connect(postgresql.url, user=postgresql.username, password=postgresql.password)
+    async with other.transaction():
+        await other.execute("LOCK TABLE assistant_session_units IN EXCLUSIVE MODE")
+        message = {"role": "user", "content": "the password for authentication"}
+        writing = asyncio.create_task(conversations.append("tenant", session.id, [message], "key"))
+        waiting = "SELECT pid FROM pg_locks WHERE relation = 'assistant_session_units'::regclass AND NOT granted"
+        await other.execute("SELECT pg_terminate_backend($1)", await eventually(lambda: other.fetchval(waiting)))
+        with pytest.raises(StoreUnavailableError) as lost:
+            await writing
+    assert connection.check()["detail"].startswith("Database can't be reached")
+    assert message["content"] not in str(lost.value.__cause__)
+    await other.close()
+    await connection.aclose()
