@@ -116,8 +116,9 @@ class ManagedKeys:
         return done
 
     async def _look_up(self, digest: bytes) -> StoredKey | None:
-        now = self._clock()
-        asked, key = self._known.get(digest, (0.0, None))
+        # Not the clock's time, which may be set back.
+        now = time.monotonic()
+        asked, key = self._known.get(digest, (float("-inf"), None))
         if now - asked < FRESH_SECONDS:
             return key
         try:

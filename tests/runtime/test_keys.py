@@ -11,8 +11,15 @@ from typing import Any
 import asyncpg
 import pytest
 
+from assistant_runtime.api.keys import NewKey, wanted_key
 from assistant_runtime.security import ledger, managed_keys
+from assistant_runtime.security.api_keys import Digests
 from assistant_runtime.security.spending import EXPECTED_ANSWER
+from assistant_runtime.settings import Settings
+from assistant_runtime.stores.keys import SqlKeys
+from assistant_runtime.stores.schema import STEPS
+from assistant_runtime.stores.sql import SqlConnection, engine_for
+from assistant_runtime.stores.users import SqlUsers
 from tests.runtime.test_cli import run
 from tests.support.postgresql import PostgresServer, run_postgresql
 from tests.support.runtime import Reply, Runtime, cancelled, eventually, run_runtime
@@ -78,6 +85,23 @@ async def test_another_replica_refuses_a_revoked_key(
             return (await other.chat(made["key"])).status == 401
 
         await eventually(refused)
+
+
+async def test_a_clock_that_is_set_back_keeps_no_revoked_key_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(managed_keys, "FRESH_SECONDS", 0.0)
+    database = SqlConnection(engine_for(Settings(data_dir=str(tmp_path))), STEPS)
+    await database.probe()
+    now, digests = 10_000.0, Digests(b"s" * 32)
+    keys = managed_keys.ManagedKeys(SqlKeys(database), SqlUsers(database), digests, clock=lambda: now)
+    secret, kept = await keys.create(wanted_key(NewKey(name="test")))
+    digest = digests.digest(secret.encode())
+    assert await keys.principal(digest) is not None
+    now -= 3600.0
+    await SqlKeys(database).revoke(kept.id, now)  # at another replica
+    assert await keys.principal(digest) is None
+    await database.aclose()
 
 
 async def test_a_key_opens_what_its_scopes_say(upstream: Upstream, database: dict[str, Any]) -> None:
