@@ -1,15 +1,17 @@
 """The two collections in Milvus: passages with their vectors, and records that say which passages count.
 
 Both are only ever added to and deleted from: in Milvus 2.3 an upsert into a collection with a partition key loses rows.
-So a document's record is a row for each of its states, of which the newest counts, and each upload writes its passages
+So a document's record is a row for each of its states, of which the last counts, and each upload writes its passages
 under a generation of its own. What counts changes with one insert of one row; whatever an interrupted upload leaves
-behind belongs to a generation that no record names.
+behind belongs to a generation that no record names. Uploads have an order, which all their rows have with them: of
+replicas that work on one document at once, none takes away what a later one wrote, whatever their clocks say.
 
 Tenants are kept apart by `Scope`: no method here takes a filter, and every filter is made of a scope.
 """
 
 import hashlib
 import re
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +34,12 @@ RRF_K = 60
 DOCUMENT_ID = re.compile(r"doc_[0-9a-f]{32}\Z")
 DESCRIPTION = "about"
 """Stands for a tenant in the row that says which model's vectors these are; no hash is spelled like it."""
+
+STAMP = re.compile(r"(?<=:)\d{20}")
+"""The time in the id of a record's row, in nanoseconds since 1970."""
+
+MOST_STATES = 1000
+"""Rows that a document's record may have: two for a moment, and more only where many replicas write it at once."""
 
 INSERT_ROWS = 64
 """A batch of passages: well below gRPC's 64 MiB with texts and vectors of any size."""
@@ -147,12 +155,22 @@ class Collections:
         self.hybrid = await self._ask(self._load)
         self._dimension = about["dimension"]
 
-    async def put_record(self, scope: Scope, document: str, record: dict[str, Any]) -> None:
-        """Let a new state of a document count."""
-        row = _record_row(f"{document}:{time.time_ns():020d}", scope.key, document, record)
+    async def next_place(self, scope: Scope, document: str) -> str:
+        """Give an upload's place in the order: behind every state that the document has had."""
+        known = [int(STAMP.findall(row)[0]) for row in await self._record_ids(scope, document)]
+        return f"{max([time.time_ns(), *(stamp + 1 for stamp in known)]):020d}-{secrets.token_hex(4)}"
+
+    async def put_record(self, scope: Scope, document: str, place: str, record: dict[str, Any]) -> bool:
+        """Let a new state of a document count, unless one behind its place does; says whether it counts."""
+        row = _record_row(f"{document}:{place}", scope.key, document, record)
         await self._ask(lambda client: client.insert(self._records, [row], timeout=CALL_SECONDS))
-        stale = f'{Scope(scope.tenant, (document,)).expression} and id < "{row["id"]}"'
-        await self._ask(lambda client: client.delete(self._records, filter=stale, timeout=CALL_SECONDS))
+        last = max(await self._record_ids(scope, document), default="")
+        await self._delete(self._records, f'{Scope(scope.tenant, (document,)).expression} and id < "{last}"')
+        return str(row["id"]) == last
+
+    async def _record_ids(self, scope: Scope, document: str) -> list[str]:
+        expression = Scope(scope.tenant, (document,)).expression
+        return [row["id"] for row in await self._query(self._records, expression, ["id"], MOST_STATES)]
 
     async def records(self, scope: Scope, limit: int) -> dict[str, dict[str, Any]]:
         """Give the newest record of each document."""
@@ -200,10 +218,10 @@ class Collections:
         rows = await self._query(self._passages, expression, ["count(*)"], None)
         return int(rows[0]["count(*)"])
 
-    async def drop_passages(self, scope: Scope, *, but: Sequence[str] = ()) -> None:
-        """Delete the passages of the scope's documents, but for some generations."""
-        kept = "".join(f' and generation != "{generation}"' for generation in but)
-        await self._delete(self._passages, scope.expression + kept)
+    async def drop_passages(self, scope: Scope, *, before: str = "") -> None:
+        """Delete the passages of the scope's documents; those of the generations before one, where one is given."""
+        older = f' and generation < "{before}"' if before else ""
+        await self._delete(self._passages, scope.expression + older)
 
     async def drop_records(self, scope: Scope) -> None:
         """Delete the records of the scope's documents: from here on they are gone."""

@@ -5,12 +5,12 @@ the background waits for a Milvus that is away, and tells by its record how far 
 """
 
 import asyncio
-import secrets
+import itertools
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TypeVar
 
 import structlog
@@ -45,6 +45,15 @@ class Intake:
     """The id."""
     upload: Upload
     begun: Document
+    place: str
+    """Where it stands in the order of the document's uploads."""
+    states: Iterator[int] = field(default_factory=itertools.count)
+    """Numbers of its record's states."""
+
+    @property
+    def generation(self) -> str:
+        """Of its passages; sorts like the places, and behind those that were named without an order."""
+        return f"g{self.place}"
 
     @property
     def scope(self) -> Scope:
@@ -109,7 +118,7 @@ class Ingestion:
                 code="documents_busy",
                 headers={"retry-after": "10"},
             )
-        await self._collections.put_record(intake.scope, intake.document, asdict(intake.begun))
+        await self._put(intake, intake.begun, 0.0)
         task = asyncio.create_task(self._in_background(intake))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -143,7 +152,7 @@ class Ingestion:
         extracted = await self._extraction.read(upload.content, upload.media_type, upload.charset)
         if not extracted.spans:
             raise ApiError(422, "The document has no text.", code="unreadable_document")
-        generation = secrets.token_hex(8)
+        generation = intake.generation
         for start in range(0, len(extracted.spans), INSERT_ROWS):
             await self._add_batch(intake, generation, await self._rows(extracted, start), patience)
             if patience:
@@ -161,8 +170,8 @@ class Ingestion:
             generation=generation,
             passages=len(extracted.spans),
         )
-        await self._put(intake, ready, patience)
-        await self._patiently(lambda: self._collections.drop_passages(intake.scope, but=[generation]), patience)
+        if await self._put(intake, ready, patience):
+            await self._patiently(lambda: self._collections.drop_passages(intake.scope, before=generation), patience)
         return ready
 
     async def _rows(self, extracted: Extracted, first: int) -> list[Row]:
@@ -190,10 +199,15 @@ class Ingestion:
 
         await self._patiently(add, patience)
 
-    async def _put(self, intake: Intake, record: Document, patience: float) -> None:
-        await self._patiently(
-            lambda: self._collections.put_record(intake.scope, intake.document, asdict(record)), patience
-        )
+    async def _put(self, intake: Intake, record: Document, patience: float) -> bool:
+        """Write a state of the record; says whether it counts."""
+
+        def put() -> Awaitable[bool]:
+            # A number for each attempt, because one that was not acknowledged may have arrived.
+            place = f"{intake.place}:{next(intake.states):06d}"
+            return self._collections.put_record(intake.scope, intake.document, place, asdict(record))
+
+        return await self._patiently(put, patience)
 
     async def _patiently(self, work: Callable[[], Awaitable[T]], patience: float) -> T:
         """Do something in Milvus, waiting for one that is away; one that comes back has to be opened again."""

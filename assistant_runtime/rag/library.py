@@ -87,7 +87,7 @@ class Library:
         if former and former.digest == upload.digest and alive(former).status in {"ready", "processing"}:
             return document, alive(former), False
         begun = await self._begin(scope, upload, former)
-        intake = Intake(tenant, document, upload, begun)
+        intake = Intake(tenant, document, upload, begun, await self._collections.next_place(scope, document))
         if not background:
             return document, await self._ingestion.run(intake), True
         await self._ingestion.begin(intake)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -157,6 +158,43 @@ async def test_an_interrupted_upload_leaves_the_former_content_and_is_repaired_b
 
 async def _crash(*_: Any, **__: Any) -> None:
     raise RuntimeError("the process dies here")
+
+
+async def test_a_clock_that_is_behind_takes_nothing_away(
+    server_store: tuple[Any, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a replica that takes the second version soon after another took the first."""
+    settings = {**server_store[1], "milvus_collection": "behind"}
+    async with serving(**settings) as runtime:
+        assert (await keep(runtime, "a", LEAVE)).status == 201
+        behind = time.time_ns() - 60 * 10**9
+        monkeypatch.setattr(time, "time_ns", lambda: behind)
+        assert (await keep(runtime, "a", TRAVEL)).status == 201
+        assert [each["text"] for each in (await search(runtime, "leave"))["data"]] == [TRAVEL.strip()]
+
+
+async def test_of_two_replicas_that_take_one_document_at_once_neither_takes_away_what_counts(
+    server_store: tuple[Any, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**server_store[1], "milvus_collection": "at_once", "secret_key": "s" * 32}
+    tidies, goes_on = asyncio.Event(), asyncio.Event()
+    drop = Collections.drop_passages
+
+    async def first_waits(*arguments: Any, **options: Any) -> None:
+        if not tidies.is_set():
+            tidies.set()
+            await goes_on.wait()
+        await drop(*arguments, **options)
+
+    monkeypatch.setattr(Collections, "drop_passages", first_waits)
+    async with serving(**settings) as one, serving(**settings) as other:
+        first = asyncio.create_task(keep(one, "a", LEAVE))
+        await tidies.wait()
+        assert (await keep(other, "a", TRAVEL)).status == 201
+        goes_on.set()
+        assert (await first).status == 201
+        for runtime in (one, other):
+            assert [each["text"] for each in (await search(runtime, "leave"))["data"]] == [TRAVEL.strip()]
 
 
 async def test_nobody_sees_another_tenants_documents(store: dict[str, Any]) -> None:
