@@ -122,8 +122,12 @@ def _in_base64(vector: list[float]) -> str:
 def record_embeddings(metrics: Metrics, is_known: Callable[[Candidate], bool]) -> Observer:
     """Give the observer that records calls for embeddings; models that no provider lists are counted as one."""
 
-    def record(candidate: Candidate, seconds: float, outcome: Completion | ProviderError) -> None:
+    def record(candidate: Candidate, seconds: float, outcome: Completion | ProviderError | None) -> None:
         provider, model = candidate.provider.name, candidate.model if is_known(candidate) else OTHER_MODEL
+        if outcome is None:
+            # The provider may charge for what it had begun.
+            spend(model, None)
+            return
         if isinstance(outcome, ProviderError):
             call = ModelCall(provider, model, "", outcome.code, operation=OPERATION)
             metrics.operation(call, seconds, None)

@@ -4,6 +4,7 @@ Both ask the same candidates in the same way as a chat; vectors of another model
 never swapped when a provider fails.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,8 +20,8 @@ BATCH_TEXTS = 64
 """Texts in one request: well below the limits of common servers (OpenAI 2048, text-embeddings-inference 32 to 1024),
 and enough that the round trip does not count."""
 
-Observer = Callable[[Candidate, float, "Completion | ProviderError"], None]
-"""Told of every call: who was asked, for how many seconds, and what came back."""
+Observer = Callable[[Candidate, float, "Completion | ProviderError | None"], None]
+"""Told of every call: who was asked, for how many seconds, and what came back; None: the client left before."""
 
 
 class Embeddings:
@@ -62,6 +63,9 @@ class Embeddings:
             started = time.perf_counter()
             try:
                 completion = await candidate.provider.embeddings(body, request_id)
+            except asyncio.CancelledError:
+                self._observe(candidate, time.perf_counter() - started, None)
+                raise
             except ProviderError as error:
                 self._observe(candidate, time.perf_counter() - started, error)
                 raise

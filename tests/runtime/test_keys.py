@@ -22,7 +22,7 @@ from assistant_runtime.stores.sql import SqlConnection, engine_for
 from assistant_runtime.stores.users import SqlUsers
 from tests.runtime.test_cli import run
 from tests.support.postgresql import PostgresServer, run_postgresql
-from tests.support.runtime import Reply, Runtime, cancelled, eventually, run_runtime
+from tests.support.runtime import QUESTION, Reply, Runtime, cancelled, eventually, run_runtime
 from tests.support.upstream import MODEL, Upstream, hang
 
 ADMIN = "admin-0123456789"
@@ -155,14 +155,23 @@ async def test_a_client_learns_how_its_budget_stands(
     assert replies[0].headers["x-ratelimit-reset-tokens"].endswith("s")
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v1/chat/completions", QUESTION),
+        ("/v1/chat/completions", {**QUESTION, "stream": True}),
+        ("/v1/embeddings", {"model": "vectors", "input": "text"}),
+    ],
+    ids=["whole", "stream", "embeddings"],
+)
 async def test_a_client_that_leaves_before_the_first_token_has_spent_what_was_held(
-    upstream: Upstream, database: dict[str, Any], stream: bool
+    upstream: Upstream, database: dict[str, Any], path: str, asked: dict[str, Any]
 ) -> None:
     upstream.script = [hang]
     async with run_runtime(upstream, **database) as runtime:
         key = (await make(runtime, token_budget_daily=5000))["key"]
-        leaving = asyncio.create_task(runtime.chat(key, stream=stream))
+        headers = {"authorization": f"Bearer {key}"}
+        leaving = asyncio.create_task(runtime.post(json.dumps(asked), headers, path))
         await upstream.started.wait()
         await cancelled(leaving)
 
