@@ -1,6 +1,11 @@
-"""uvicorn's HTTP protocol with two additions: a bound on a request's head, and answers written in few pieces."""
+"""uvicorn's HTTP protocol with three additions.
+
+A request's head has a bound, answers are written in few pieces, and an offer to change to another protocol is not
+heard: the parser would take a request's body for that protocol, and drop it.
+"""
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -8,6 +13,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES = (256 + 64) * 1024
 """Far more than any proxy lets through: 64 KiB of head, and one read of at most 256 KiB, which may end in a body.
 uvicorn's fast parser has no bound, and would collect headers until memory ends."""
+
+UPGRADE = re.compile(rb"\r\nupgrade(?=:)", re.IGNORECASE)
+"""An offer that a server may leave aside. Java's own client makes it, of HTTP/2, with requests over plain HTTP."""
+
+HEAD_END = b"\r\n\r\n"
 
 MAX_GATHERED_BYTES = 64 * 1024
 """What may wait for the end of the loop's turn; more goes out at once, so that the transport's own bound holds."""
@@ -68,7 +78,7 @@ class GatheringTransport(asyncio.Transport):
 
 
 class RuntimeProtocol(HttpToolsProtocol):
-    """Cut a connection whose request line and headers do not end, and gather what is written."""
+    """Cut a connection whose request line and headers do not end, stay with HTTP/1.1, and gather what is written."""
 
     _head_bytes = 0
     _in_head = True
@@ -84,6 +94,7 @@ class RuntimeProtocol(HttpToolsProtocol):
             if self._head_bytes > MAX_HEAD_BYTES:
                 self.transport.abort()
                 return
+            data = _without_upgrade(data)
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
@@ -96,3 +107,11 @@ class RuntimeProtocol(HttpToolsProtocol):
         """Note that the next bytes begin a new head."""
         self._in_head = True
         super().on_message_complete()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Give another name to the header that offers another protocol, in what is read of a head."""
+    if not UPGRADE.search(data):
+        return data
+    head, end, body = data.partition(HEAD_END)
+    return UPGRADE.sub(b"\r\nx-upgrade", head) + end + body

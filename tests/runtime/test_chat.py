@@ -159,6 +159,20 @@ async def test_a_long_body_within_the_limit_passes(upstream: Upstream) -> None:
     assert len(upstream.requests[0]["padding"]) == 3_000_000
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_an_offer_of_another_protocol_costs_no_body(upstream: Upstream, chunked: bool) -> None:
+    """Java's own client offers HTTP/2 so, with each request over plain HTTP."""
+    offer = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAEAAEAAAAIAAAAB"}
+    body = json.dumps(QUESTION | {"user": "\r\nUpgrade: all"}).encode()
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield body
+
+    async with run_runtime(upstream) as runtime:
+        reply = await runtime.post(parts() if chunked else body, offer)
+    assert (reply.status, upstream.requests[0]["user"]) == (200, "\r\nUpgrade: all")
+
+
 async def test_a_model_that_the_provider_lacks_is_404(upstream: Upstream) -> None:
     upstream.script = [
         refuses(404, "no such model", code="model_not_found", type="invalid_request_error", param="model")
