@@ -12,7 +12,7 @@ from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 
 from assistant_runtime.settings import Settings
 from assistant_runtime.settings.stores import redis_nodes
@@ -83,17 +83,23 @@ class SentinelConnection(stores.RedisConnection):
         self._sentinel = sentinel
 
     async def ping(self) -> None:
-        """Ask whether the master serves; where no Sentinel names one, find out whether their certificates are why."""
+        """Ask whether the master serves; where no Sentinel names one, find out whether they or we refuse the other."""
         try:
             await super().ping()
         except MasterNotFoundError as error:
             # redis-py keeps of their errors no more than the kind.
             try:
                 await self._sentinel.sentinels[0].ping()
-            except RedisError as reason:
-                if distrust(reason, "REDIS_CA_FILE"):
-                    raise reason from error
+            except RedisError as refusal:
+                if isinstance(refusal, AuthenticationError) or distrust(refusal, "REDIS_CA_FILE"):
+                    raise refusal from error
             raise
+
+    def reason(self, error: Exception) -> str:
+        """Say what is wrong, also with the password of the Sentinels."""
+        if isinstance(error, AuthenticationError) and isinstance(error.__cause__, MasterNotFoundError):
+            return "the Sentinels refuse the password in REDIS_SENTINEL_PASSWORD or, without it, that of REDIS_URL"
+        return super().reason(error)
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -143,6 +143,11 @@ async def test_sentinels_may_have_no_password_or_one_of_their_own(
     await works(upstream, {**settings, "redis_sentinel_auth_enabled": False})
     for sentinel in sentinels.sentinels:
         sentinel.command("ACL", "SETUSER", "default", "resetpass", ">of-sentinels")
+    for refused in (None, "another"):
+        async with run_runtime(upstream, **{**settings, "redis_sentinel_password": refused}) as runtime:
+            await eventually(partial(redis_is, runtime, "down"))
+            told = (await runtime.ready())["checks"]["redis"]["detail"]
+        assert told.startswith("the Sentinels refuse the password in REDIS_SENTINEL_PASSWORD or")
     another_database = settings["redis_url"].removesuffix("0") + "1"
     await works(upstream, {**settings, "redis_url": another_database, "redis_sentinel_password": "of-sentinels"})
 
