@@ -78,7 +78,7 @@ MODEL_SERVER = Recipe("model-server", OWN_IMAGES / "model-server", ("requirement
 REDIS = Recipe("redis", OWN_IMAGES / "redis", (), version="7.0.15")
 MONGODB = _server("mongodb", "requirements.txt", "entrypoint.py", "mongosh.py")
 MILVUS = _server("milvus", "requirements.txt", "entrypoint.py")
-SEARXNG = _server("searxng", "requirements.txt", "serve.py")
+SEARXNG = _server("searxng", "requirements.txt")
 POSTGRESQL = _server("postgresql", "entrypoint.sh")
 RERANKER = _server("reranker", "requirements.txt", "serve.py")
 FIRECRAWL = _server("firecrawl", "requirements.txt", "program")

@@ -9,7 +9,6 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
-from devcluster.demo.recipes import OWN_IMAGES
 from tests.support.server import Server, python_program, running, serving
 
 Page = dict[str, str]
@@ -22,7 +21,7 @@ PAGES: tuple[Page, ...] = (
 
 
 class SearxngServer(Server):
-    """SearXNG, started by the very script that its image starts it with.
+    """SearXNG behind the server that its image has.
 
     Parameters
     ----------
@@ -45,11 +44,12 @@ class SearxngServer(Server):
         python = python_program("searxng", "SEARXNG") / "python"
         # JSON is YAML.
         (self.folder / "settings.yml").write_text(json.dumps(_settings(self._index)))
-        return [str(python), str(OWN_IMAGES / "searxng" / "serve.py")]
+        return [str(python.with_name("granian")), "searx.webapp:app"]
 
     def environment(self) -> Mapping[str, str]:
         return {
             "SEARXNG_SETTINGS_PATH": str(self.folder / "settings.yml"),
+            "GRANIAN_INTERFACE": "wsgi",
             "GRANIAN_HOST": "127.0.0.1",
             "GRANIAN_PORT": str(self.port),
         }
