@@ -154,7 +154,7 @@ SECRETS = {
 """Values of Secrets that must have a form; any other will do."""
 
 
-def _pod(found: AIAssistant, component: str = "runtime", known: Facts = FACTS) -> dict[str, Any]:
+def pod_of(found: AIAssistant, component: str = "runtime", known: Facts = FACTS) -> dict[str, Any]:
     rendered = desired.desired(found, known).objects
     deployment = next(
         o for o in rendered if o["kind"] == "Deployment" and o["metadata"]["labels"][labels.NAME] == component
@@ -165,7 +165,7 @@ def _pod(found: AIAssistant, component: str = "runtime", known: Facts = FACTS) -
 
 def variables_of(found: AIAssistant, folder: Path, known: Facts = FACTS) -> dict[str, str]:
     """The container's environment as the kubelet would set it, with made-up Secret values, and files in `folder`."""
-    variables = {v["name"]: v.get("value") for v in _pod(found, known=known)["containers"][0]["env"]}
+    variables = {v["name"]: v.get("value") for v in pod_of(found, known=known)["containers"][0]["env"]}
     made_up = {name: SECRETS.get(name, "from-a-secret") for name, value in variables.items() if value is None}
     given = {**variables, **made_up}
     if "AGENTS_FILE" in given:
@@ -252,7 +252,7 @@ def test_a_resource_without_more_has_the_runtimes_own_defaults(environment: Any)
 def test_ports_and_probe_paths_are_served(environment: Any) -> None:
     found = assistant(**FULL)
     settings = environment(found)
-    container = _pod(found)["containers"][0]
+    container = pod_of(found)["containers"][0]
     assert settings.port == PORT == container["ports"][0]["containerPort"]
     paths = set(create_app(settings).openapi()["paths"])
     probed = {container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")}
@@ -274,9 +274,9 @@ def test_a_pod_lives_long_enough_to_drain(environment: Any) -> None:
     found = assistant(**FULL)
     settings = environment(found)
     needed = settings.drain_delay_seconds + settings.shutdown_grace_seconds
-    assert needed < _pod(found)["terminationGracePeriodSeconds"]
+    assert needed < pod_of(found)["terminationGracePeriodSeconds"]
 
 
 def test_every_variable_of_the_chat_page_is_one_that_the_runtime_declares() -> None:
-    (container,) = _pod(assistant(**FULL, ui={"enabled": True}), "ui")["containers"]
+    (container,) = pod_of(assistant(**FULL, ui={"enabled": True}), "ui")["containers"]
     assert {variable["name"].lower() for variable in container["env"]} <= set(Settings.model_fields)
