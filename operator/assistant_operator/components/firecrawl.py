@@ -20,6 +20,7 @@ from assistant_operator.servers.base import Server
 from assistant_operator.servers.postgresql import Database
 from assistant_operator.spec.base import KeyRef, SecretKeyRef
 from assistant_operator.spec.firecrawl import ExternalFirecrawl, FirecrawlWorker, ManagedFirecrawl
+from assistant_operator.values import quantity
 
 NAME = "firecrawl"
 PORT = 3002
@@ -96,6 +97,16 @@ def _redis(assistant: AIAssistant) -> Server:
     return Server(assistant, "firecrawl-redis", _settings(assistant).redis, image="redis")
 
 
+def _redis_options(assistant: AIAssistant) -> tuple[str, ...]:
+    """Return lines of its configuration: full, it refuses writes and loses no job.
+
+    Half of its memory is for data. Killed for want of memory, it would read the same data again, and again be killed.
+    """
+    limit = (_settings(assistant).redis.resources.limits or {}).get("memory")
+    data = (f"maxmemory {int(quantity(limit)) // 2}",) if limit else ()
+    return (*data, "maxmemory-policy noeviction")
+
+
 def _database(assistant: AIAssistant) -> Database:
     # Firecrawl's image fills the database of this name, and its timetable works in no other.
     settings = _settings(assistant).postgresql
@@ -142,7 +153,7 @@ def _objects(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> list[O
         manifests.service(_name(assistant, _BROWSER), assistant, _BROWSER, _BROWSER_PORT, "http"),
         _browser(assistant, facts),
         # Its queues are lost if keys are dropped to make room.
-        *redis.objects(_redis(assistant), facts, "maxmemory-policy noeviction"),
+        *redis.objects(_redis(assistant), facts, *_redis_options(assistant)),
         *postgresql.objects(_database(assistant), facts),
     ]
 
