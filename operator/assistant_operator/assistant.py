@@ -278,7 +278,7 @@ class AIAssistantSpec(Model):
     postgresql: PostgreSQL = PostgreSQL()
     """PostgreSQL: users, API keys and usage. Off by default."""
     ingress: Ingress = Ingress()
-    """Ingress in front of the assistant's API: /v1, /docs and /openapi.json. Off by default."""
+    """Ingress in front of the assistant's API: /v1, /docs, /openapi.json and /health. Off by default."""
     pod_disruption_budget: PodDisruptionBudget = PodDisruptionBudget()
     """Disruption budget of the runtime pods. A workload with one pod has none; the others' take one pod at a time."""
 

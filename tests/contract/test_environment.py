@@ -260,14 +260,14 @@ def test_ports_and_probe_paths_are_served(environment: Any) -> None:
     assert probed <= paths
 
 
-def test_the_ingress_publishes_all_that_asks_for_a_key_and_no_probe_or_metrics(environment: Any) -> None:
+def test_the_ingress_publishes_all_but_what_tells_of_the_cluster_without_a_key(environment: Any) -> None:
     found = assistant(**FULL, ingress={"enabled": True, "host": "assistant.example.com"})
     (ingress,) = (body for body in desired.desired(found, FACTS).objects if body["kind"] == "Ingress")
     (rule,) = ingress["spec"]["rules"]
     published = [path["path"] for path in rule["http"]["paths"]]
     paths = set(create_app(environment(found)).openapi()["paths"])
     reached = {path for path in paths if any(path == root or path.startswith(f"{root}/") for root in published)}
-    assert paths - reached == {"/health", "/ready", "/metrics"}
+    assert paths - reached == {"/ready", "/metrics"}
 
 
 def test_a_pod_lives_long_enough_to_drain(environment: Any) -> None:

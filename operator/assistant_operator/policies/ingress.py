@@ -10,8 +10,11 @@ from assistant_operator.manifests import Object, new_object
 
 _COMPONENT = "runtime"
 _CONDITION = "IngressReady"
-_API = ("/v1", "/docs", "/openapi.json")
-"""The API and its description. Probes and metrics ask for no key, and tell of servers within the cluster."""
+_API = ("/v1", "/docs", "/openapi.json", "/health")
+"""The API, its description, and what a monitor elsewhere asks.
+
+/ready and /metrics ask for no key, too, but tell of servers within the cluster.
+"""
 
 
 def objects(assistant: AIAssistant, _: Sequence[Object]) -> list[Object]:
