@@ -464,7 +464,7 @@ async def test_an_internal_error_tells_its_text_in_debug_alone(
     def broken(*_: object) -> None:
         raise RuntimeError("a detail of the inside")
 
-    monkeypatch.setattr("assistant_runtime.turn._body", broken)
+    monkeypatch.setattr("assistant_runtime.turn.Turns.answer", broken)
     async with run_runtime(upstream, debug=debug) as runtime:
         reply = await runtime.post(json.dumps(QUESTION))
         assert (await runtime.get("/health")).status == 200
