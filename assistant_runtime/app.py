@@ -36,6 +36,7 @@ from assistant_runtime.api.responses.memory import ResponseMemory
 from assistant_runtime.api.saturation import Saturation
 from assistant_runtime.api.sessions import sessions_router
 from assistant_runtime.api.spending import Spending
+from assistant_runtime.checks import Check
 from assistant_runtime.children import ChildProcess
 from assistant_runtime.ending import end
 from assistant_runtime.errors import ApiError
@@ -52,7 +53,7 @@ from assistant_runtime.rag.library import Library, library_of
 from assistant_runtime.security.choice import Security, choose_security
 from assistant_runtime.settings import Settings
 from assistant_runtime.settings.values import is_loopback
-from assistant_runtime.stores import Backend, Check
+from assistant_runtime.stores import Backend
 from assistant_runtime.stores.choice import Stores, choose_stores
 from assistant_runtime.stores.response_cache import ResponseCache
 from assistant_runtime.telemetry import Metrics, metrics_server

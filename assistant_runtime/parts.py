@@ -9,8 +9,8 @@ from typing import Any
 import structlog
 from fastapi import APIRouter, FastAPI
 
+from assistant_runtime.checks import Check
 from assistant_runtime.ending import end
-from assistant_runtime.stores import Check
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 """Something that runs for as long as the application does."""

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from assistant_runtime.api.schemas import Health, Readiness
+from assistant_runtime.checks import Check
 from assistant_runtime.lifecycle import Lifecycle
-from assistant_runtime.stores import Check
 from assistant_runtime.telemetry import Metrics
 
 SERVING = frozenset({"up", "embedded"})

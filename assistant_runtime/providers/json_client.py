@@ -15,6 +15,7 @@ import orjson
 import structlog
 from pydantic import SecretStr
 
+from assistant_runtime.checks import optional
 from assistant_runtime.ending import end
 from assistant_runtime.errors import ProviderError
 from assistant_runtime.trust import distrust, trusting
@@ -107,8 +108,7 @@ class JsonClient:
 
     def check(self) -> dict[str, Any]:
         """Give the readiness check, from memory; everything else goes on without the server."""
-        told = {"status": self._status, "required": False}
-        return told | ({"detail": self._detail} if self._detail else {})
+        return optional(self._status, self._detail)
 
     async def get(self, path: str, params: Mapping[str, str]) -> Any:
         """Send a GET and give the answer's JSON; raises ProviderError."""

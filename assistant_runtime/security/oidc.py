@@ -14,6 +14,7 @@ import httpx
 import jwt
 import structlog
 
+from assistant_runtime.checks import optional
 from assistant_runtime.errors import ApiError
 from assistant_runtime.security.api_keys import Digests, refused
 from assistant_runtime.security.principal import ALL_SCOPES, USER_SCOPES, Principal
@@ -89,8 +90,7 @@ class OidcTokens:
 
     def check(self) -> dict[str, Any]:
         """Give the readiness check, from memory; other keys go on without the provider."""
-        told = {"status": self._status, "required": False}
-        return told | ({"detail": self._detail} if self._detail else {})
+        return optional(self._status, self._detail)
 
     async def principal(self, token: bytes) -> Principal:
         """Give whom a token stands for.

@@ -5,7 +5,7 @@ stores, and imports an SDK only when its store is used.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,6 @@ class CacheStore(Protocol):
 
     async def put(self, key: str, value: bytes, ttl: int) -> None:
         """Keep the value for `ttl` seconds; raises StoreUnavailableError."""
-
-
-class Check(Protocol):
-    """Tells how a dependency is, from memory."""
-
-    def check(self) -> dict[str, Any]:
-        """Give `status`, `required`, and `detail` where there is something to do."""
 
 
 class Backend(Protocol):

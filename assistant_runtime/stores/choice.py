@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from assistant_runtime.checks import Check
 from assistant_runtime.settings import Settings
-from assistant_runtime.stores import Backend, CacheStore, Check, RateLimitStore
+from assistant_runtime.stores import Backend, CacheStore, RateLimitStore
 from assistant_runtime.stores.agents import AgentStore
 from assistant_runtime.stores.agents_memory import MemoryAgents
 from assistant_runtime.stores.budgets import BudgetStore, MemoryBudgets, RedisBudgets

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from assistant_runtime.checks import optional
 from assistant_runtime.errors import StoreUnavailableError
 from assistant_runtime.trust import distrust
 
@@ -144,8 +145,7 @@ class StoreConnection(ABC):
 
     def check(self) -> dict[str, Any]:
         """Give the readiness check; chat goes on without the server."""
-        told: dict[str, Any] = {"status": self._status, "required": False}
-        return told | {"detail": self._detail} if self._detail else told
+        return optional(self._status, self._detail)
 
     def mark_down(self, error: Exception) -> None:
         """Note that the server failed."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from assistant_runtime.checks import Check
 from assistant_runtime.errors import ToolError
 from assistant_runtime.settings.values import problem_lines
 
@@ -98,15 +99,12 @@ class Toolset(Protocol):
 
 
 @runtime_checkable
-class Watched(Protocol):
+class Watched(Check, Protocol):
     """A toolset that knows, from memory, whether its server answers."""
 
     @property
     def check_name(self) -> str:
         """The name of its check in /ready."""
-
-    def check(self) -> dict[str, Any]:
-        """Give `status`, `required`, and `detail` where there is something to do."""
 
 
 class Arguments(BaseModel):

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import structlog
 
+from assistant_runtime.checks import optional
 from assistant_runtime.ending import end
 from assistant_runtime.errors import ToolError
 from assistant_runtime.settings.tools import McpServerSettings
@@ -84,8 +85,7 @@ class McpServer:
 
     def check(self) -> dict[str, Any]:
         """Give the readiness check; chat goes on without the server."""
-        told = {"status": self._status, "required": False}
-        return told | ({"detail": f"{self._detail}; its tools are not offered"} if self._detail else {})
+        return optional(self._status, f"{self._detail}; its tools are not offered" if self._detail else "")
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._keep())

@@ -186,19 +186,21 @@ async def is_not_trusted(upstream: Upstream, settings: dict[str, Any], folder: P
         assert "set REDIS_CA_FILE to the authority that it comes from" in told
 
 
+async def holds_over_tls(
+    upstream: Upstream, settings: dict[str, Any], authority: Authority, folder: Path, master: RedisServer
+) -> None:
+    """Without our authority nobody is trusted; with it Redis works, and survives the loss of a master."""
+    await is_not_trusted(upstream, settings, folder)
+    trusted = {**settings, "redis_ca_file": str(authority.certificate)}
+    await works(upstream, trusted)
+    await survives(upstream, trusted, master)
+
+
 async def test_a_cluster_over_tls(upstream: Upstream, authority: Authority, tmp_path: Path) -> None:
     with run_redis_cluster(authority) as found:
-        settings = by_cluster(found)
-        await is_not_trusted(upstream, settings, tmp_path)
-        trusted = {**settings, "redis_ca_file": str(authority.certificate)}
-        await works(upstream, trusted)
-        await survives(upstream, trusted, found.masters()[0])
+        await holds_over_tls(upstream, by_cluster(found), authority, tmp_path, found.masters()[0])
 
 
 async def test_sentinels_over_tls(upstream: Upstream, authority: Authority, tmp_path: Path) -> None:
     with run_redis_sentinels(authority) as found:
-        settings = by_sentinels(found)
-        await is_not_trusted(upstream, settings, tmp_path)
-        trusted = {**settings, "redis_ca_file": str(authority.certificate)}
-        await works(upstream, trusted)
-        await survives(upstream, trusted, found.master())
+        await holds_over_tls(upstream, by_sentinels(found), authority, tmp_path, found.master())
