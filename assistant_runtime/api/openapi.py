@@ -18,15 +18,14 @@ from assistant_runtime.api.schemas import (
     ErrorAnswer,
     ResponseAnswer,
 )
-from assistant_runtime.tool_loop.options import SESSION_ID
 
 REF = "#/components/schemas/{model}"
 
 SESSION_HEADER = {
     "name": session_header.NAME,
     "in": "header",
-    "schema": {"type": "string", "pattern": SESSION_ID.pattern},
-    "description": "The session that `assistant.session` would name.",
+    "schema": {"type": "string", "examples": ["sess_0f8fad5bd9cb469fa16570867728950e"]},
+    "description": "The session that `assistant.session` would name. Ids of other programs have no effect.",
 }
 
 STREAM_EXAMPLE = 'data: {"choices":[{"delta":{"content":"Paris"}}]}\n\ndata: [DONE]\n\n'

@@ -1,4 +1,7 @@
-"""X-Session-Id: the session of a chat, for clients that can send a header and no field of ours."""
+"""X-Session-Id: the session of a chat, for clients that can send a header and no field of ours.
+
+Other programs send a header of this name with ids of their own, to every provider. Those mean nothing here.
+"""
 
 from typing import Any
 
@@ -6,7 +9,8 @@ from starlette.types import Scope
 
 from assistant_runtime.api.context import header
 from assistant_runtime.errors import ApiError
-from assistant_runtime.tool_loop.options import FIELD, SESSION_ID
+from assistant_runtime.stores.conversations import SESSION_ID
+from assistant_runtime.tool_loop.options import FIELD
 
 NAME = "X-Session-Id"
 
@@ -17,19 +21,20 @@ def with_session(payload: dict[str, Any], scope: Scope) -> dict[str, Any]:
     Raises
     ------
     ApiError
-        400: that is no session's id, or the field names another session.
+        400: the field names another session.
     """
     given = header(scope, b"x-session-id")
     if given is None:
         return payload
     session = given.decode("latin-1")
     if not SESSION_ID.fullmatch(session):
-        raise _refused("send the `id` of a session of /v1/sessions")
+        return payload
     options = payload.get(FIELD) or {}
     if options.get("session") not in {None, session}:
-        raise _refused(f"{FIELD}.session names another session; send one of the two")
+        raise ApiError(
+            400,
+            f"{NAME}: {FIELD}.session names another session; send one of the two",
+            code="invalid_value",
+            param=NAME,
+        )
     return payload | {FIELD: {**options, "session": session}}
-
-
-def _refused(remedy: str) -> ApiError:
-    return ApiError(400, f"{NAME}: {remedy}", code="invalid_value", param=NAME)

@@ -9,6 +9,7 @@ once: appending again after a lost answer gives what the first time gave.
 The logs are in `conversation_memory`, `conversation_sql` and `conversation_mongodb`; what holds for all is here.
 """
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,9 @@ from assistant_runtime.stores.tool_pairing import paired
 
 Message = dict[str, Any]
 """One message as OpenAI's API has it."""
+
+SESSION_ID = re.compile(r"sess_[0-9a-f]{32}")
+"""What `create` makes: an id of any other form is no session of ours."""
 
 MAX_UNIT_BYTES = 8 * 1024 * 1024
 """Half of what a MongoDB document may hold, and twice the longest request by default."""

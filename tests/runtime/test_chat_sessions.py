@@ -63,15 +63,21 @@ async def test_a_header_names_the_session_as_the_field_does(upstream: Upstream, 
         assert [role for role, _ in await kept(runtime, session)] == ["user", "assistant"]
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
 @pytest.mark.parametrize(
-    ("given", "status", "code"), [("a b", 400, "invalid_value"), ("sess_unknown", 404, "session_not_found")]
+    "given", ["ses_6f3c01d2effe", "sess_unknown", "a b", "", "0b9c1e0e-4f6e-4d0e-9d3c-0242ac120002"]
 )
-async def test_a_header_that_names_no_session_is_refused(
-    upstream: Upstream, given: str, status: int, code: str
-) -> None:
+async def test_a_header_with_an_id_of_another_program_has_no_effect(upstream: Upstream, given: str, path: str) -> None:
     async with run_runtime(upstream) as runtime:
-        reply = await runtime.chat(headers={"x-session-id": given})
-    assert (reply.status, reply.error["code"]) == (status, code)
+        body = json.dumps({**QUESTION, "input": "hi", "store": False})
+        reply = await runtime.post(body, {"x-session-id": given}, path)
+    assert (reply.status, reply.json.get("assistant")) == (200, None)
+
+
+async def test_a_header_that_names_a_session_which_is_gone_is_refused(upstream: Upstream) -> None:
+    async with run_runtime(upstream) as runtime:
+        reply = await runtime.chat(headers={"x-session-id": f"sess_{'0' * 32}"})
+    assert (reply.status, reply.error["code"]) == (404, "session_not_found")
     assert upstream.requests == []
 
 
@@ -79,7 +85,8 @@ async def test_header_and_field_must_not_differ(upstream: Upstream) -> None:
     async with run_runtime(upstream) as runtime:
         session = await new_session(runtime)
         assert (await say(runtime, session, "hi", headers={"x-session-id": session})).status == 200
-        other = await say(runtime, session, "hi", headers={"x-session-id": "other"})
+        assert (await say(runtime, session, "hi", headers={"x-session-id": "another-programs"})).status == 200
+        other = await say(runtime, session, "hi", headers={"x-session-id": f"sess_{'0' * 32}"})
     assert (other.status, other.error["param"]) == (400, "X-Session-Id")
 
 
