@@ -52,6 +52,7 @@ from assistant_runtime.rag.embedder import Embedder, LocalEmbedder, embedder_of
 from assistant_runtime.rag.library import Library, library_of
 from assistant_runtime.security.choice import Security, choose_security
 from assistant_runtime.settings import Settings
+from assistant_runtime.settings.ui import page_environment
 from assistant_runtime.settings.values import is_loopback
 from assistant_runtime.stores import Backend
 from assistant_runtime.stores.choice import Stores, choose_stores
@@ -361,12 +362,7 @@ def _page(settings: Settings) -> Part:
     if not settings.gradio_enabled:
         return Part()
     command = [sys.executable, "-m", "assistant_runtime", "page"]
-    environment = {
-        "PORT": str(settings.port),
-        "GRADIO_HOST": settings.gradio_host,
-        "GRADIO_PORT": str(settings.gradio_port),
-    }
-    return Part(background=[ChildProcess("chat_page", command, environment).run])
+    return Part(background=[ChildProcess("chat_page", command, page_environment(settings)).run])
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
 """Child processes in the runtime's care: started, started again when they end, and ended with it.
 
-A part that is large or that computes (the chat page, a local model) is a process of its own, so that it neither shares
-the API's event loop nor its memory. A child's standard input is a pipe that only its parent holds open: when the
-parent is gone, however it went, the child reads the end of it and goes too.
+A part that is large or that computes (the chat page, a local model) is a process of its own: it shares neither the
+API's event loop nor its memory, and gets none of its secrets. A child's standard input is a pipe that only its parent
+holds open: when the parent is gone, however it went, the child reads the end of it and goes too.
 """
 
 import asyncio
@@ -17,6 +17,12 @@ import structlog
 
 CHILD_VARIABLE = "ASSISTANT_RUNTIME_CHILD"
 """Tells a process that its standard input is such a pipe."""
+
+SYSTEM_VARIABLES = (
+    *("PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH"),
+    *("GRADIO_TEMP_DIR", "MPLCONFIGDIR"),
+)
+"""What a child gets of this process's environment: it needs no more, and the rest holds secrets."""
 
 STANDARD_INPUT = 0
 
@@ -40,13 +46,14 @@ class ChildProcess:
     command
         Program and arguments; no secret belongs there.
     environment
-        Variables on top of this process's own.
+        Variables on top of SYSTEM_VARIABLES.
     """
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._name = name
         self._command = command
-        self._environment = {**os.environ, **(environment or {}), CHILD_VARIABLE: "1"}
+        system = {variable: os.environ[variable] for variable in SYSTEM_VARIABLES if variable in os.environ}
+        self._environment = {**system, **(environment or {}), CHILD_VARIABLE: "1"}
         self._log = structlog.get_logger(__name__)
 
     async def run(self) -> None:

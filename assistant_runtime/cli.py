@@ -12,11 +12,14 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from assistant_runtime.settings import Settings
+    from assistant_runtime.settings.values import Group
+
+    SomeSettings = TypeVar("SomeSettings", bound=Group)
 
 HEALTHCHECK_SECONDS = 5.0
 """/health needs nothing: a process that takes longer is stuck."""
@@ -130,11 +133,16 @@ def _add_keys(commands: Any) -> None:
 
 def _load_settings(**given: Any) -> "Settings | None":
     """Read the settings, with what the command line gives; says what is wrong with them."""
+    from assistant_runtime.settings import Settings  # noqa: PLC0415 - see the module's docstring
+
+    return _load(Settings, **{name: value for name, value in given.items() if value is not None})
+
+
+def _load(kind: "type[SomeSettings]", **given: Any) -> "SomeSettings | None":
     from assistant_runtime.errors import SettingsError  # noqa: PLC0415 - see the module's docstring
-    from assistant_runtime.settings import Settings  # noqa: PLC0415
 
     try:
-        return Settings.load(**{name: value for name, value in given.items() if value is not None})
+        return kind.load(**given)
     except SettingsError as error:
         problems = str(error).replace("\n", "\n  ")
         print(f"assistant-runtime: the settings can't be used:\n  {problems}", file=sys.stderr)
@@ -144,8 +152,9 @@ def _load_settings(**given: Any) -> "Settings | None":
 def _page(_: argparse.Namespace) -> int:
     from assistant_runtime.children import end_with_parent  # noqa: PLC0415 - see the module's docstring
     from assistant_runtime.logs import configure_logging  # noqa: PLC0415
+    from assistant_runtime.settings.ui import PageSettings  # noqa: PLC0415
 
-    settings = _load_settings()
+    settings = _load(PageSettings)
     if settings is None:
         return EXIT_BAD_SETTINGS
     configure_logging(settings)

@@ -13,6 +13,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from assistant_runtime.settings import Settings
+from assistant_runtime.settings.process import ProcessGroup
 from assistant_runtime.settings.values import is_loopback
 
 NOISY = {
@@ -28,7 +29,7 @@ NOISY = {
 """What they tell below these levels is of every socket, every request with its address, or nothing to act on."""
 
 
-def configure_logging(settings: Settings) -> None:
+def configure_logging(settings: ProcessGroup) -> None:
     """Set up structlog and the standard library's logging for this process."""
     level = "DEBUG" if settings.debug else settings.log_level
     shared: list[Processor] = [
@@ -75,12 +76,12 @@ def warn_of_risks(settings: Settings) -> None:
         log.warning("no_authentication", remedy="set API_KEYS, or anyone who reaches the port may ask")
 
 
-def log_format(settings: Settings) -> str:
+def log_format(settings: ProcessGroup) -> str:
     """Give the format in use: `json` or `console`."""
     return settings.log_format or ("console" if settings.environment == "development" else "json")
 
 
-def _renderer(settings: Settings) -> list[Processor]:
+def _renderer(settings: ProcessGroup) -> list[Processor]:
     if log_format(settings) == "console":
         return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
     return [_render_json]

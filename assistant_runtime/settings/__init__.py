@@ -6,13 +6,13 @@ remedy: a server that starts half configured fails later, where it is harder to 
 together stands together.
 """
 
-from typing import Any, Self
+from typing import Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
-from assistant_runtime.errors import SettingsError
 from assistant_runtime.settings.agents import AgentsGroup
 from assistant_runtime.settings.databases import DatabasesGroup
+from assistant_runtime.settings.process import ProcessGroup
 from assistant_runtime.settings.providers import ProvidersGroup
 from assistant_runtime.settings.retrieval import RetrievalGroup
 from assistant_runtime.settings.security import SecurityGroup
@@ -21,10 +21,11 @@ from assistant_runtime.settings.sessions import SessionsGroup
 from assistant_runtime.settings.stores import StoresGroup
 from assistant_runtime.settings.tools import ToolsGroup
 from assistant_runtime.settings.ui import PageGroup
-from assistant_runtime.settings.values import Group, describe
+from assistant_runtime.settings.values import Group
 from assistant_runtime.settings.writers import WritersGroup
 
 GROUPS: tuple[type[Group], ...] = (
+    ProcessGroup,
     ServerGroup,
     ProvidersGroup,
     StoresGroup,
@@ -53,20 +54,6 @@ class Settings(
     ServerGroup,
 ):
     """What the runtime reads from its environment; every field has an effect."""
-
-    @classmethod
-    def load(cls, **overrides: Any) -> Self:
-        """Read the environment.
-
-        Raises
-        ------
-        SettingsError
-            A variable is missing or bad; the message names each and its remedy, and holds no value.
-        """
-        try:
-            return cls(**overrides)
-        except ValidationError as error:
-            raise SettingsError(describe(error)) from None
 
     @property
     def named_models(self) -> frozenset[str]:

@@ -1,13 +1,14 @@
-"""The process itself: where it runs, what it logs, who may call, and how it ends."""
+"""The API's process: who may call, what is measured, and how it ends."""
 
 import re
 import secrets
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr
 
-from assistant_runtime.settings.values import CertificatesFile, Group, SecretList, StringList, http_url, lower, upper
+from assistant_runtime.settings.process import ProcessGroup
+from assistant_runtime.settings.values import CertificatesFile, SecretList, StringList, http_url
 
 MIN_SECRET_CHARACTERS = 16
 """Below this a key for HMAC can be guessed offline from one cache key."""
@@ -46,25 +47,8 @@ def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
 OtlpURL = Annotated[str, BeforeValidator(_otlp_url)]
 
 
-class ServerGroup(Group):
-    """The process itself."""
-
-    environment: Annotated[Literal["development", "staging", "production"], BeforeValidator(lower)] = Field(
-        "development",
-        description="Where this runs. `production` refuses to start without SECRET_KEY and API_KEYS, and with DEBUG.",
-    )
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)] = Field(
-        "INFO", description="Lowest level that is logged."
-    )
-    log_format: Literal["json", "console"] | None = Field(
-        None, description="`json` or `console`. Empty: console in development, json elsewhere."
-    )
-    debug: bool = Field(
-        default=False,
-        description="Log at DEBUG, and put an internal error's text into the 500 answer.",
-    )
-    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container serves its pod's network
-    port: int = Field(8000, ge=1, le=65535, description="TCP port to listen on.")
+class ServerGroup(ProcessGroup):
+    """The API: who may call, what is measured, and how it ends."""
 
     workers: int = Field(
         1,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from assistant_runtime.settings.process import ProcessGroup
 from assistant_runtime.settings.values import Group, http_url
 
 
@@ -35,3 +36,13 @@ class PageGroup(Group):
         """Say what is missing for a page."""
         if self.gradio_enabled and find_spec("gradio") is None:
             yield "GRADIO_ENABLED: install the extra `ui` of ai-assistant-operator, or set it to false"
+
+
+class PageSettings(PageGroup, ProcessGroup):
+    """All that the chat page's process reads from its environment: none of it is secret."""
+
+
+def page_environment(settings: PageGroup) -> dict[str, str]:
+    """Return the variables of a page beside the API with these settings."""
+    values = {name.upper(): getattr(settings, name) for name in PageSettings.model_fields}
+    return {name: str(value) for name, value in values.items() if value is not None}

@@ -7,11 +7,13 @@ import ipaddress
 import re
 import ssl
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from assistant_runtime.errors import SettingsError
 
 
 class Group(BaseSettings):
@@ -20,6 +22,20 @@ class Group(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", validate_default=True, env_ignore_empty=True, str_strip_whitespace=True
     )
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the environment.
+
+        Raises
+        ------
+        SettingsError
+            A variable is missing or bad; the message names each and its remedy, and holds no value.
+        """
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise SettingsError(describe(error)) from None
 
     def problems(self) -> Iterable[str]:
         """Say what can't work, one line a variable: its name and the remedy, without any value."""

@@ -1,7 +1,7 @@
 """The chat page's layout and what its parts do.
 
-A person's API key stays in that person's browser (encrypted with the page's own secret) and goes with each request to
-the API, so that the page itself may do nothing and everyone sees only their own sessions and documents.
+A person's API key stays in that person's browser and goes with each request to the API, so that the page itself may do
+nothing and everyone sees only their own sessions and documents.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -15,6 +15,9 @@ from assistant_runtime.ui.client import AssistantClient, Conversation, ProblemEr
 from assistant_runtime.ui.transcript import Message, Transcript, past, problem, said
 
 TITLE = "Assistant"
+OBSCURED_WITH = "assistant-api-key"
+"""Gradio sends it to every visitor, so that it is no secret: it keeps a key from a glance at the browser's storage."""
+
 TITLE_CHARACTERS = 60
 """What fits on one line of the list."""
 
@@ -39,19 +42,17 @@ class ChatPage:
     ----------
     base_url
         The API's root, ending in /v1.
-    secret
-        Encrypts what a browser keeps; the same for every replica.
     """
 
-    def __init__(self, base_url: str, secret: str) -> None:
+    def __init__(self, base_url: str) -> None:
         self._base_url = base_url
         self.blocks = gr.Blocks(title=TITLE, fill_height=True, analytics_enabled=False)
         with self.blocks:
-            self._lay_out(secret)
+            self._lay_out()
             self._connect()
 
-    def _lay_out(self, secret: str) -> None:
-        self._key = gr.BrowserState("", storage_key="assistant-api-key", secret=secret)
+    def _lay_out(self) -> None:
+        self._key = gr.BrowserState("", storage_key="assistant-api-key", secret=OBSCURED_WITH)
         self._conversation = gr.State("")
         with gr.Sidebar(width=280):
             self._new = gr.Button("New chat", variant="primary", elem_id="new-chat")

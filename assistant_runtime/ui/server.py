@@ -7,7 +7,7 @@ import gradio as gr
 import structlog
 from starlette.middleware import Middleware
 
-from assistant_runtime.settings import Settings
+from assistant_runtime.settings.ui import PageSettings
 from assistant_runtime.ui.content import OwnContentOnly
 from assistant_runtime.ui.page import CSS_FILE, FONTS, ChatPage
 
@@ -16,7 +16,7 @@ CHATS_AT_ONCE = 200
 """Each is a coroutine that waits for the API; the API's own limits are the ones that count."""
 
 
-def serve_page(settings: Settings) -> None:
+def serve_page(settings: PageSettings) -> None:
     """Serve the page on GRADIO_HOST and GRADIO_PORT; returns after SIGTERM or SIGINT."""
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -27,10 +27,10 @@ def serve_page(settings: Settings) -> None:
     page.close()
 
 
-def launch(settings: Settings) -> gr.Blocks:
+def launch(settings: PageSettings) -> gr.Blocks:
     """Start the page in the background and return it."""
     base_url = settings.assistant_url or f"http://127.0.0.1:{settings.port}/v1"
-    page = ChatPage(base_url, settings.hmac_key.hex()).blocks
+    page = ChatPage(base_url).blocks
     page.queue(default_concurrency_limit=CHATS_AT_ONCE, api_open=False)
     page.launch(
         server_name=settings.gradio_host,

@@ -23,6 +23,7 @@ from assistant_operator.facts import Facts
 from assistant_operator.values import seconds
 from assistant_runtime.app import create_app
 from assistant_runtime.settings import Settings
+from assistant_runtime.settings.ui import PageSettings
 from tests.operator.assistants import FACTS, PROVIDERS, assistant, facts
 from tests.operator.strategies import ASSISTANTS
 from tests.support.tls import Authority
@@ -277,6 +278,8 @@ def test_a_pod_lives_long_enough_to_drain(environment: Any) -> None:
     assert needed < pod_of(found)["terminationGracePeriodSeconds"]
 
 
-def test_every_variable_of_the_chat_page_is_one_that_the_runtime_declares() -> None:
+def test_every_variable_of_the_chat_page_is_one_that_it_declares_and_no_secret() -> None:
     (container,) = pod_of(assistant(**FULL, ui={"enabled": True}), "ui")["containers"]
-    assert {variable["name"].lower() for variable in container["env"]} <= set(Settings.model_fields)
+    assert {variable["name"].lower() for variable in container["env"]} <= set(PageSettings.model_fields)
+    assert not any("valueFrom" in variable for variable in container["env"])
+    assert "envFrom" not in container

@@ -1,6 +1,6 @@
 """The chat page: a Deployment that serves it, and its Service.
 
-It is a client of the assistant's own Service and has no key: each person's key comes from their browser. One pod,
+It is a client of the assistant's own Service and has no secret: each person's key comes from their browser. One pod,
 because a page's events belong to the process that a browser has its connection to.
 """
 
@@ -11,8 +11,7 @@ from assistant_operator.assistant import AIAssistant
 from assistant_operator.binding import Bindings
 from assistant_operator.components.base import Component, Workload
 from assistant_operator.facts import Facts
-from assistant_operator.manifests import Object, env, secret_env
-from assistant_operator.spec.base import SecretKeyRef
+from assistant_operator.manifests import Object, env
 
 NAME = "ui"
 SERVICE_PORT = 80
@@ -33,11 +32,6 @@ def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
     ]
 
 
-def _secret_key(assistant: AIAssistant) -> SecretKeyRef:
-    """Return the runtime's own key: what it encrypts in a browser must survive the page's pod."""
-    return SecretKeyRef(name=names.child(assistant.name, "runtime"), key="secret-key")
-
-
 def _deployment(assistant: AIAssistant, facts: Facts) -> Object:
     settings = assistant.spec.ui
     volumes = {manifests.SCRATCH: manifests.scratch("256Mi")}
@@ -48,7 +42,7 @@ def _deployment(assistant: AIAssistant, facts: Facts) -> Object:
         containers=[_container(assistant, facts, volumes)],
         volumes=list(volumes.values()),
         image=settings.image,
-        config_hash=facts.config_hash([_secret_key(assistant)]),
+        config_hash=facts.config_hash([]),
         overlay=settings.pod_template,
         serviceAccountName=_name(assistant),
     )
@@ -69,7 +63,6 @@ def _container(assistant: AIAssistant, facts: Facts, volumes: Mapping[str, Objec
         env("GRADIO_PORT", PORT),
         env("LOG_LEVEL", assistant.spec.logging.level),
         env("LOG_FORMAT", assistant.spec.logging.format),
-        secret_env("SECRET_KEY", _secret_key(assistant)),
     ]
     return manifests.container(
         NAME,
