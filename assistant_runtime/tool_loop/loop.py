@@ -138,6 +138,10 @@ class ToolLoop:
         self._environment = environment
         self._refusing: dict[str, float] = {}
 
+    def has_tool(self, name: str) -> bool:
+        """Whether the runtime has a tool of that name, at this moment."""
+        return name in self._toolbox.tools()
+
     def wants(self, payload: dict[str, Any]) -> bool:
         """Whether the runtime has a part in the answer; if not, the request passes as it is."""
         if payload.get(FIELD) is not None or str(payload.get("model") or "").startswith(MODEL_PREFIX):

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from assistant_runtime.api.responses.tools import ClientTools, custom_input
 from assistant_runtime.tool_loop.answer import text_of
 from assistant_runtime.tool_loop.options import FIELD
 
@@ -21,8 +22,9 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid.uuid4().hex}"
 
 
-def envelope(asked: Mapping[str, Any], response_id: str, *, stored: bool) -> dict[str, Any]:
+def envelope(asked: Mapping[str, Any], tools: ClientTools, response_id: str, *, stored: bool) -> dict[str, Any]:
     """Give a response that has just begun: what was asked, and no output."""
+    left_out = {FIELD: {"steps": [], "sources": [], "notes": tools.notes}} if tools.notes else {}
     return {
         "id": response_id,
         "object": "response",
@@ -41,12 +43,13 @@ def envelope(asked: Mapping[str, Any], response_id: str, *, stored: bool) -> dic
         "store": stored,
         "temperature": asked.get("temperature"),
         "text": asked.get("text") or {"format": {"type": "text"}},
-        "tool_choice": asked.get("tool_choice") or "auto",
-        "tools": asked.get("tools") or [],
+        "tool_choice": tools.choice,
+        "tools": tools.shown,
         "top_p": asked.get("top_p"),
         "truncation": "disabled",
         "usage": None,
         "user": asked.get("user"),
+        **left_out,
     }
 
 
@@ -65,17 +68,17 @@ def message_item(item_id: str, part: Mapping[str, Any], status: str) -> dict[str
     return {"id": item_id, "type": "message", "role": "assistant", "status": status, "content": [part]}
 
 
-def call_item(item_id: str, call: Mapping[str, Any], status: str = "completed") -> dict[str, Any]:
-    """Give a call of a client's tool as an output item."""
+def call_item(item_id: str, call: Mapping[str, Any], tools: ClientTools, status: str = "completed") -> dict[str, Any]:
+    """Give a call of a client's tool as an output item, in the words of the client's own list of tools."""
     function = call.get("function") or {}
-    return {
-        "id": item_id,
-        "type": "function_call",
-        "call_id": str(call.get("id") or item_id),
-        "name": str(function.get("name") or ""),
-        "arguments": str(function.get("arguments") or ""),
-        "status": status,
-    }
+    form = tools.form(str(function.get("name") or ""))
+    arguments = str(function.get("arguments") or "")
+    item = {"id": item_id, "call_id": str(call.get("id") or item_id), "name": form.name, "status": status}
+    if form.namespace:
+        item["namespace"] = form.namespace
+    if form.custom:
+        return {**item, "type": "custom_tool_call", "input": custom_input(arguments)}
+    return {**item, "type": "function_call", "arguments": arguments}
 
 
 def annotations(text: str, record: Any) -> Iterable[dict[str, Any]]:
@@ -122,10 +125,13 @@ def completed(
         "output": list(output),
         "usage": usage(chat.get("usage")),
     }
-    return {**done, FIELD: chat[FIELD]} if chat.get(FIELD) else done
+    if record := chat.get(FIELD):
+        notes = [*(response.get(FIELD) or {}).get("notes", ()), *record.get("notes", ())]
+        done[FIELD] = {**record, "notes": notes} if notes else record
+    return done
 
 
-def from_chat(response: dict[str, Any], chat: Mapping[str, Any]) -> dict[str, Any]:
+def from_chat(response: dict[str, Any], chat: Mapping[str, Any], tools: ClientTools) -> dict[str, Any]:
     """Make a response of a chat's answer that was not streamed."""
     choices = chat.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
@@ -133,7 +139,7 @@ def from_chat(response: dict[str, Any], chat: Mapping[str, Any]) -> dict[str, An
     finish_reason = choice.get("finish_reason")
     status = "incomplete" if finish_reason in INCOMPLETE else "completed"
     calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
-    output = [call_item(new_id("fc"), call) for call in calls]
+    output = [call_item(new_id("fc"), call, tools) for call in calls]
     text, refusal = text_of(message.get("content")), message.get("refusal")
     if isinstance(refusal, str) and refusal:
         output.insert(0, message_item(new_id("msg"), refusal_part(refusal), status))

@@ -14,6 +14,7 @@ from assistant_runtime.api.responses.answer import envelope, from_chat
 from assistant_runtime.api.responses.events import EventStream
 from assistant_runtime.api.responses.memory import Place, ResponseMemory, unstored_id
 from assistant_runtime.api.responses.request import ResponsesRequest, chat_payload
+from assistant_runtime.api.responses.tools import client_tools
 from assistant_runtime.api.session_header import with_session
 from assistant_runtime.errors import ProviderError
 from assistant_runtime.tool_loop.conversation import following
@@ -43,7 +44,8 @@ class Responses(JsonEndpoint):
     async def serve(self, call: Call) -> None:
         """Give a response."""
         asked, context = with_session(call.payload, call.scope), call.context
-        payload = chat_payload(asked)
+        tools = client_tools(asked.get("tools") or (), can_search=self._loop.has_tool("web_search"))
+        payload = chat_payload(asked, tools)
         place = await self._place(asked, context.tenant)
         if place.session_id:
             payload[FIELD] = {**payload.get(FIELD, {}), "session": place.session_id}
@@ -58,16 +60,16 @@ class Responses(JsonEndpoint):
             write_cache,
             idempotency_key=place.response_id if place.session_id else "",
         )
-        response = envelope(asked, place.response_id, stored=bool(place.session_id))
+        response = envelope(asked, tools, place.response_id, stored=bool(place.session_id))
         answering = self._loop if self._loop.wants(payload) else self._turns
         if not asked.get("stream"):
             async with self._beginning(place, context.tenant):
                 answer = await answering.answer(question)
-            await call.send_answer(answer, orjson.dumps(from_chat(response, orjson.loads(answer.body))))
+            await call.send_answer(answer, orjson.dumps(from_chat(response, orjson.loads(answer.body), tools)))
             return
         async with self._beginning(place, context.tenant):
             stream = await answering.stream(question)
-        await call.send_stream(stream, _translated(stream, EventStream(response), context, call.client))
+        await call.send_stream(stream, _translated(stream, EventStream(response, tools), context, call.client))
 
     async def _place(self, asked: Mapping[str, Any], tenant: str) -> Place:
         previous, store = asked.get("previous_response_id"), asked.get("store") is not False

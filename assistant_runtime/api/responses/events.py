@@ -14,6 +14,7 @@ from assistant_runtime.api.responses.answer import (
     refusal_part,
     text_part,
 )
+from assistant_runtime.api.responses.tools import ClientTools, Form
 from assistant_runtime.providers.sse import event_data
 from assistant_runtime.tool_loop.options import FIELD
 from assistant_runtime.tool_loop.stream import split_events
@@ -29,10 +30,13 @@ class EventStream:
     ----------
     response
         The response as it begins.
+    tools
+        The client's tools.
     """
 
-    def __init__(self, response: dict[str, Any]) -> None:
+    def __init__(self, response: dict[str, Any], tools: ClientTools) -> None:
         self._response = response
+        self._tools = tools
         self._sequence = 0
         self._output: list[dict[str, Any]] = []
         self._message: OpenMessage | None = None
@@ -107,18 +111,19 @@ class EventStream:
     def _call(self, piece: Mapping[str, Any]) -> Iterator[bytes]:
         index = piece.get("index")
         index = index if isinstance(index, int) else len(self._calls)
-        call = self._calls.get(index)
-        if call is None:
-            call = self._calls[index] = OpenCall(new_id("fc"), len(self._output), piece)
-            item = {**call.item("in_progress"), "arguments": ""}
+        call = self._calls.setdefault(index, OpenCall())
+        call.add(piece)
+        if not call.name:
+            return
+        if not call.begun:
+            call.begin(self._tools.form(call.name), len(self._output))
+            item = call.item(self._tools, "in_progress", "")
             self._output.append(item)
             yield self._event("response.output_item.added", output_index=call.index, item=item)
-        arguments = str((piece.get("function") or {}).get("arguments") or "")
-        if arguments:
-            call.arguments.append(arguments)
-            yield self._event(
-                "response.function_call_arguments.delta", item_id=call.id, output_index=call.index, delta=arguments
-            )
+        arguments = call.take_new()
+        # A custom tool's text is known when its argument is whole.
+        if arguments and not call.form.custom:
+            yield self._event("response.function_call_arguments.delta", **call.place, delta=arguments)
 
     def _close(self) -> Iterator[bytes]:
         if self._message is None and not self._calls:
@@ -126,12 +131,20 @@ class EventStream:
         if self._message is not None:
             yield from self._close_message(self._message)
         for call in self._calls.values():
-            item = self._output[call.index] = call.item("completed")
-            place = {"item_id": call.id, "output_index": call.index}
-            yield self._event(
-                "response.function_call_arguments.done", **place, name=item["name"], arguments=item["arguments"]
-            )
-            yield self._event("response.output_item.done", output_index=call.index, item=item)
+            yield from self._close_call(call)
+
+    def _close_call(self, call: "OpenCall") -> Iterator[bytes]:
+        if not call.begun:
+            # One without a name is nobody's.
+            return
+        item = self._output[call.index] = call.item(self._tools, "completed", call.arguments)
+        if call.form.custom:
+            yield self._event("response.custom_tool_call_input.delta", **call.place, delta=item["input"])
+            yield self._event("response.custom_tool_call_input.done", **call.place, input=item["input"])
+        else:
+            said = {"name": item["name"], "arguments": item["arguments"]}
+            yield self._event("response.function_call_arguments.done", **call.place, **said)
+        yield self._event("response.output_item.done", output_index=call.index, item=item)
 
     def _close_message(self, message: "OpenMessage") -> Iterator[bytes]:
         status = "incomplete" if self._finish_reason in INCOMPLETE else "completed"
@@ -170,15 +183,51 @@ class OpenMessage:
 
 
 class OpenCall:
-    """A call that arrives in pieces."""
+    """A call that arrives in pieces; its item begins when its name is known."""
 
-    def __init__(self, item_id: str, index: int, first: Mapping[str, Any]) -> None:
-        self.id = item_id
-        self.index = index
-        self.arguments: list[str] = []
-        self._first = first
+    def __init__(self) -> None:
+        self.begun = False
+        self.index = 0
+        self.form = Form("")
+        self._id = ""
+        self._call: dict[str, Any] = {}
+        self._arguments: list[str] = []
+        self._told = 0
 
-    def item(self, status: str) -> dict[str, Any]:
-        """Give the call as an output item, as far as it is known."""
-        function = {**(self._first.get("function") or {}), "arguments": "".join(self.arguments)}
-        return call_item(self.id, {**self._first, "function": function}, status)
+    @property
+    def name(self) -> str:
+        """The function's name, as far as it is known."""
+        return str((self._call.get("function") or {}).get("name") or "")
+
+    @property
+    def arguments(self) -> str:
+        """What has come of the arguments."""
+        return "".join(self._arguments)
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where it stands in the output."""
+        return {"item_id": self._id, "output_index": self.index}
+
+    def add(self, piece: Mapping[str, Any]) -> None:
+        """Take a piece."""
+        function = piece.get("function") or {}
+        if arguments := function.get("arguments"):
+            self._arguments.append(str(arguments))
+        known = self._call.get("function") or {}
+        self._call = {**piece, **self._call, "function": {**function, **known}}
+
+    def begin(self, form: Form, index: int) -> None:
+        """Give it its place in the output."""
+        self.begun, self.form, self.index = True, form, index
+        self._id = new_id("ctc" if form.custom else "fc")
+
+    def take_new(self) -> str:
+        """Give the arguments that have come since the last time."""
+        told, self._told = self._told, len(self._arguments)
+        return "".join(self._arguments[told:])
+
+    def item(self, tools: ClientTools, status: str, arguments: str) -> dict[str, Any]:
+        """Give the call as an output item."""
+        function = {"name": self.name, "arguments": arguments}
+        return call_item(self._id, {**self._call, "function": function}, tools, status)

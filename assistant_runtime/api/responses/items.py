@@ -1,0 +1,127 @@
+"""The Responses API's input items as messages of a chat."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from assistant_runtime.api.responses.checks import bad, text_field
+from assistant_runtime.api.responses.tools import ClientTools, call_arguments, chat_name
+
+HOSTED_ENDS = ("_call", "_call_output", "_approval_request", "_approval_response", "_list_tools", "_search_output")
+"""How the types end of what OpenAI's own tools leave behind in a conversation."""
+
+
+def chat_messages(asked: Mapping[str, Any], tools: ClientTools) -> list[dict[str, Any]]:
+    """Write instructions and input as messages.
+
+    Parameters
+    ----------
+    asked
+        The request's JSON.
+    tools
+        Gets a note for each kind of item that is left out.
+
+    Raises
+    ------
+    ApiError
+        400, naming the item that is not taken.
+    """
+    instructions, given = asked.get("instructions"), asked["input"]
+    messages = [{"role": "system", "content": instructions}] if instructions else []
+    if isinstance(given, str):
+        return [*messages, {"role": "user", "content": given}]
+    if not given:
+        raise bad("input", "give at least one item")
+    for place, item in enumerate(given):
+        _add(messages, item, f"input[{place}]", tools)
+    return messages
+
+
+def _add(messages: list[dict[str, Any]], item: Mapping[str, Any], where: str, tools: ClientTools) -> None:
+    kind = text_field(item, "type", where) if item.get("type") else "message"
+    if kind == "reasoning":
+        # Models think between calls too, which stay calls of one message all the same.
+        return
+    if reader := _CALLS.get(kind):
+        _add_call(messages, reader(item, where))
+    elif reader := _ITEMS.get(kind):
+        messages.append(reader(item, where))
+    elif kind.endswith(HOSTED_ENDS):
+        note = f"input: items of the type {kind} were left out: no chat has them"
+        if note not in tools.notes:
+            tools.notes.append(note)
+    else:
+        known = ", ".join(sorted([*_ITEMS, *_CALLS, "reasoning"]))
+        raise bad(f"{where}.type", f"items of the type {kind!r} are not taken; there are: {known}")
+
+
+def _add_call(messages: list[dict[str, Any]], call: dict[str, Any]) -> None:
+    """Add a call to what the model said just before it: both were one answer, and some models take no other order."""
+    if not messages or messages[-1]["role"] != "assistant":
+        messages.append({"role": "assistant", "content": None})
+    messages[-1].setdefault("tool_calls", []).append(call)
+
+
+def _call(item: Mapping[str, Any], where: str) -> dict[str, Any]:
+    return _function_call(item, where, text_field(item, "arguments", where))
+
+
+def _custom_call(item: Mapping[str, Any], where: str) -> dict[str, Any]:
+    return _function_call(item, where, call_arguments(text_field(item, "input", where)))
+
+
+def _function_call(item: Mapping[str, Any], where: str, arguments: str) -> dict[str, Any]:
+    name = chat_name(text_field(item, "name", where), str(item.get("namespace") or ""))
+    function = {"name": name, "arguments": arguments}
+    return {"id": text_field(item, "call_id", where), "type": "function", "function": function}
+
+
+def _output(item: Mapping[str, Any], where: str) -> dict[str, Any]:
+    return {
+        "role": "tool",
+        "tool_call_id": text_field(item, "call_id", where),
+        "content": _content(item.get("output"), f"{where}.output"),
+    }
+
+
+def _message(item: Mapping[str, Any], where: str) -> dict[str, Any]:
+    role = text_field(item, "role", where)
+    if role not in {"user", "assistant", "system", "developer"}:
+        raise bad(f"{where}.role", "must be user, assistant, system or developer")
+    # Few providers know OpenAI's newer name for the system's role.
+    role = "system" if role == "developer" else role
+    return {"role": role, "content": _content(item.get("content"), f"{where}.content")}
+
+
+_Reader = Callable[[Mapping[str, Any], str], dict[str, Any]]
+
+_ITEMS: dict[str, _Reader] = {
+    "message": _message,
+    "function_call_output": _output,
+    "custom_tool_call_output": _output,
+}
+
+_CALLS: dict[str, _Reader] = {"function_call": _call, "custom_tool_call": _custom_call}
+
+
+def _content(content: Any, where: str) -> Any:
+    """Give a message's content: text where it is nothing else, because some providers take nothing else."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise bad(where, "must be text or a list of parts")
+    parts = [_part(part, f"{where}[{place}]") for place, part in enumerate(content)]
+    if all(part["type"] == "text" for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return parts
+
+
+def _part(part: Any, where: str) -> dict[str, Any]:
+    kind = text_field(part, "type", where)
+    if kind in {"input_text", "output_text", "text"}:
+        return {"type": "text", "text": text_field(part, "text", where)}
+    if kind == "refusal":
+        return {"type": "text", "text": text_field(part, "refusal", where)}
+    if kind == "input_image":
+        image = {"url": text_field(part, "image_url", where)}
+        return {"type": "image_url", "image_url": image | ({"detail": part["detail"]} if part.get("detail") else {})}
+    raise bad(f"{where}.type", f"parts of the type {kind!r} are not taken; there are: input_text, input_image")
