@@ -2,7 +2,8 @@
 
 AssistantError
 ├── SettingsError          stops the start
-├── StoreUnavailableError       a store does not answer: go on without it
+├── StoreUnavailableError  a store does not answer: go on without it
+├── TakenError             a row with one of the keys exists (stores/sql.py)
 ├── ProviderError          a provider failed; carries what the client may be told
 ├── ToolError              a tool failed: the model is told, and goes on
 └── ApiError               answered to the client in OpenAI's error shape

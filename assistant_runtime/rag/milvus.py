@@ -48,7 +48,7 @@ class MilvusConnection(StoreConnection):
     """
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__("Milvus", CALL_SECONDS, (MilvusFailure,), "documents can't be kept or searched")
+        super().__init__("Milvus", CALL_SECONDS, "documents can't be kept or searched")
         self._url = settings.milvus_url
         self._folder = settings.data_dir
         self._ca_file = settings.milvus_ca_file

@@ -2,6 +2,9 @@
 
 A dead or hanging server must cost a chat almost nothing. So each command has a bounded time, the first failure marks
 the server as down for everyone, and a background probe alone finds out when it is back.
+
+Any exception is a failure of the server, whatever its class: what drivers and event loops raise for a broken connection
+is no closed list. Only the runtime's own errors pass as they are.
 """
 
 import asyncio
@@ -12,7 +15,7 @@ from typing import Any, TypeVar
 import structlog
 
 from assistant_runtime.checks import optional
-from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.errors import AssistantError, StoreUnavailableError
 from assistant_runtime.trust import distrust
 
 UP_INTERVAL_SECONDS = 5.0
@@ -35,16 +38,13 @@ class StoreConnection(ABC):
         The server's name as a person writes it, such as `Redis`; in lower case that of its log events.
     seconds
         Longest time for one command.
-    failures
-        Exceptions that mean that the server does not do its work.
     loss
         What the assistant does without it; the end of /ready's detail.
     """
 
-    def __init__(self, name: str, seconds: float, failures: tuple[type[Exception], ...], loss: str) -> None:
+    def __init__(self, name: str, seconds: float, loss: str) -> None:
         self.name = name
         self._seconds = seconds
-        self.failures: tuple[type[Exception], ...] = (*failures, OSError, TimeoutError)
         self._loss = loss
         self._log = structlog.get_logger(__name__)
         self._status = "starting"
@@ -54,7 +54,7 @@ class StoreConnection(ABC):
 
     @abstractmethod
     async def ping(self) -> None:
-        """Ask the server something that needs no data; raises one of `failures`."""
+        """Ask the server something that needs no data; raises whatever its client does."""
 
     def reason(self, error: Exception) -> str:
         """Say what is wrong without the URL, which may hold a password."""
@@ -65,7 +65,7 @@ class StoreConnection(ABC):
         return f"{self.name} can't be reached"
 
     async def prepare(self) -> None:  # noqa: B027 - not every server needs it
-        """Do what the server needs once before its first use, such as tables or indexes; raises one of `failures`."""
+        """Do what the server needs once before its first use, such as tables or indexes."""
 
     @abstractmethod
     async def aclose(self) -> None:
@@ -125,7 +125,9 @@ class StoreConnection(ABC):
         try:
             async with asyncio.timeout(self._seconds):
                 return await command()
-        except self.failures as error:
+        except AssistantError:
+            raise
+        except Exception as error:
             raise self.given_up(error) from error
 
     def check_available(self) -> None:

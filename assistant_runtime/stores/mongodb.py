@@ -5,7 +5,7 @@ from typing import Any
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
+from pymongo.errors import ConfigurationError, OperationFailure
 from pymongo.write_concern import WriteConcern
 
 from assistant_runtime.settings import Settings
@@ -34,7 +34,7 @@ class MongoConnection(StoreConnection):
     """
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__("MongoDB", MONGODB_SECONDS, (PyMongoError,), "sessions are not kept")
+        super().__init__("MongoDB", MONGODB_SECONDS, "sessions are not kept")
         self._settings = settings
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
         self._preparations: list[Callable[[], Awaitable[None]]] = []

@@ -7,7 +7,7 @@ can run it where that key is.
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.sentinel import MasterNotFoundError
@@ -16,11 +16,10 @@ from redis.exceptions import (
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
-    RedisError,
     ResponseError,
 )
 
-from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.errors import AssistantError, StoreUnavailableError
 from assistant_runtime.stores import Verdict
 from assistant_runtime.stores.connection import StoreConnection
 from assistant_runtime.stores.redis_pipeline import Pipeline
@@ -91,12 +90,9 @@ class RedisConnection(StoreConnection):
         Asks the server, or the master that Sentinels name.
     """
 
-    FAILURES: ClassVar[tuple[type[Exception], ...]] = (RedisError,)
-    """What the client raises when Redis does not do its work."""
-
     def __init__(self, client: Redis | RedisCluster) -> None:
         loss = "limits are kept per process, the cache is off"
-        super().__init__("Redis", COMMAND_SECONDS, self.FAILURES, loss)
+        super().__init__("Redis", COMMAND_SECONDS, loss)
         self.client: Any = client
         self._pipeline = Pipeline(client.connection_pool, COMMAND_SECONDS) if isinstance(client, Redis) else None
         self._full = False
@@ -145,7 +141,9 @@ class RedisConnection(StoreConnection):
         self.check_available()
         try:
             return await self._or_full(lambda: ask(pipeline.execute))
-        except self.failures as error:
+        except AssistantError:
+            raise
+        except Exception as error:
             raise self.given_up(error) from error
 
     async def bounded(self, command: Callable[[], Awaitable[T]]) -> T:

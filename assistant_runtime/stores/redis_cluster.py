@@ -1,7 +1,7 @@
 """A Redis Cluster, and whether it answers: what its client has to be told, because it does not find out by itself."""
 
 from redis.asyncio import RedisCluster
-from redis.exceptions import ClusterDownError, RedisClusterException, RedisError
+from redis.exceptions import ClusterDownError
 
 from assistant_runtime.stores.redis import RedisConnection
 
@@ -14,9 +14,6 @@ class ClusterConnection(RedisConnection):
     of REDIS_URL once it knows the servers' own addresses, all of which may change. So after any failure its map is
     drawn anew, from all the servers that it knows and those that it was given.
     """
-
-    # The client tells a map that it can't draw by an exception of no kin to its others.
-    FAILURES = (RedisError, RedisClusterException)
 
     def __init__(self, client: RedisCluster) -> None:
         super().__init__(client)

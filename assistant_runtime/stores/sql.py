@@ -13,9 +13,10 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 from sqlalchemy import Column, Connection, Integer, MetaData, RowMapping, Table, event, func, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from assistant_runtime.errors import AssistantError
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.connection import StoreConnection
 from assistant_runtime.trust import trusting
@@ -36,7 +37,7 @@ T = TypeVar("T")
 Step = Callable[[Connection], None]
 
 
-class TakenError(Exception):
+class TakenError(AssistantError):
     """A row with one of the keys exists."""
 
 
@@ -52,7 +53,7 @@ class SqlConnection(StoreConnection):
     """
 
     def __init__(self, engine: AsyncEngine, steps: tuple[Step, ...]) -> None:
-        super().__init__("Database", SQL_SECONDS, failures(engine), "keys and usage are as last known")
+        super().__init__("Database", SQL_SECONDS, "keys and usage are as last known")
         self.engine = engine
         self._steps = steps
 
@@ -174,12 +175,3 @@ def _sqlite(path: Path) -> AsyncEngine:
         cursor.close()
 
     return engine
-
-
-def failures(engine: AsyncEngine) -> tuple[type[Exception], ...]:
-    """Give the exceptions that mean that the database does not do its work."""
-    if engine.dialect.name != "postgresql":
-        return (SQLAlchemyError,)
-    from asyncpg import InterfaceError, PostgresError  # noqa: PLC0415 - the driver is imported only where it is used
-
-    return (SQLAlchemyError, PostgresError, InterfaceError)
