@@ -1,10 +1,13 @@
-"""The end of tasks, also of those that miss that they are cancelled."""
+"""The end of tasks: of those that miss that they are cancelled, and of work that must not be cut in two."""
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 AGAIN_SECONDS = 10.0
 """Longer than what a task still does in its end, such as ending a child or giving a lease back."""
+
+T = TypeVar("T")
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
@@ -20,3 +23,27 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
             task.cancel()
         _, running = await asyncio.wait(running, timeout=AGAIN_SECONDS)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Give what short work gives, and let it run to its end however often its caller is cancelled meanwhile.
+
+    Of a write that is cut in two nobody knows whether it was done.
+
+    Raises
+    ------
+    asyncio.CancelledError
+        The caller was cancelled; the work is done, or has failed.
+    """
+    task = asyncio.create_task(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    if not cancelled:
+        return task.result()
+    if not task.cancelled() and (error := task.exception()) is not None:
+        raise asyncio.CancelledError from error
+    raise asyncio.CancelledError

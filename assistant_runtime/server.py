@@ -1,8 +1,10 @@
 """The HTTP server, and how it stops.
 
 On SIGTERM Kubernetes has begun to take this pod out of its Services, and for some seconds still sends it requests. So
-the signal first only turns /ready to 503; the listener closes after the drain delay, answers in flight get the grace
-period, and a second signal ends everything at once. uvicorn by itself would refuse connections from the first moment.
+the signal first only turns /ready to 503; the listener closes after the drain delay, and answers in flight get the
+grace period. What is not finished then, or when a second signal comes, is cut: its client gets an error, and the stores
+stay open until the cut turns are kept and their budgets settled. A third signal ends the process as the system does.
+uvicorn by itself would refuse connections from the first moment, and close the stores while the cut requests write.
 """
 
 import asyncio
@@ -21,6 +23,15 @@ from assistant_runtime.settings import Settings
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 s for which proxies commonly keep idle connections, so that the proxy closes first."""
 
+POLL_SECONDS = 0.05
+"""Between two looks at what is in flight, while the process drains."""
+
+LAST_WORDS_SECONDS = 1.0
+"""For a cut answer's last event to reach its client; a client that does not read by then is disconnected."""
+
+SETTLE_SECONDS = 8.0
+"""For cut requests to keep their turns and settle their budgets: longer than any store's longest command."""
+
 
 class RuntimeServer(uvicorn.Server):
     """uvicorn, draining before it stops.
@@ -33,12 +44,15 @@ class RuntimeServer(uvicorn.Server):
         Shared with the application.
     drain_delay
         Seconds to go on accepting after SIGTERM.
+    grace
+        Seconds that requests in flight have after that.
     """
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, drain_delay: float) -> None:
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, drain_delay: float, grace: float) -> None:
         super().__init__(config)
         self._lifecycle = lifecycle
         self._drain_delay = drain_delay
+        self._grace = grace
         self._log = structlog.get_logger(__name__)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -57,12 +71,48 @@ class RuntimeServer(uvicorn.Server):
         if self._lifecycle.draining:
             self._log.warning("stopping_at_once")
             self.should_exit = self.force_exit = True
+            for each in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(each, signal.SIG_DFL)
             return
         self._lifecycle.draining = True
         # An interrupt comes from a person at a terminal, whom no load balancer needs to hear of.
         delay = 0.0 if sig == signal.SIGINT else self._drain_delay
         self._log.info("draining", delay_seconds=delay)
         self._loop.call_later(delay, setattr, self, "should_exit", True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, let what is in flight finish, cut the rest, and close the stores after that."""
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._in_flight(self._grace)
+        await self._cut(set(self.server_state.tasks))
+        await self.lifespan.shutdown()
+
+    async def _in_flight(self, seconds: float) -> None:
+        """Wait until everything is answered, and has left; so long at most, and not after a second signal."""
+        state, due = self.server_state, self._loop.time() + seconds
+        # uvicorn has no event for it.
+        while (state.tasks or state.connections) and not self.force_exit and self._loop.time() < due:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _cut(self, requests: set[asyncio.Task[None]]) -> None:
+        """End requests early, and wait until each has kept its turn and settled its budget."""
+        if not requests:
+            return
+        self._log.warning("requests_cut", count=len(requests))
+        for request in requests:
+            request.cancel()
+        _, unfinished = await asyncio.wait(requests, timeout=LAST_WORDS_SECONDS)
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, RuntimeProtocol) and connection.flow.write_paused:
+                connection.transport.abort()
+        if unfinished:
+            _, unfinished = await asyncio.wait(unfinished, timeout=SETTLE_SECONDS)
+        if unfinished:
+            self._log.error("requests_not_settled", count=len(unfinished))
+        await self._in_flight(LAST_WORDS_SECONDS)
 
 
 def build_server(settings: Settings) -> RuntimeServer:
@@ -81,6 +131,5 @@ def build_server(settings: Settings) -> RuntimeServer:
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=settings.shutdown_grace_seconds,
     )
-    return RuntimeServer(config, lifecycle, settings.drain_delay_seconds)
+    return RuntimeServer(config, lifecycle, settings.drain_delay_seconds, settings.shutdown_grace_seconds)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from assistant_runtime.agents.base import MODEL_PREFIX, AgentDirectory
+from assistant_runtime.ending import to_its_end
 from assistant_runtime.errors import ApiError, ProviderError
 from assistant_runtime.settings.agents import Agent
 from assistant_runtime.stores.history import History, Window
@@ -233,7 +234,7 @@ class ToolLoop:
             return
         key = turn.question.idempotency_key or f"turn_{secrets.token_hex(16)}"
         try:
-            session = await self._history.record(turn.window, messages, key, incomplete=incomplete)
+            session = await to_its_end(self._history.record(turn.window, messages, key, incomplete=incomplete))
         except ApiError as error:
             turn.record.notes.append(f"not kept in the session: {error}")
             return

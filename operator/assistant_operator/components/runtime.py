@@ -21,8 +21,8 @@ PORT = 8000
 _USER_ID = 10001
 _DRAIN_DELAY_SECONDS = 5
 """How long a pod that is told to stop still takes new requests: the time for every proxy to see it unready."""
-_SHUTDOWN_GRACE_SECONDS = 50
-"""How long streams in flight may go on after that; the pod's grace period leaves a margin to exit."""
+_SHUTDOWN_GRACE_SECONDS = 45
+"""How long streams in flight may go on after that; the pod's grace period leaves time to keep what is cut then."""
 _TERMINATION_GRACE_SECONDS = 60
 
 
