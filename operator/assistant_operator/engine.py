@@ -5,22 +5,22 @@ import functools
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import structlog
 
 from assistant_operator import conditions, desired
 from assistant_operator.cluster import kinds
-from assistant_operator.cluster.cache import Cache, Key, Ref, version
+from assistant_operator.cluster.cache import Cache, Key, Ref, trim_assistant
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.referenced import Referenced
-from assistant_operator.cluster.watch import Watch
+from assistant_operator.cluster.watch import Listener, Target, Watch
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object
 from assistant_operator.policies import ingress
-from assistant_operator.reconcile import Reconciler, key_of, parse
+from assistant_operator.reconcile import Reconciler, parse
 from assistant_operator.settings import Settings
 from assistant_operator.telemetry import Metrics
 from assistant_operator.users import Users
@@ -40,49 +40,49 @@ class Engine:
     """All AIAssistants of the watched namespaces, and the workers that reconcile them."""
 
     def __init__(self, settings: Settings, api: ApiServer, metrics: Metrics) -> None:
-        self._settings = settings
-        self.listening = asyncio.Event()
-        """Set by whoever watches the AIAssistants, once it does."""
-        self._resources: dict[Key, Object] = {}
+        self._settings, self._metrics = settings, metrics
+        self._assistants = Cache(trim_assistant)
+        self._phases: dict[Key, str] = {}
         self._content_users: Users[Key, Ref] = Users()
         self._queue: WorkQueue[Key] = WorkQueue()
         self._cache = Cache()
-        self._referenced = Referenced(api, settings.watch_namespaces, self._look_anew)
+        self._referenced = Referenced(api, settings.watch_namespaces, self._look_anew, self._count_unreadable)
         self._reconciler = Reconciler(api, self._cache, self._referenced, settings.images, metrics)
-        watch = functools.partial(Watch, api, self._cache, on_change=self._wake)
-        everyones: Any = {"selector": None, "metadata_only": True}
         self._watches = [
-            found
-            for namespace in settings.watch_namespaces or (None,)
-            for found in (
-                *(watch(kind, namespace) for kind in (*kinds.APPLIED.values(), kinds.POD, kinds.CLAIM)),
-                # Everyone's metadata and nobody's data: what a user writes carries none of our labels.
-                watch(kinds.SECRET, namespace, **everyones, on_object=functools.partial(self._wake_users, "Secret")),
-                Watch(
-                    api,
-                    self._reconciler.config_maps.cache,
-                    kinds.CONFIG_MAP,
-                    namespace,
-                    **everyones,
-                    on_object=functools.partial(self._wake_users, "ConfigMap"),
-                ),
-            )
+            watch for namespace in settings.watch_namespaces or (None,) for watch in self._watches_of(api, namespace)
         ]
         metrics.observe_engine(lambda: len(self._queue), self.phases)
 
-    def observe(self, event: str | None, resource: Object) -> None:
-        """Take one event of the AIAssistant watch; `event` is ADDED, MODIFIED, DELETED or None for the first list."""
-        key = key_of(resource)
-        known = self._resources.get(key)
-        if event == "DELETED":
-            # Of a name that was deleted and created again, the deletion may be told last.
-            if known and known["metadata"]["uid"] == resource["metadata"]["uid"]:
-                self._forget(key)
-            return
-        if known and version(known) >= version(resource):
-            return
-        self._resources[key] = _without_bookkeeping(resource)
-        self._look_anew([key])
+    def _watches_of(self, api: ApiServer, namespace: str | None) -> Iterator[Watch]:
+        """Yield the watches of one namespace, or of all of them."""
+
+        def watch(cache: Cache, target: Target, **listener: Any) -> Watch:
+            return Watch(api, cache, target, Listener(on_unreadable=self._count_unreadable, **listener))
+
+        yield watch(self._assistants, Target(kinds.ASSISTANT, namespace, selector=None), on_object=self._observe)
+        for kind in (*kinds.APPLIED.values(), kinds.POD, kinds.CLAIM):
+            yield watch(self._cache, Target(kind, namespace), on_change=self._wake)
+        # Everyone's metadata and nobody's data: what a user writes carries none of our labels.
+        everyones = functools.partial(Target, namespace=namespace, selector=None, metadata_only=True)
+        yield watch(self._cache, everyones(kinds.SECRET), on_change=self._wake, on_object=self._wake_users)
+        config_maps = self._reconciler.config_maps.cache
+        yield watch(config_maps, everyones(kinds.CONFIG_MAP), on_change=self._wake, on_object=self._wake_users)
+
+    def _observe(self, found: Ref, news: bool) -> None:
+        """Take note of an AIAssistant that is new, changed or gone."""
+        key = (found.namespace, found.name)
+        resource = self._resource(key)
+        if resource is None:
+            self._forget(key)
+        elif news:
+            self._phases[key] = _phase(resource)
+            self._look_anew([key])
+
+    def _resource(self, key: Key) -> Object | None:
+        return self._assistants.get(kinds.ASSISTANT.kind, *key)
+
+    def _count_unreadable(self, plural: str) -> None:
+        self._metrics.unreadable.labels(plural).inc()
 
     async def run(self) -> None:
         """Watch and reconcile until cancelled."""
@@ -98,8 +98,8 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """Whether AIAssistants are watched and every watch has its first list."""
-        return self.listening.is_set() and all(watch.synced.is_set() for watch in self._watches)
+        """Whether every watch has its first list."""
+        return all(watch.synced.is_set() for watch in self._watches)
 
     def silent_watches(self) -> list[str]:
         """Return the watches that show no sign of life."""
@@ -109,7 +109,7 @@ class Engine:
 
     def phases(self) -> Counter[str]:
         """Count the AIAssistants by phase."""
-        return Counter((resource.get("status") or {}).get("phase", "Pending") for resource in self._resources.values())
+        return Counter(self._phases.values())
 
     async def _work(self) -> None:
         while True:
@@ -124,7 +124,7 @@ class Engine:
 
     async def _reconcile(self, key: Key) -> bool:
         """Run a pass; return whether it failed and should be tried again with backoff."""
-        resource = self._resources.get(key)
+        resource = self._resource(key)
         if resource is None or resource["metadata"].get("deletionTimestamp"):
             return False
         # A pass over a half-filled cache would take what it misses for missing.
@@ -133,8 +133,8 @@ class Engine:
             return False
         outcome = await self._reconciler.reconcile(resource)
         if isinstance(outcome.error, GoneError):
-            if self._resources.get(key) is resource:
-                self._forget(key)
+            self._assistants.remove(kinds.ASSISTANT.kind, resource)
+            self._forget(key)
             return False
         self._keep(key, outcome.resource)
         if isinstance(outcome.error, WaitingError) or _ends_unseen(outcome.error):
@@ -147,13 +147,14 @@ class Engine:
         return False
 
     def _keep(self, key: Key, after: Object) -> None:
-        """Keep the answer to our own status write, which is newer than what the watch has told so far."""
-        current = self._resources.get(key)
-        if current and current["metadata"]["uid"] == after["metadata"]["uid"] and version(after) > version(current):
-            self._resources[key] = _without_bookkeeping(after)
+        """Keep the answer to our own status write, which is newer than what the watch has shown so far."""
+        current = self._resource(key)
+        if current and current["metadata"]["uid"] == after["metadata"]["uid"]:
+            self._assistants.put(kinds.ASSISTANT.kind, after)
+            self._phases[key] = _phase(after)
 
     def _forget(self, key: Key) -> None:
-        self._resources.pop(key, None)
+        self._phases.pop(key, None)
         self._queue.forget(key)
         self._referenced.use(key, ())
         self._content_users.use(key, ())
@@ -162,23 +163,23 @@ class Engine:
         """Look at every assistant once in a while, a few at a time, in case an event was lost."""
         while True:
             await asyncio.sleep(self._settings.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
-            for key in list(self._resources):
+            for key in list(self._phases):
                 self._queue.add_after(key, random.uniform(0, self._settings.resync_seconds / 10))  # noqa: S311 - jitter
 
     def _wake(self, key: Key) -> None:
-        if key in self._resources:
+        if key in self._phases:
             self._queue.add(key)
 
-    def _wake_users(self, kind: str, namespace: str, name: str) -> None:
-        contents = self._reconciler.config_maps if kind == "ConfigMap" else self._reconciler.secrets
-        contents.forget_deleted(namespace, name)
-        for key in self._content_users.of(Ref(kind, namespace, name)):
+    def _wake_users(self, found: Ref, _: bool) -> None:
+        contents = self._reconciler.config_maps if found.kind == "ConfigMap" else self._reconciler.secrets
+        contents.forget_deleted(found.namespace, found.name)
+        for key in self._content_users.of(found):
             self._wake(key)
 
     def _look_anew(self, keys: Iterable[Key]) -> None:
         """Have assistants looked at, and learn whose changes wake them: what they name may have changed."""
         for key in keys:
-            if resource := self._resources.get(key):
+            if resource := self._resource(key):
                 self._refer(key, resource)
                 self._queue.add(key)
 
@@ -207,9 +208,5 @@ def _ends_unseen(error: ReconcileError | None) -> bool:
     return isinstance(error, StalledError) and error.reason == conditions.NAME_CONFLICT
 
 
-def _without_bookkeeping(resource: Object) -> Object:
-    """Return a resource without who changed what: larger than the rest, and never read."""
-    metadata = {
-        key: value for key, value in resource["metadata"].items() if key not in ("managedFields", "annotations")
-    }
-    return {**resource, "metadata": metadata}
+def _phase(resource: Object) -> str:
+    return str((resource.get("status") or {}).get("phase", "Pending"))

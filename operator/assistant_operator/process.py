@@ -1,7 +1,6 @@
 """The operator as a process: everything is started here, and everything stops together."""
 
 import asyncio
-import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any
@@ -10,7 +9,7 @@ import structlog
 import uvloop
 from kubernetes.aio.config import ConfigException
 
-from assistant_operator import __version__, handlers, server
+from assistant_operator import __version__, frame, server
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.engine import Engine
 from assistant_operator.settings import Settings
@@ -27,12 +26,14 @@ def run(settings: Settings) -> None:
 
 async def _main(settings: Settings) -> None:
     log.info("starting", version=__version__, namespaces=settings.watch_namespaces or "all")
+    stop = asyncio.Event()
+    frame.listen_for_signals(stop)
     async with await _connected() as api:
         metrics = Metrics()
         engine = Engine(settings, api, metrics)
         runner = await server.serve(engine, metrics, settings.http_port)
         try:
-            await _until_one_ends(engine.run(), handlers.watch(settings, engine, api), _told_to_stop())
+            await _until_one_ends(engine.run(), frame.run(api, stop))
         finally:
             await runner.cleanup()
     log.info("stopped")
@@ -43,14 +44,6 @@ async def _connected() -> ApiServer:
         return await ApiServer.connect()
     except ConfigException as error:
         sys.exit(f"assistant-operator: there is no cluster to connect to: name a kubeconfig by KUBECONFIG. {error}")
-
-
-async def _told_to_stop() -> None:
-    """Wait for SIGTERM or SIGINT: kopf hears them once it has started, and nobody would before in a container."""
-    told = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
-    await told.wait()
 
 
 async def _until_one_ends(*programs: Coroutine[Any, Any, None]) -> None:

@@ -28,7 +28,7 @@ from assistant_operator.assessment import Assessment
 from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster import apply, prune, retention, rollout, volumes
 from assistant_operator.cluster import status as status_writer
-from assistant_operator.cluster.cache import Cache, Key, Ref, trim_to_version
+from assistant_operator.cluster.cache import Cache, Ref, trim_to_version
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client
 from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.contents import Contents
@@ -273,11 +273,6 @@ class Reconciler:
         if written:
             self._metrics.writes.labels(what).inc()
             log.info("deleted" if what == "deletion" else "applied", kind=kind, name=name)
-
-
-def key_of(resource: Object) -> Key:
-    """Return namespace and name of a resource."""
-    return resource["metadata"]["namespace"], resource["metadata"]["name"]
 
 
 def parse(resource: Object) -> AIAssistant:

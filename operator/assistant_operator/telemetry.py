@@ -71,6 +71,13 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.unreadable = Counter(
+            "assistant_operator_unreadable_total",
+            "Objects and events of a watch that could not be read and were left out, by plural of their kind.",
+            ["kind"],
+            registry=self.registry,
+        )
+
     def observe_engine(self, queue_depth: Callable[[], int], phases: Callable[[], Mapping[str, int]]) -> None:
         """Read the gauges of the engine's state from it when they are scraped."""
         self.registry.register(_EngineCollector(queue_depth, phases))

@@ -74,7 +74,7 @@ def test_the_definition_may_come_after_the_operator(
     eventually(lambda: not everywhere.run("get", "aia", "-A", "-o", "name"), "no other test's assistants are left")
     kube.run("delete", "crd", "aiassistants.aiassistant.dev")
     with running_operator(account, operator_log):
-        eventually(lambda: "definition_missing" in operator_log.read_text(), "the operator says what is missing")
+        eventually(lambda: "kind_not_served" in operator_log.read_text(), "the operator says what is missing")
     with running_operator(account, operator_log):  # the first one ended well when it was told to
         install(Kube(control_plane))
         _create(kube)

@@ -45,9 +45,10 @@ def test_a_fresh_list_is_the_whole_truth_and_names_whom_it_changes() -> None:
     cache.put("Service", _object("kept", 1, "a"))
     cache.put("Service", _object("gone", 1, "b"))
     cache.put("ConfigMap", _object("gone", 1, "c"))
-    changed, gone = cache.replace("Service", None, [_object("kept", 1, "a"), _object("new", 2, "d")])
-    assert changed == {("default", "b"), ("default", "d")}
-    assert [found.name for found in gone] == ["gone"]
+    changes = cache.replace("Service", None, [_object("kept", 1, "a"), _object("new", 2, "d")])
+    assert changes.owners == {("default", "b"), ("default", "d")}
+    assert {found.name for found in changes.objects} == {"gone", "new"}
+    assert [found.name for found in changes.gone] == ["gone"]
     assert cache.get("Service", "default", "gone") is None
     assert cache.get("ConfigMap", "default", "gone"), "a list speaks for its own kind only"
 
@@ -73,37 +74,46 @@ def engine() -> Engine:
     return Engine(Settings(), cast("ApiServer", RecordingClient()), Metrics())
 
 
+def _watch(engine: Engine, kind: kinds.Kind) -> Watch:
+    return next(watch for watch in engine._watches if watch.target.kind is kind)
+
+
+def _see(engine: Engine, event: str, body: Object) -> None:
+    """Let the engine see an AIAssistant as its watch does."""
+    _watch(engine, kinds.ASSISTANT)._take(event, body)
+
+
 def _waiting(engine: Engine) -> int:
     return len(engine._queue)
 
 
-def test_a_deletion_that_is_told_after_the_successor_was_created_forgets_nothing(engine: Engine) -> None:
+def test_a_deletion_that_is_seen_after_the_successor_was_created_forgets_nothing(engine: Engine) -> None:
     old, new = resource(), resource()
     new["metadata"] |= {"uid": "successor", "resourceVersion": "9"}
-    engine.observe("ADDED", old)
-    engine.observe("ADDED", new)
-    engine.observe("DELETED", old)
+    _see(engine, "ADDED", old)
+    _see(engine, "ADDED", new)
+    _see(engine, "DELETED", old)
     assert engine.phases().total() == 1
-    engine.observe("DELETED", new)
+    _see(engine, "DELETED", new)
     assert engine.phases().total() == 0
 
 
 def test_the_echo_of_what_is_known_is_no_news(engine: Engine) -> None:
-    engine.observe("ADDED", resource())
+    _see(engine, "ADDED", resource())
     assert _waiting(engine) == 1
     engine._queue._ready.clear()
     engine._queue._waiting.clear()
-    engine.observe("MODIFIED", resource())
+    _see(engine, "MODIFIED", resource())
     assert _waiting(engine) == 0
 
 
-async def test_a_change_during_a_pass_is_looked_at_when_the_watch_tells_it_after_the_pass() -> None:
+async def test_a_change_during_a_pass_is_looked_at_when_the_watch_shows_it_after_the_pass() -> None:
     client = RecordingClient()
     engine = Engine(Settings(), cast("ApiServer", client), Metrics())
     for watch in engine._watches:
         watch.synced.set()
     before = client.put(resource())
-    engine.observe("ADDED", before)
+    _see(engine, "ADDED", before)
     metadata = {**before["metadata"], "generation": before["metadata"]["generation"] + 1}
     changes: list[Object] = []
 
@@ -115,31 +125,31 @@ async def test_a_change_during_a_pass_is_looked_at_when_the_watch_tells_it_after
     key = await engine._queue.take()
     await engine._reconcile(key)
     engine._queue.done(key)
-    engine.observe("MODIFIED", changes[0])
+    _see(engine, "MODIFIED", changes[0])
     assert _waiting(engine) == 1
 
 
 def test_a_secret_wakes_everyone_who_names_it_even_if_one_pass_has_read_it_already(engine: Engine) -> None:
     keyed = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "provider"}}]}
     for name in ("one", "two", "three"):
-        engine.observe("ADDED", resource(name, providers=keyed if name != "three" else PROVIDERS))
+        _see(engine, "ADDED", resource(name, providers=keyed if name != "three" else PROVIDERS))
     engine._queue._ready.clear()
     engine._queue._waiting.clear()
     seen = _object("provider", 5, None)
     engine._cache.put("Secret", seen)
-    watch = next(watch for watch in engine._watches if watch._kind is kinds.SECRET)
+    watch = _watch(engine, kinds.SECRET)
     watch._take("MODIFIED", seen)
     assert sorted(name for _, name in engine._queue._ready) == ["one", "two"]
 
 
 async def test_a_secret_that_was_deleted_while_its_watch_was_down_wakes_whoever_names_it(engine: Engine) -> None:
     keyed = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "provider"}}]}
-    engine.observe("ADDED", resource("one", providers=keyed))
-    engine.observe("ADDED", resource("two"))
+    _see(engine, "ADDED", resource("one", providers=keyed))
+    _see(engine, "ADDED", resource("two"))
     engine._queue._ready.clear()
     engine._queue._waiting.clear()
     engine._cache.put("Secret", _object("provider", 5, None))
-    watch = next(watch for watch in engine._watches if watch._kind is kinds.SECRET)
+    watch = _watch(engine, kinds.SECRET)
     await watch._list()
     assert [name for _, name in engine._queue._ready] == ["one"]
 
@@ -147,11 +157,11 @@ async def test_a_secret_that_was_deleted_while_its_watch_was_down_wakes_whoever_
 def test_a_config_map_of_the_users_wakes_whoever_names_it(engine: Engine) -> None:
     trusting: Object = {"name": "local", "baseURL": "https://a/v1", "model": "m"}
     trusting |= {"caFrom": {"name": "bundle", "kind": "ConfigMap"}}
-    engine.observe("ADDED", resource("one", providers={"items": [trusting]}))
-    engine.observe("ADDED", resource("two"))
+    _see(engine, "ADDED", resource("one", providers={"items": [trusting]}))
+    _see(engine, "ADDED", resource("two"))
     engine._queue._ready.clear()
     engine._queue._waiting.clear()
-    own, everyones = (watch for watch in engine._watches if watch._kind is kinds.CONFIG_MAP)
+    own, everyones = (watch for watch in engine._watches if watch.target.kind is kinds.CONFIG_MAP)
     for name in ("bundle", "another"):
         everyones._take("ADDED", _object(name, 5, None))
     assert [name for _, name in engine._queue._ready] == ["one"]
@@ -162,18 +172,19 @@ def test_a_config_map_of_the_users_wakes_whoever_names_it(engine: Engine) -> Non
 
 def test_a_resource_that_names_another_secret_is_no_longer_woken_by_the_first(engine: Engine) -> None:
     first = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "first"}}]}
-    engine.observe("ADDED", resource(providers=first))
+    _see(engine, "ADDED", resource(providers=first))
     changed = resource(providers=PROVIDERS)
     changed["metadata"]["resourceVersion"] = "2"
-    engine.observe("MODIFIED", changed)
+    _see(engine, "MODIFIED", changed)
     assert not engine._content_users.things()
 
 
-def test_readiness_waits_for_every_watch_and_for_the_assistants(engine: Engine) -> None:
-    for watch in engine._watches:
+def test_readiness_waits_for_every_watch(engine: Engine) -> None:
+    *others, last = engine._watches
+    for watch in others:
         watch.synced.set()
     assert not engine.ready
-    engine.listening.set()
+    last.synced.set()
     assert engine.ready
 
 

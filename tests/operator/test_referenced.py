@@ -234,14 +234,14 @@ async def test_the_secret_that_an_object_names_wakes_the_assistants_that_name_th
 ) -> None:
     api.objects = [_object(1, secret="chosen")]
     running = asyncio.create_task(engine._referenced.run())
-    engine.observe("ADDED", resource())
+    engine._watches[0]._take("ADDED", resource())
     assert engine._content_users.of(Ref("Secret", "default", "main-app")) == {KEY}, (
         "the usual name, before the object is seen"
     )
     await engine._referenced.read("default", WANTED)
     assert engine._content_users.of(Ref("Secret", "default", "chosen")) == {KEY}
     assert not engine._content_users.of(Ref("Secret", "default", "main-app"))
-    engine.observe("DELETED", resource())
+    engine._watches[0]._take("DELETED", resource())
     assert engine._referenced.watches == []
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from assistant_operator import labels
+from assistant_operator.cluster.decoding import encode
 from assistant_operator.manifests import Object
 
 Key = tuple[str, str]
@@ -42,6 +43,16 @@ def owner_key(body: Object) -> Key | None:
     return metadata["namespace"], found[labels.INSTANCE]
 
 
+class Changes(NamedTuple):
+    """What a fresh list changes."""
+
+    owners: set[Key]
+    """Assistants whose objects changed."""
+    objects: set[Ref]
+    """Objects that are new, changed or gone."""
+    gone: list[Ref]
+
+
 class _Entry(NamedTuple):
     version: int
     owner: Key | None
@@ -67,6 +78,10 @@ class Cache:
         """Return an object as last seen."""
         entry = self._entries.get(Ref(kind, namespace, name))
         return orjson.loads(entry.body) if entry else None
+
+    def has(self, kind: str, namespace: str, name: str) -> bool:
+        """Tell whether an object was seen and is not gone."""
+        return Ref(kind, namespace, name) in self._entries
 
     def owned(self, key: Key) -> list[Ref]:
         """Return the references of an assistant's objects, sorted."""
@@ -96,37 +111,42 @@ class Cache:
             return False
         self._unlink(key)
         owner = owner_key(body)
-        self._entries[key] = _Entry(seen, owner, orjson.dumps(self.trim(kind, body)))
+        self._entries[key] = _Entry(seen, owner, encode(self.trim(kind, body)))
         if owner:
             self._owned[owner].add(key)
         return True
 
-    def remove(self, kind: str, body: Object) -> None:
-        """Forget a deleted object; `body` is its last version."""
-        key = ref(kind, body)
-        self._tombstones[key] = version(body)
+    def remove(self, kind: str, body: Object) -> bool:
+        """Forget a deleted object, whose last version is `body`; return whether it was not forgotten yet.
+
+        Of a name that was deleted and created again, the deletion may be seen last: it changes nothing.
+        """
+        key, seen = ref(kind, body), version(body)
+        known = self._entries.get(key)
+        if known and known.version > seen:
+            return False
+        self._tombstones[key] = seen
         self._tombstones.move_to_end(key)
         while len(self._tombstones) > _TOMBSTONES:
             self._tombstones.popitem(last=False)
         self._unlink(key)
-        self._entries.pop(key, None)
+        return self._entries.pop(key, None) is not None
 
-    def replace(self, kind: str, namespace: str | None, bodies: Iterable[Object]) -> tuple[set[Key], list[Ref]]:
-        """Take a fresh list of a kind for the whole truth; return whose objects changed, and what is gone."""
+    def replace(self, kind: str, namespace: str | None, bodies: Iterable[Object]) -> Changes:
+        """Take a fresh list of a kind for the whole truth."""
         listed = {ref(kind, body): body for body in bodies}
         gone = [
             key
             for key in self._entries
             if key.kind == kind and namespace in (None, key.namespace) and key not in listed
         ]
-        changed = {owner for key in gone if (owner := self._entries[key].owner)}
+        owners = {owner for key in gone if (owner := self._entries[key].owner)}
         for key in gone:
             self._unlink(key)
             del self._entries[key]
-        for body in listed.values():
-            if self.put(kind, body) and (owner := owner_key(body)):
-                changed.add(owner)
-        return changed, gone
+        changed = {key for key, body in listed.items() if self.put(kind, body)}
+        owners |= {owner for key in changed if (owner := self._entries[key].owner)}
+        return Changes(owners, changed.union(gone), gone)
 
     def _unlink(self, key: Ref) -> None:
         known = self._entries.get(key)
@@ -162,6 +182,12 @@ def trim_referenced(_: str, body: Object) -> Object:
     """Return an object of another operator without what is never read."""
     metadata = _only(body["metadata"], "name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp")
     return {"metadata": metadata, **_only(body, "spec", "status")}
+
+
+def trim_assistant(_: str, body: Object) -> Object:
+    """Return an AIAssistant without who changed what: larger than the rest, and never read."""
+    metadata = {key: value for key, value in body["metadata"].items() if key not in ("managedFields", "annotations")}
+    return {**body, "metadata": metadata}
 
 
 def _trim_pod(metadata: Object, body: Object) -> Object:

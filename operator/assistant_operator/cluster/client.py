@@ -18,6 +18,7 @@ from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
 from assistant_operator import __version__, labels
+from assistant_operator.cluster.decoding import UnreadableError, decode_object, is_version
 from assistant_operator.cluster.kinds import EVENT, Kind
 from assistant_operator.manifests import Object
 
@@ -33,6 +34,8 @@ PAGE_SIZE = 500
 """Objects a page of a list: the size that client-go uses, so that no list is one huge answer."""
 _EVENTS = 100
 """Events about one object that are read: a pod in trouble has about a dozen, since Kubernetes counts repeated ones."""
+LARGEST_EVENT = 16 * 1024**2
+"""Bytes of the longest event: an object has at most 1.5 MiB in etcd, and JSON writes some characters as six."""
 WATCH_SILENCE_SECONDS = 150
 """A watch that says nothing for longer is dead: the API server sends bookmarks about once a minute."""
 
@@ -56,12 +59,12 @@ class ApiError(Exception):
     def of(cls, status: int, body: bytes) -> "ApiError":
         """Read a metav1.Status answer; anything else is quoted as it is."""
         try:
-            answer = orjson.loads(body)
+            answer = decode_object(body)
             causes = (answer.get("details") or {}).get("causes") or []
-        except (orjson.JSONDecodeError, AttributeError):
+            fields = tuple(cause["field"] for cause in causes if cause.get("field"))
+        except (ValueError, AttributeError, TypeError):
             return cls(status, "", body[:500].decode(errors="replace"))
-        fields = tuple(cause["field"] for cause in causes if cause.get("field"))
-        return cls(status, answer.get("reason") or "", answer.get("message") or "", fields)
+        return cls(status, str(answer.get("reason") or ""), str(answer.get("message") or ""), fields)
 
 
 @dataclass(frozen=True)
@@ -160,11 +163,17 @@ class ApiServer:
         *,
         selector: str | None = None,
         metadata_only: bool = False,
-        keep: Callable[[Object], Object] = lambda body: body,
+        keep: Callable[[Any], Object | None] = lambda body: body,
     ) -> Page:
         """Return every object of a kind, page by page, in a namespace or in all of them.
 
-        `keep` reduces each object as its page arrives, so that a long list is never in memory as a whole.
+        `keep` reduces each object as its page arrives, so that a long list is never in memory as a whole. It may return
+        None for one that can't be read, which is left out.
+
+        Raises
+        ------
+        UnreadableError
+            The answer is no list, or does not say of which version it is.
         """
         accept = _METADATA_LIST if metadata_only else _JSON
         items: list[Object] = []
@@ -172,10 +181,15 @@ class ApiServer:
         while True:
             query = _query(limit=PAGE_SIZE, labelSelector=selector, **{"continue": token})
             answer = await self._call("GET", kind.path(namespace), query=query, accept=accept)
-            items += map(keep, answer.get("items") or [])
-            token = answer["metadata"].get("continue")
+            found, metadata = answer.get("items") or [], answer.get("metadata")
+            if not (
+                isinstance(found, list) and isinstance(metadata, dict) and is_version(metadata.get("resourceVersion"))
+            ):
+                raise UnreadableError(f"the answer is no list of {kind.plural}")
+            items += [kept for body in found if (kept := keep(body)) is not None]
+            token = metadata.get("continue")
             if not token:
-                return Page(items, answer["metadata"]["resourceVersion"])
+                return Page(items, metadata["resourceVersion"])
 
     async def create(self, kind: Kind, body: Object) -> Object:
         """Create an object; `ApiError` 409 where it exists."""
@@ -226,6 +240,8 @@ class ApiServer:
         ------
         ApiError
             With status 410 the version is too old: list again.
+        UnreadableError, orjson.JSONDecodeError
+            What came is no event, or one that is larger than any object.
         TimeoutError, aiohttp.ClientError
             The connection is dead.
         """
@@ -240,12 +256,8 @@ class ApiServer:
         accept = _METADATA if metadata_only else _JSON
         response = await self._send("GET", kind.path(namespace), query, None, _JSON, accept, timeout)
         try:
-            async for line in response.content:
-                event = orjson.loads(line)
-                if event["type"] == "ERROR":
-                    status = event["object"]
-                    raise ApiError(status.get("code", 500), status.get("reason", ""), status.get("message", ""))
-                yield event["type"], event["object"]
+            async for line in _lines(response.content):
+                yield _event(line)
         finally:
             response.close()
 
@@ -261,8 +273,7 @@ class ApiServer:
     ) -> Object:
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
         response = await self._send(method, path, query or {}, body, content_type, accept, timeout)
-        answer: Object = orjson.loads(await response.read())
-        return answer
+        return decode_object(await response.read())
 
     async def _send(  # noqa: PLR0917 - private, and every argument always given
         self,
@@ -284,9 +295,41 @@ class ApiServer:
         return response
 
 
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield the lines of a stream."""
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in content.iter_any():
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            yield b"".join((*parts, end))
+            parts, size = [], 0
+        parts.append(rest)
+        size += len(rest)
+        if size > LARGEST_EVENT:
+            raise UnreadableError(f"an event is larger than {LARGEST_EVENT} bytes")
+    if size:
+        raise aiohttp.ClientPayloadError("the connection was cut within an event")
+
+
+def _event(line: bytes) -> tuple[str, Object]:
+    event = decode_object(line)
+    kind, body = event.get("type"), event.get("object")
+    if not isinstance(kind, str) or not isinstance(body, dict):
+        raise UnreadableError(f"this is no event: {line[:100]!r}")
+    if kind == "ERROR":
+        code = body.get("code")
+        raise ApiError(
+            code if isinstance(code, int) else HTTPStatus.INTERNAL_SERVER_ERROR,
+            str(body.get("reason", "")),
+            str(body.get("message", "")),
+        )
+    return kind, body
+
+
 def _query(**parameters: Any) -> dict[str, str]:
     return {name: str(value) for name, value in parameters.items() if value is not None}
 
 
-UNREACHABLE = (aiohttp.ClientError, asyncio.TimeoutError, OSError, orjson.JSONDecodeError)
+UNREACHABLE = (aiohttp.ClientError, asyncio.TimeoutError, OSError, orjson.JSONDecodeError, UnreadableError)
 """What is raised when the API server can't be reached, or a proxy before it cuts its answer short or gives its own."""

@@ -10,10 +10,10 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from assistant_operator import conditions
-from assistant_operator.cluster.cache import Cache, Key, trim_referenced
+from assistant_operator.cluster.cache import Cache, Key, Ref, trim_referenced
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, ApiServer
 from assistant_operator.cluster.kinds import READ, Kind
-from assistant_operator.cluster.watch import Watch
+from assistant_operator.cluster.watch import Listener, Target, Watch
 from assistant_operator.components.base import ReferencedObject
 from assistant_operator.errors import StalledError, TransientError, WaitingError
 from assistant_operator.manifests import Object
@@ -46,11 +46,20 @@ class Referenced:
     namespaces
         Namespaces that may be watched; none: all of them.
     on_change
-        Told the AIAssistants that name an object which changed.
+        Called with the AIAssistants that name an object which changed.
+    on_unreadable
+        Called with the plural of an object that can't be read.
     """
 
-    def __init__(self, api: ApiServer, namespaces: Sequence[str], on_change: Callable[[Iterable[Key]], None]) -> None:
-        self._api, self._everywhere, self._on_change = api, not namespaces, on_change
+    def __init__(
+        self,
+        api: ApiServer,
+        namespaces: Sequence[str],
+        on_change: Callable[[Iterable[Key]], None],
+        on_unreadable: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._api, self._everywhere = api, not namespaces
+        self._on_change, self._on_unreadable = on_change, on_unreadable
         self._users: Users[Key, _Named] = Users()
         self._watches: dict[_Place, Watch] = {}
         self._caches: dict[_Place, Cache] = {}
@@ -130,23 +139,17 @@ class Referenced:
                 self._changed.clear()
 
     def _watch(self, place: _Place) -> Watch:
-        def changed(namespace: str, name: str) -> None:
-            self._on_change(self._users.of(_Named(place, namespace, name)))
+        def changed(found: Ref, _: bool) -> None:
+            self._on_change(self._users.of(_Named(place, found.namespace, found.name)))
 
         def answered() -> None:
             self._on_change(
                 {key for named in self._users.things() if named.place == place for key in self._users.of(named)}
             )
 
-        return Watch(
-            self._api,
-            self._caches[place],
-            place.kind,
-            place.namespace,
-            selector=None,
-            on_object=changed,
-            on_answer=answered,
-        )
+        target = Target(place.kind, place.namespace, selector=None)
+        listener = Listener(on_object=changed, on_answer=answered, on_unreadable=self._on_unreadable)
+        return Watch(self._api, self._caches[place], target, listener)
 
     def _named(self, namespace: str, wanted: ReferencedObject) -> _Named:
         kind = Kind(wanted.ref.api_version, wanted.kind.kind, wanted.kind.plural, READ)

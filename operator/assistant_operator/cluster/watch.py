@@ -1,21 +1,24 @@
-"""Watches of everything but the AIAssistants: one list and then one stream a kind, narrowed by the server.
+"""Watches of everything that is read: one list and then one stream a kind, narrowed by the server.
 
-kopf watches the AIAssistants. It has no server-side selectors, and watching every Pod or Secret of a cluster is what
-makes operators run out of memory, so the children have watches of their own.
+No object and no answer ends a watch. What can't be read is left out of a list, named in the log and counted; an event
+that can't be read, and any defect met on the way, is followed by a fresh list.
 """
 
 import asyncio
-import functools
 import random
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
+import orjson
 import structlog
 
 from assistant_operator import labels
-from assistant_operator.cluster.cache import Cache, Key, owner_key, ref
+from assistant_operator.cluster.cache import Cache, Key, Ref, owner_key, ref
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, ApiServer
+from assistant_operator.cluster.decoding import UnreadableError, is_readable, is_version
 from assistant_operator.cluster.kinds import Kind
 from assistant_operator.manifests import Object
 
@@ -36,39 +39,47 @@ OURS = f"{labels.MANAGED_BY}={labels.MANAGER}"
 """Label selector of the objects that the operator makes."""
 
 
+@dataclass(frozen=True)
+class Target:
+    """What a watch watches: a kind, in one namespace or in all."""
+
+    kind: Kind
+    namespace: str | None
+    selector: str | None = OURS
+    """Label selector of the objects to see; None: all of them."""
+    metadata_only: bool = False
+    """Whether no more than the objects' metadata is asked for."""
+
+    @property
+    def name(self) -> str:
+        """Kind and namespace, for logs and health reports."""
+        return f"{self.kind.plural}/{self.namespace or '*'}"
+
+
+def _ignore(*_: Any) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is called by a watch."""
+
+    on_change: Callable[[Key], None] = _ignore
+    """With the assistant that a changed object belongs to by its labels."""
+    on_object: Callable[[Ref, bool], None] = _ignore
+    """With every object that a list or event names, whomever it belongs to, and whether it was news to the cache."""
+    on_answer: Callable[[], None] = _ignore
+    """When the kind was listed, or refused for another reason than before."""
+    on_unreadable: Callable[[str], None] = _ignore
+    """With the plural of an object or event that can't be read."""
+
+
 class Watch:
-    """Keeps the cache's picture of one kind up to date, in one namespace or in all.
+    """Keeps the cache's picture of one kind up to date."""
 
-    Parameters
-    ----------
-    selector
-        Label selector of the objects to see; None: all of them.
-    metadata_only
-        Whether no more than the objects' metadata is asked for.
-    on_change
-        Told the assistant that a changed object belongs to by its labels.
-    on_object
-        Told namespace and name of every changed object, whomever it belongs to.
-    on_answer
-        Told that the kind was listed, or refused for another reason than before.
-    """
-
-    def __init__(
-        self,
-        api: ApiServer,
-        cache: Cache,
-        kind: Kind,
-        namespace: str | None,
-        *,
-        selector: str | None = OURS,
-        metadata_only: bool = False,
-        on_change: Callable[[Key], None] = lambda _: None,
-        on_object: Callable[[str, str], None] = lambda *_: None,
-        on_answer: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._api, self._cache, self._kind, self._namespace = api, cache, kind, namespace
-        self._selector, self._metadata_only = selector, metadata_only
-        self._on_change, self._on_object, self._on_answer = on_change, on_object, on_answer
+    def __init__(self, api: ApiServer, cache: Cache, target: Target, listener: Listener) -> None:
+        self._api, self._cache, self._listener = api, cache, listener
+        self.target = target
         self.synced = asyncio.Event()
         """Set by the first list."""
         self.answered = asyncio.Event()
@@ -79,12 +90,12 @@ class Watch:
 
     def covers(self, namespace: str) -> bool:
         """Tell whether it sees the objects of a namespace."""
-        return self._namespace in (None, namespace)
+        return self.target.namespace in (None, namespace)
 
     @property
     def name(self) -> str:
         """Kind and namespace, for logs and health reports."""
-        return f"{self._kind.plural}/{self._namespace or '*'}"
+        return self.target.name
 
     async def run(self) -> None:
         """List and watch until cancelled; every failure is logged and followed by another try."""
@@ -98,21 +109,34 @@ class Watch:
                     version, failures = seen, 0
                 if time.monotonic() - started < _SHORTEST_WATCH_SECONDS:
                     failures = await self._pause(failures, "the server ended it at once")
-            except ApiError as error:
-                if error.status in _REFUSALS or (failures >= _TRIES and not self.synced.is_set()):
-                    self._refused(error)
-                if error.status in (HTTPStatus.GONE, *_REFUSALS):
-                    version = None  # the next list also ends a refusal
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other kinds and assistants go on
+                version = self._after(error, failures, version)
                 failures = await self._pause(failures, error)
-            except UNREACHABLE as error:
-                failures = await self._pause(failures, error)
+
+    def _after(self, error: Exception, failures: int, version: str | None) -> str | None:
+        """Take note of a failure; return the version to watch from, None to list again."""
+        lasting = failures >= _TRIES
+        if isinstance(error, ApiError):
+            if error.status in _REFUSALS or (lasting and not self.synced.is_set()):
+                self._refused(error)
+            # The list also ends a refusal.
+            return None if lasting or error.status in (HTTPStatus.GONE, *_REFUSALS) else version
+        if isinstance(error, UnreadableError | orjson.JSONDecodeError):
+            self._listener.on_unreadable(self.target.kind.plural)
+            return None
+        if isinstance(error, UNREACHABLE):
+            return None if lasting else version
+        log.error("watch_crashed", watch=self.name, exc_info=error)
+        return None
 
     def _refused(self, error: ApiError) -> None:
         news = self.refusal is None or self.refusal.message != error.message
         self.refusal = error
         self.answered.set()
         if news:
-            self._on_answer()
+            known = error.status != HTTPStatus.NOT_FOUND
+            log.warning("kind_refused" if known else "kind_not_served", watch=self.name, message=error.message)
+            self._listener.on_answer()
 
     async def _pause(self, failures: int, error: Exception | str) -> int:
         # Trying is life: an API server that is away is no reason to restart the operator.
@@ -125,47 +149,68 @@ class Watch:
         return failures + 1
 
     async def _list(self) -> str:
+        kind = self.target.kind.kind
         page = await self._api.list(
-            self._kind,
-            self._namespace,
-            selector=self._selector,
-            metadata_only=self._metadata_only,
-            keep=functools.partial(self._cache.trim, self._kind.kind),
+            self.target.kind,
+            self.target.namespace,
+            selector=self.target.selector,
+            metadata_only=self.target.metadata_only,
+            keep=self._kept,
         )
-        changed, gone = self._cache.replace(self._kind.kind, self._namespace, page.items)
-        for key in changed:
-            self._on_change(key)
-        for found in (*gone, *(ref(self._kind.kind, body) for body in page.items)):
-            self._on_object(found.namespace, found.name)
+        changes = self._cache.replace(kind, self.target.namespace, page.items)
+        for key in changes.owners:
+            self._listener.on_change(key)
+        for found in (*changes.gone, *(ref(kind, body) for body in page.items)):
+            self._listener.on_object(found, found in changes.objects)
         self.last_contact = time.monotonic()
         self.refusal = None
         self.synced.set()
         self.answered.set()
-        self._on_answer()
+        self._listener.on_answer()
         return page.resource_version
+
+    def _kept(self, body: Any) -> Object | None:
+        """Return what is kept of an object of a list, None of one that can't be read."""
+        if is_readable(body):
+            try:
+                return self._cache.trim(self.target.kind.kind, body)
+            except Exception:  # one object of an odd form must not keep the others from being seen
+                log.exception("object_unreadable", watch=self.name, name=body["metadata"]["name"])
+        else:
+            log.error("object_unreadable", watch=self.name, object=repr(body)[:500])
+        self._listener.on_unreadable(self.target.kind.plural)
+        return None
 
     async def _changes(self, version: str) -> AsyncIterator[str]:
         stream = self._api.watch(
-            self._kind,
-            self._namespace,
+            self.target.kind,
+            self.target.namespace,
             version,
-            selector=self._selector,
-            metadata_only=self._metadata_only,
+            selector=self.target.selector,
+            metadata_only=self.target.metadata_only,
             timeout_seconds=random.randint(*_WATCH_SECONDS),  # noqa: S311 - jitter, no secret
         )
         async for event, body in stream:
             self.last_contact = time.monotonic()
             if event != "BOOKMARK":
                 self._take(event, body)
-            yield body["metadata"]["resourceVersion"]
+            yield _version(body)
 
     def _take(self, event: str, body: Object) -> None:
-        news = True
-        if event == "DELETED":
-            self._cache.remove(self._kind.kind, body)
-        else:
-            news = self._cache.put(self._kind.kind, body)
+        if not is_readable(body):
+            raise UnreadableError(f"the object of an event can't be read: {str(body.get('metadata'))[:500]}")
+        kind = self.target.kind.kind
+        news = self._cache.remove(kind, body) if event == "DELETED" else self._cache.put(kind, body)
         # Even if a pass has put this version into the cache already: others may use the object too.
-        self._on_object(body["metadata"]["namespace"], body["metadata"]["name"])
+        self._listener.on_object(ref(kind, body), news)
         if news and (key := owner_key(body)):
-            self._on_change(key)
+            self._listener.on_change(key)
+
+
+def _version(body: Object) -> str:
+    """Return the version that a watch goes on from after an event."""
+    metadata = body.get("metadata")
+    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+    if not is_version(version):
+        raise UnreadableError("an event has no version")
+    return str(version)

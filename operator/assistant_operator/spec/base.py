@@ -1,9 +1,10 @@
 """What the blocks of the spec share: the base of every model, and the fields that many blocks have."""
 
+import json
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel, to_snake
 from pydantic.config import JsonDict
 
@@ -19,7 +20,38 @@ def map_list(key: str) -> JsonDict:
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 
-Overlay = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+_DEEPEST = 32
+"""Levels of an overlay: some three times those of a pod template with affinities and hooks."""
+_LARGEST = 64 * 1024
+"""Bytes of an overlay as JSON: an object has 1.5 MiB for all of them, and a ConfigMap 1 MiB."""
+
+
+def _bounded(overlay: Any) -> Any:
+    """Refuse what nests too deep or is too large to be worked on. The CRD can't: CEL sees nothing without a schema."""
+    level: list[Any] = [overlay]
+    for _ in range(_DEEPEST + 1):
+        level = [
+            child
+            for value in level
+            if isinstance(value, dict | list)
+            for child in (value.values() if isinstance(value, dict) else value)
+        ]
+    if level:
+        raise ValueError(f"nests deeper than {_DEEPEST} levels; leave out what no pod template or configuration has")
+    size = len(json.dumps(overlay, ensure_ascii=False, separators=(",", ":"), default=str).encode(errors="replace"))
+    if size > _LARGEST:
+        raise ValueError(
+            f"has {size // 1024} KiB, and may have {_LARGEST // 1024}: put files into a ConfigMap, and mount that"
+        )
+    return overlay
+
+
+Overlay = Annotated[
+    dict[str, Any],
+    Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}),
+    BeforeValidator(_bounded),
+]
+"""What is merged into something rendered. Its content has no schema here, only a bound of depth and size."""
 
 
 class Model(BaseModel):
