@@ -57,7 +57,8 @@ def encode(value: Any) -> bytes:
         written = orjson.dumps(value)
     except orjson.JSONEncodeError:
         written = orjson.dumps(_shallow(value, DEEPEST))
-    return written
+    # orjson shortens the buffer that it wrote to, which keeps the memory around it; what is kept is better a copy.
+    return bytes(memoryview(written))
 
 
 def is_readable(body: Any) -> bool:
