@@ -91,6 +91,13 @@ def test_the_operator_runs_restricted(chart: Chart) -> None:
     }
 
 
+def test_a_namespace_that_can_t_be_watched_restarts_nothing(chart: Chart) -> None:
+    """/readyz waits for every watch, so that only traffic may depend on it."""
+    (container,) = chart.one("Deployment")["spec"]["template"]["spec"]["containers"]
+    assert [container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe")] == ["/healthz"] * 2
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
 def test_there_is_never_a_second_operator(chart: Chart) -> None:
     spec = chart.one("Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})

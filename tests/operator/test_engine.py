@@ -2,8 +2,10 @@
 
 from typing import Any, cast
 
+import aiohttp
 import pytest
 
+from assistant_operator import server
 from assistant_operator.cluster import kinds
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiServer
@@ -194,3 +196,14 @@ def test_a_silent_watch_is_found(engine: Engine) -> None:
     assert engine.silent_watches() == []
     watch.last_contact -= 10_000
     assert engine.silent_watches() == [watch.name]
+
+
+async def test_an_operator_whose_watches_are_refused_is_alive_and_not_ready(engine: Engine) -> None:
+    runner = await server.serve(engine, Metrics(), 0)
+    try:
+        port = runner.addresses[0][1]
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+            answered = {path: (await client.get(path)).status for path in ("/healthz", "/readyz")}
+        assert answered == {"/healthz": 200, "/readyz": 503}
+    finally:
+        await runner.cleanup()
