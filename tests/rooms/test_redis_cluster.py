@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -71,9 +72,9 @@ def pods(tmp_path: Path) -> Iterator[list[Pod]]:
         pod.kill()
 
 
-def setup(pods: list[Pod]) -> str:
+def run_setup(pods: list[Pod]) -> subprocess.CompletedProcess[str]:
     command = ["sh", "-s", "--", *(pod.server for pod in pods)]
-    done = subprocess.run(
+    return subprocess.run(
         command,
         input=scripts.read("redis-cluster.sh"),
         env=_environment(),
@@ -82,6 +83,10 @@ def setup(pods: list[Pod]) -> str:
         check=False,
         timeout=200,
     )
+
+
+def setup(pods: list[Pod]) -> str:
+    done = run_setup(pods)
     assert done.returncode == 0, done.stdout + done.stderr
     assert PASSWORD not in done.stdout + done.stderr
     return done.stdout
@@ -144,6 +149,39 @@ def test_an_interrupted_forming_begins_anew(pods: list[Pod]) -> None:
     pods[1].ask("cluster", "meet", pods[0].address, str(PORT))
     setup(pods)
     eventually(lambda: whole(pods), "the cluster is whole")
+
+
+def test_servers_that_only_know_each_other_form_a_cluster(pods: list[Pod]) -> None:
+    """What a forming leaves that was interrupted after its resets: a greeting came late, and no slot is assigned."""
+    pods[1].ask("cluster", "meet", pods[0].address, str(PORT))
+    eventually(lambda: len(pods[0].ask("cluster", "nodes").splitlines()) == 2, "two servers know each other")
+    setup(pods)
+    eventually(lambda: whole(pods), "the cluster is whole")
+
+
+def test_greetings_while_it_forms_do_no_harm(pods: list[Pod]) -> None:
+    """On a busy machine a greeting of before a reset arrives long after it."""
+    pods[0].ask("cluster", "addslots", "0", "1", "2")
+
+    def greet() -> None:
+        for _ in range(40):
+            pods[1].ask("cluster", "meet", pods[0].address, str(PORT))
+
+    with ThreadPoolExecutor() as greeter:
+        greeting = greeter.submit(greet)
+        setup(pods)
+        greeting.result()
+    eventually(lambda: whole(pods), "the cluster is whole")
+
+
+def test_servers_with_data_and_without_slots_keep_their_data(pods: list[Pod]) -> None:
+    pods[0].ask("cluster", "addslotsrange", "0", "16383")
+    eventually(partial(_is_set, pods[0], 1), "a key is written")
+    pods[0].ask("cluster", "delslotsrange", "0", "16383")
+    done = run_setup(pods)
+    assert done.returncode != 0
+    assert "hold data and no slots" in done.stderr
+    assert pods[0].ask("dbsize") == "1"
 
 
 def test_a_master_that_is_killed_is_replaced_and_comes_back_as_a_replica(pods: list[Pod]) -> None:

@@ -37,17 +37,12 @@ each() { # each COMMAND: whether it holds for every server
 masters() { ask "$1" cluster nodes | awk '$3 ~ /master/ && $3 !~ /fail|noaddr|handshake/ && NF > 8 { print $1 }'; }
 replicas() { ask "$1" cluster nodes | grep -c "slave.* $2 " || true; }
 
-begin_anew() {
-  for server in $servers; do ask "$server" cluster reset hard >/dev/null; done
-  # A greeting that was under way makes a server known again after its reset.
-  sleep 1
-  until_holds "no server knows another" forgotten
+form() { # of servers without data; it fails where one still knows another
+  for server in $servers; do is_blank "$server" || ask "$server" cluster reset hard >/dev/null; done
+  # shellcheck disable=SC2086 # the servers are words
+  each is_blank && redis-cli --cluster create $servers --cluster-replicas 1 --cluster-yes
 }
-forgotten() {
-  for server in $servers; do is_alone "$server" || ask "$server" cluster reset hard >/dev/null; done
-  each is_alone
-}
-is_alone() { [ "$(ask "$1" cluster nodes | grep -c .)" = 1 ]; }
+is_blank() { [ "$(ask "$1" cluster nodes | awk '{ print (NF > 8) ? "slots" : "server" }')" = server ]; }
 
 introduce() {
   for one in $servers; do
@@ -101,13 +96,15 @@ for server in $servers; do
 done
 if [ -n "$formed" ] && [ -n "$empty" ] && [ "$(info "$formed" cluster_slots_assigned)" != 16384 ]; then
   echo "The forming was interrupted: it begins anew, for there is no data yet"
-  begin_anew
   formed=''
 fi
 
-if [ -z "$formed" ]; then
-  # shellcheck disable=SC2086 # the servers are words
-  redis-cli --cluster create $servers --cluster-replicas 1 --cluster-yes
+if [ -z "$formed" ] && [ -n "$empty" ]; then
+  # A greeting that was under way makes a server known again after its reset, at any time: so each try begins anew.
+  until_holds "the servers form a cluster" form
+elif [ -z "$formed" ]; then
+  echo "The servers hold data and no slots: forming a cluster would lose the data" >&2
+  exit 1
 else
   first=$formed
   introduce
