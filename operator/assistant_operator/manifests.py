@@ -132,16 +132,6 @@ def secret_env(name: str, reference: SecretKeyRef) -> Object:
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": reference.name, "key": reference.key}}}
 
 
-def http_probe(path: str, port: str, **timing: int) -> Object:
-    """Build an HTTP probe; `timing` are the probe's own fields, in seconds or counts."""
-    return {"httpGet": {"path": path, "port": port, "scheme": "HTTP"}, **timing}
-
-
-def exec_probe(*command: str, **timing: int) -> Object:
-    """Build a probe that runs a command in the container."""
-    return {"exec": {"command": list(command)}, **timing}
-
-
 def container(name: str, image: str, spec: Image, resources: Resources, **body: Any) -> Object:
     """Build a container that meets the restricted Pod Security Standard."""
     return prune_none(

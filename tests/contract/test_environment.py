@@ -256,7 +256,7 @@ def test_ports_and_probe_paths_are_served(environment: Any) -> None:
     container = pod_of(found)["containers"][0]
     assert settings.port == PORT == container["ports"][0]["containerPort"]
     paths = set(create_app(settings).openapi()["paths"])
-    probed = {container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")}
+    probed = {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert probed == {"/health", "/ready"}
     assert probed <= paths
 

@@ -15,6 +15,7 @@ from assistant_operator.components.base import Component, Workload
 from assistant_operator.credentials import Credential, single
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object, env, secret_env
+from assistant_operator.probes import http, probes
 from assistant_operator.servers import postgresql, redis
 from assistant_operator.servers.base import Server
 from assistant_operator.servers.postgresql import Database
@@ -210,12 +211,14 @@ def _node(assistant: AIAssistant, facts: Facts, bindings: Bindings, program: _Pr
         command=["node", program.script],
         ports=[{"name": "http", "containerPort": program.port, "protocol": "TCP"}],
         env=variables,
-        startupProbe=manifests.http_probe(
-            program.liveness, "http", periodSeconds=5, failureThreshold=60, timeoutSeconds=5
-        ),
-        livenessProbe=manifests.http_probe(program.liveness, "http", periodSeconds=30, timeoutSeconds=5),
-        readinessProbe=manifests.http_probe(program.readiness, "http", periodSeconds=10, timeoutSeconds=5),
         volumeMounts=manifests.mounts(volumes),
+        **probes(
+            alive=http(program.liveness, "http"),
+            ready=http(program.readiness, "http"),
+            start_period=5,
+            live_period=30,
+            ready_period=10,
+        ),
     )
     template = manifests.pod_template(
         assistant,
@@ -263,10 +266,15 @@ def _browser(assistant: AIAssistant, facts: Facts) -> Object:
         command=["node", "dist/api.js"],
         ports=[{"name": "http", "containerPort": _BROWSER_PORT, "protocol": "TCP"}],
         env=[env("PORT", _BROWSER_PORT), env("HOME", manifests.SCRATCH)],
-        startupProbe=manifests.http_probe("/health", "http", periodSeconds=5, failureThreshold=24, timeoutSeconds=10),
-        livenessProbe=manifests.http_probe("/health", "http", periodSeconds=30, timeoutSeconds=10),
-        readinessProbe=manifests.http_probe("/health", "http", periodSeconds=10, timeoutSeconds=10),
         volumeMounts=manifests.mounts(volumes),
+        **probes(
+            alive=http("/health", "http"),
+            ready=http("/health", "http"),
+            start_period=5,
+            live_period=30,
+            ready_period=10,
+            ready_timeout=10,
+        ),
     )
     template = manifests.pod_template(
         assistant,

@@ -16,6 +16,7 @@ from assistant_operator.components.base import Component, ReferencedKind, Worklo
 from assistant_operator.credentials import Credential
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object, env, secret_env
+from assistant_operator.probes import http, probes
 from assistant_operator.servers import milvus_operator
 from assistant_operator.servers.base import Server, container, pod_template, stateful_set
 from assistant_operator.spec.base import SecretKeyRef
@@ -130,14 +131,6 @@ def _container(server: Server, facts: Facts) -> Object:
             {"name": "health", "containerPort": _HEALTH_PORT, "protocol": "TCP"},
         ],
         env=_environment(server),
-        # It loads its log at its start, which may take minutes after a crash.
-        startupProbe=manifests.http_probe(
-            "/healthz", "health", periodSeconds=5, failureThreshold=120, timeoutSeconds=5
-        ),
-        livenessProbe=manifests.http_probe(
-            "/healthz", "health", periodSeconds=20, failureThreshold=6, timeoutSeconds=10
-        ),
-        readinessProbe=manifests.http_probe("/healthz", "health", periodSeconds=5, timeoutSeconds=5),
         volumeMounts=[
             {"name": "data", "mountPath": _DATA},
             *(
@@ -146,6 +139,8 @@ def _container(server: Server, facts: Facts) -> Object:
             ),
             {"name": "tmp", "mountPath": manifests.SCRATCH},
         ],
+        # It loads its log at its start, which may take minutes after a crash.
+        **probes(alive=http("/healthz", "health"), ready=http("/healthz", "health"), start_period=5),
     )
 
 

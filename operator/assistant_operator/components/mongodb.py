@@ -12,6 +12,7 @@ from assistant_operator.components.base import Component, ReferencedKind, Worklo
 from assistant_operator.credentials import Credential, in_url
 from assistant_operator.facts import Facts, PodFacts
 from assistant_operator.manifests import Object, env
+from assistant_operator.probes import Probe, command, probes
 from assistant_operator.servers import mongodb_community, percona_mongodb, scripts, setup
 from assistant_operator.servers.base import (
     Server,
@@ -138,18 +139,18 @@ def _container(server: Server, facts: Facts) -> Object:
         "mongodb",
         **(_member() if _is_set(server) else _standalone()),
         ports=[{"name": "mongodb", "containerPort": PORT, "protocol": "TCP"}],
-        # At the pod's own address: the server in which the image makes root listens on loopback only, and is no start.
-        startupProbe=manifests.exec_probe(
-            "sh",
-            "-c",
-            f'mongosh --quiet --host "$HOSTNAME" --eval "{ping}"',
-            periodSeconds=5,
-            failureThreshold=60,
-            timeoutSeconds=10,
+        **probes(
+            alive=_shell(ping),
+            ready=_shell(hello),
+            # At the pod's own address: the server in which the image makes root listens on loopback only, and is no
+            # start.
+            started=command("sh", "-c", f'mongosh --quiet --host "$HOSTNAME" --eval "{ping}"'),
+            start_period=5,
+            # The shell takes a second of processor time each time, so it is asked seldom.
+            live_period=30,
+            ready_period=10,
+            ready_timeout=10,
         ),
-        # The shell takes a second of processor time each time, so it is asked seldom.
-        livenessProbe=_probe(ping, periodSeconds=30),
-        readinessProbe=_probe(hello, periodSeconds=10),
     )
 
 
@@ -202,8 +203,8 @@ def _runtime_user() -> list[Object]:
     ]
 
 
-def _probe(script: str, **timing: int) -> Object:
-    return manifests.exec_probe("mongosh", "--quiet", "--eval", script, timeoutSeconds=10, **timing)
+def _shell(script: str) -> Probe:
+    return command("mongosh", "--quiet", "--eval", script)
 
 
 def _setup(server: Server, facts: Facts, pods: Sequence[PodFacts], texts: Mapping[str, str]) -> Object:

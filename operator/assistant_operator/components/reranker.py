@@ -8,6 +8,7 @@ from assistant_operator.binding import Binding, Bindings, external
 from assistant_operator.components.base import Component, Workload
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object, env
+from assistant_operator.probes import http, probes
 from assistant_operator.servers.base import Server, pod_template, stateful_set
 from assistant_operator.spec.reranker import ExternalReranker, ManagedReranker
 
@@ -73,11 +74,9 @@ def _container(assistant: AIAssistant) -> Object:
             env("USER", NAME),
             env("HF_HOME", f"{_CACHE}/huggingface"),
         ],
-        # The first start downloads the model: half an hour.
-        startupProbe=manifests.http_probe(path, "http", periodSeconds=10, failureThreshold=180, timeoutSeconds=5),
-        livenessProbe=manifests.http_probe(path, "http", periodSeconds=20, failureThreshold=6, timeoutSeconds=10),
-        readinessProbe=manifests.http_probe(path, "http", periodSeconds=5, timeoutSeconds=5),
         volumeMounts=[{"name": "data", "mountPath": _CACHE}, *manifests.mounts(_VOLUMES)],
+        # The first start downloads the model: half an hour.
+        **probes(alive=http(path, "http"), ready=http(path, "http"), start_period=10, start_seconds=1800),
     )
 
 

@@ -12,6 +12,7 @@ from assistant_operator.components.base import Component, Reference, Workload
 from assistant_operator.credentials import Credential, single
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object, env, secret_env
+from assistant_operator.probes import http, probes
 from assistant_operator.spec.base import KeyRef, SecretKeyRef
 
 NAME = "runtime"
@@ -137,11 +138,8 @@ def _container(assistant: AIAssistant, facts: Facts, variables: list[Object], vo
         spec.resources,
         ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         env=variables,
-        livenessProbe=manifests.http_probe(
-            "/health", "http", initialDelaySeconds=30, periodSeconds=10, timeoutSeconds=5
-        ),
-        readinessProbe=manifests.http_probe("/ready", "http", initialDelaySeconds=5, periodSeconds=5, timeoutSeconds=5),
         volumeMounts=manifests.mounts(volumes),
+        **probes(alive=http("/health", "http"), ready=http("/ready", "http"), start_period=1),
     )
 
 

@@ -16,6 +16,7 @@ from assistant_operator.components.base import Component, Workload
 from assistant_operator.credentials import Credential, single
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object
+from assistant_operator.probes import http, probes
 from assistant_operator.spec.base import SecretKeyRef
 from assistant_operator.spec.searxng import ManagedSearXNG
 
@@ -122,10 +123,8 @@ def _container(assistant: AIAssistant, facts: Facts, volumes: Mapping[str, Objec
             manifests.env("GRANIAN_HOST", "0.0.0.0"),  # noqa: S104 - the pod's own address
             manifests.env("GRANIAN_BLOCKING_THREADS", _SEARCHES_AT_ONCE),
         ],
-        startupProbe=manifests.http_probe("/healthz", "http", periodSeconds=2, failureThreshold=60, timeoutSeconds=5),
-        livenessProbe=manifests.http_probe("/healthz", "http", periodSeconds=20, timeoutSeconds=5),
-        readinessProbe=manifests.http_probe("/healthz", "http", periodSeconds=5, timeoutSeconds=5),
         volumeMounts=manifests.mounts(volumes),
+        **probes(alive=http("/healthz", "http"), ready=http("/healthz", "http")),
     )
 
 

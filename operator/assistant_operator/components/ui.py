@@ -12,6 +12,7 @@ from assistant_operator.binding import Bindings
 from assistant_operator.components.base import Component, Workload
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object, env
+from assistant_operator.probes import http, probes
 
 NAME = "ui"
 SERVICE_PORT = 80
@@ -71,11 +72,8 @@ def _container(assistant: AIAssistant, facts: Facts, volumes: Mapping[str, Objec
         settings.resources,
         ports=[{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         env=variables,
-        # The page's code is large: a slow node may need half a minute to import it.
-        startupProbe=manifests.http_probe("/robots.txt", "http", periodSeconds=2, failureThreshold=60),
-        livenessProbe=manifests.http_probe("/robots.txt", "http", periodSeconds=20, timeoutSeconds=5),
-        readinessProbe=manifests.http_probe("/", "http", periodSeconds=10, timeoutSeconds=5),
         volumeMounts=manifests.mounts(volumes),
+        **probes(alive=http("/robots.txt", "http"), ready=http("/", "http"), ready_period=10),
     )
 
 

@@ -8,6 +8,7 @@ from assistant_operator.binding import Binding
 from assistant_operator.credentials import Credential, in_url
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object, env
+from assistant_operator.probes import command, probes
 from assistant_operator.servers import scripts
 from assistant_operator.servers.base import Server, container, mounted_keys, pod_template, stateful_set
 from assistant_operator.spec.base import SecretKeyRef
@@ -91,9 +92,7 @@ def _container(server: Database, facts: Facts, options: tuple[str, ...], volumes
             env("PGUSER", server.user),
         ],
         lifecycle={"postStart": {"exec": {"command": ["sh", "-c", scripts.read("postgresql-password.sh")]}}},
-        # pg_isready tells a server that recovers from one that is gone: recovering is alive, and not ready.
-        startupProbe=manifests.exec_probe(*ready, periodSeconds=2, failureThreshold=150, timeoutSeconds=5),
-        livenessProbe=manifests.exec_probe(*ready, periodSeconds=10, failureThreshold=6, timeoutSeconds=5),
-        readinessProbe=manifests.exec_probe(*answers, periodSeconds=5, timeoutSeconds=5),
         volumeMounts=[{"name": "data", "mountPath": "/var/lib/postgresql/data"}, *manifests.mounts(volumes)],
+        # pg_isready tells a server that recovers from one that is gone: recovering is alive, and not ready.
+        **probes(alive=command(*ready), ready=command(*answers)),
     )

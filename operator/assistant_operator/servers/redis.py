@@ -8,6 +8,7 @@ from assistant_operator.binding import Binding
 from assistant_operator.credentials import Credential, in_url
 from assistant_operator.facts import Facts
 from assistant_operator.manifests import Object
+from assistant_operator.probes import Probe, command, probes
 from assistant_operator.servers.base import Server, container, mounted_keys, pod_template, stateful_set
 from assistant_operator.spec.base import SecretKeyRef
 
@@ -17,6 +18,7 @@ USER_ID = 999
 GRACE_SECONDS = 60
 """The server writes its append-only file and ends on SIGTERM; rewriting a full file may take a while."""
 
+_ANSWERS = command("sh", "-c", 'test "$(redis-cli ping)" = PONG')
 _CONFIG = f"""\
 include /etc/redis/auth/auth.conf
 dir /data
@@ -99,7 +101,7 @@ def volumes(server: Server) -> list[Object]:
     ]
 
 
-def redis_container(server: Server, facts: Facts, **body: Any) -> Object:
+def redis_container(server: Server, facts: Facts, *, ready: Probe = _ANSWERS, **body: Any) -> Object:
     """Build the server's container; `body` are further fields, or others in place of these."""
     fields: Object = {
         "command": ["redis-server", "/etc/redis/redis.conf"],
@@ -107,13 +109,7 @@ def redis_container(server: Server, facts: Facts, **body: Any) -> Object:
         "env": [password(server)],
         # redis-cli exits 0 on an error reply, so readiness compares the answer; while a large file loads the
         # server is alive (liveness) and not ready.
-        "startupProbe": manifests.exec_probe(
-            "redis-cli", "ping", periodSeconds=2, failureThreshold=30, timeoutSeconds=5
-        ),
-        "livenessProbe": manifests.exec_probe("redis-cli", "ping", periodSeconds=10, timeoutSeconds=5),
-        "readinessProbe": manifests.exec_probe(
-            "sh", "-c", 'test "$(redis-cli ping)" = PONG', periodSeconds=5, timeoutSeconds=5
-        ),
+        **probes(alive=command("redis-cli", "ping"), ready=ready),
         "volumeMounts": [
             {"name": "data", "mountPath": "/data"},
             {

@@ -8,6 +8,7 @@ from assistant_operator import manifests
 from assistant_operator.binding import Binding
 from assistant_operator.facts import Facts, PodFacts
 from assistant_operator.manifests import Object
+from assistant_operator.probes import command
 from assistant_operator.servers import redis, scripts, setup
 from assistant_operator.servers.base import Server, headless_service, pod_template, stateful_set
 
@@ -23,6 +24,7 @@ OPTIONS = (
     "cluster-require-full-coverage no",
 )
 """What the configuration of each server has for the cluster."""
+_SERVES = command("sh", "-c", "redis-cli cluster info | grep -q '^cluster_state:ok'")
 _SCRIPTS = "/etc/redis/scripts"
 _SCRIPT_NAMES = ("redis-cluster.sh", "redis-hand-over.sh")
 
@@ -66,7 +68,7 @@ def _stateful_set(server: Server, facts: Facts, nodes: str, config_hash: str) ->
 
 
 def _container(server: Server, facts: Facts) -> Object:
-    container = redis.redis_container(server, facts)
+    container = redis.redis_container(server, facts, ready=_SERVES)
     address = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     return {
         **container,
@@ -76,9 +78,6 @@ def _container(server: Server, facts: Facts) -> Object:
             {"name": "bus", "containerPort": redis.PORT + 10_000, "protocol": "TCP"},
         ],
         "env": [*container["env"], address],
-        "readinessProbe": manifests.exec_probe(
-            "sh", "-c", "redis-cli cluster info | grep -q '^cluster_state:ok'", periodSeconds=5, timeoutSeconds=5
-        ),
         "lifecycle": {"preStop": {"exec": {"command": ["sh", f"{_SCRIPTS}/redis-hand-over.sh"]}}},
         "volumeMounts": [*container["volumeMounts"], _scripts_mount()],
     }
