@@ -48,8 +48,9 @@ from assistant_runtime.providers.health import ProviderWatch
 from assistant_runtime.providers.openai_compatible import OpenAICompatibleProvider
 from assistant_runtime.providers.reranker import Reranker, reranker_of
 from assistant_runtime.providers.routing import Routing
-from assistant_runtime.rag.embedder import Embedder, LocalEmbedder, embedder_of
+from assistant_runtime.rag.embedder import Embedder, embedder_of
 from assistant_runtime.rag.library import Library, library_of
+from assistant_runtime.rag.local_embedder import LocalEmbedder
 from assistant_runtime.security.choice import Security, choose_security
 from assistant_runtime.settings import Settings
 from assistant_runtime.settings.ui import page_environment
@@ -370,7 +371,7 @@ async def _closing(embedder: Embedder) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        embedder.close()
+        await embedder.aclose()
 
 
 def _retrieval(settings: Settings, embedder: Embedder | None, reranker: Reranker | None) -> tuple[Part, Library | None]:

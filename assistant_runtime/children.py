@@ -6,8 +6,10 @@ holds open: when the parent is gone, however it went, the child reads the end of
 """
 
 import asyncio
+import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -35,6 +37,23 @@ RESTART_SECONDS = (0.5, 1, 2, 5, 10, 30)
 SETTLED_SECONDS = 60.0
 """A child that ran this long was well: its next failure is a new one."""
 
+PR_SET_DUMPABLE = 4
+"""Linux's number."""
+
+
+def without_secrets() -> dict[str, str]:
+    """Give the SYSTEM_VARIABLES of this process's environment."""
+    return {name: os.environ[name] for name in SYSTEM_VARIABLES if name in os.environ}
+
+
+def hide_from_children() -> None:
+    """Keep processes of the same user from reading this one's environment and memory in /proc, or tracing it.
+
+    A child without secrets could otherwise read its parent's. It also leaves no core dump.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
 
 class ChildProcess:
     """One child.
@@ -52,8 +71,7 @@ class ChildProcess:
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._name = name
         self._command = command
-        system = {variable: os.environ[variable] for variable in SYSTEM_VARIABLES if variable in os.environ}
-        self._environment = {**system, **(environment or {}), CHILD_VARIABLE: "1"}
+        self._environment = {**without_secrets(), **(environment or {}), CHILD_VARIABLE: "1"}
         self._log = structlog.get_logger(__name__)
 
     async def run(self) -> None:

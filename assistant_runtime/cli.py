@@ -208,6 +208,7 @@ def _serve(options: argparse.Namespace) -> int:
     # What a start imports and builds stays until the end: to look for garbage in it takes a seventh of the start, and
     # later a pause now and then.
     gc.disable()
+    from assistant_runtime.children import hide_from_children  # noqa: PLC0415 - see the module's docstring
     from assistant_runtime.logs import configure_logging, warn_of_risks  # noqa: PLC0415 - see the module's docstring
 
     local = _local_settings() if options.local else {}
@@ -217,6 +218,7 @@ def _serve(options: argparse.Namespace) -> int:
     if settings is None:
         return EXIT_BAD_SETTINGS
     configure_logging(settings)
+    hide_from_children()
     if options.listener is None:
         warn_of_risks(settings)
         if options.local:

@@ -1,4 +1,4 @@
-"""POST /v1/embeddings: as the provider gives them, or by the model in this process where no provider's is set."""
+"""POST /v1/embeddings: as the provider gives them, or by the local model where no provider's is set."""
 
 import base64
 import time
@@ -14,7 +14,7 @@ from assistant_runtime.errors import ApiError, ProviderError
 from assistant_runtime.providers.base import Completion, Usage
 from assistant_runtime.providers.embeddings import Embeddings, Observer
 from assistant_runtime.providers.routing import DEFAULT_MODEL, Candidate
-from assistant_runtime.rag.embedder import LOCAL_DIMENSIONS, LOCAL_MODEL, LocalEmbedder
+from assistant_runtime.rag.local_embedder import LOCAL_DIMENSIONS, LOCAL_MODEL, LocalEmbedder
 from assistant_runtime.security.spending import spend
 from assistant_runtime.telemetry import OTHER_MODEL, Metrics, ModelCall
 
@@ -38,7 +38,7 @@ class EmbeddingsEndpoint(JsonEndpoint):
     embeddings
         Asks the provider.
     local
-        The model in this process; None: there is none.
+        The local model; None: there is none.
     """
 
     model = EmbeddingsRequest
@@ -61,7 +61,7 @@ class EmbeddingsEndpoint(JsonEndpoint):
 
 
 class LocalEmbeddings:
-    """The model in this process, as a provider of embeddings.
+    """The local model, as a provider of embeddings.
 
     Parameters
     ----------
@@ -82,10 +82,17 @@ class LocalEmbeddings:
         ------
         ApiError
             400: it asks for what this model can't do.
+        ProviderError
+            The model failed.
         """
         texts = _texts(payload)
         started = time.perf_counter()
-        vectors, tokens = await self._embedder.counted(texts, is_query=payload.get("input_type") not in PASSAGES)
+        try:
+            vectors, tokens = await self._embedder.counted(texts, is_query=payload.get("input_type") not in PASSAGES)
+        except ProviderError as error:
+            failed = ModelCall(LOCAL_PROVIDER, LOCAL_MODEL, "", error.code, operation=OPERATION)
+            self._metrics.operation(failed, time.perf_counter() - started, None)
+            raise
         usage = Usage(tokens, 0)
         call = ModelCall(LOCAL_PROVIDER, LOCAL_MODEL, LOCAL_MODEL, operation=OPERATION)
         self._metrics.operation(call, time.perf_counter() - started, usage)

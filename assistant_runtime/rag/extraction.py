@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from assistant_runtime.children import without_secrets
 from assistant_runtime.errors import ApiError
 
 MAX_SECONDS = 120.0
@@ -38,9 +39,6 @@ SUFFIXES = {
 """Media types by a file's name, for clients that send none."""
 
 CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE)
-
-ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL")
-"""All that the process gets of ours: no key is within a hostile file's reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +131,7 @@ class Extraction:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+            env=without_secrets(),
         )
         try:
             async with asyncio.timeout(MAX_SECONDS):

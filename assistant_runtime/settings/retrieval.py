@@ -36,7 +36,7 @@ class RetrievalGroup(Group):
         None,
         description=(
             "What embeds documents and queries: `provider` asks for EMBEDDING_MODEL; `local` runs "
-            "multilingual-e5-small in this process. Empty: `provider` if EMBEDDING_MODEL is set, else `local`."
+            "multilingual-e5-small beside the runtime. Empty: `provider` if EMBEDDING_MODEL is set, else `local`."
         ),
     )
     retrieval_tool_enabled: bool = Field(

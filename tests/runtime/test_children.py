@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assistant_runtime import children
-from assistant_runtime.children import ChildProcess
+from assistant_runtime.children import ChildProcess, without_secrets
 from tests.support.runtime import eventually
 
 CHILD = """
@@ -98,3 +98,39 @@ async def test_a_child_goes_when_its_parent_is_killed(tmp_path: Path) -> None:
         parent.kill()
         await parent.wait()
     await eventually(lambda: not alive(pids(tmp_path).pop()))
+
+
+HIDING = """
+import ctypes, os, sys
+from assistant_runtime.children import PR_SET_DUMPABLE, hide_from_children
+
+def child_reads():
+    pid = os.fork()
+    if not pid:
+        try:
+            open(f"/proc/{os.getppid()}/environ", "rb").read()
+        except PermissionError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
+
+if os.getuid() == 0:  # whom nothing is hidden from
+    os.setuid(65534)
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+before = child_reads()
+hide_from_children()
+print(before, child_reads())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's prctl")
+async def test_a_child_cant_read_its_parents_environment() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", HIDING, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert output.split() == [b"True", b"False"]
+
+
+def test_a_child_that_reads_what_clients_send_gets_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", "of the runtime")
+    assert "SECRET_KEY" not in without_secrets()
+    assert "PATH" in without_secrets()

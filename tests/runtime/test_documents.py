@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from assistant_runtime.api.documents import AT_ONCE_BYTES
 from assistant_runtime.errors import ApiError, ToolError
 from assistant_runtime.rag.collections import Collections, Scope
 from assistant_runtime.rag.documents import Upload
-from assistant_runtime.rag.embedder import LocalEmbedder
 from assistant_runtime.rag.library import library_of
+from assistant_runtime.rag.local_embedder import LocalEmbedder
 from assistant_runtime.settings import Settings
 from assistant_runtime.tools.base import ToolCall
 from assistant_runtime.tools.retrieval import SearchDocuments
@@ -298,7 +298,7 @@ async def test_another_embedding_model_is_an_error_with_the_remedy(
 ) -> None:
     async with serving(**store) as runtime:
         await keep(runtime, "a", LEAVE)
-    monkeypatch.setattr("assistant_runtime.rag.embedder.LocalEmbedder.model", "local/other")
+    monkeypatch.setattr("assistant_runtime.rag.local_embedder.LocalEmbedder.model", "local/other")
     async with serving(**store) as runtime:
         refused = await send(runtime, "POST", "/v1/search", {"query": "leave"})
     assert (refused.status, refused.error["code"]) == (409, "embedding_model_changed")
@@ -420,15 +420,14 @@ async def test_the_tool_gives_passages_with_their_sources(lite: MilvusLiteServer
     assert library is not None
     assert milvus is not None
     tool = SearchDocuments(library, 2)
-    with closing(embedder):
-        async with library:
-            await milvus.probe()
-            await library.add("one", Upload("leave.md", "text/markdown", LEAVE.encode()), background=False)
-            call = ToolCall("one", "req", 0.0, 10_000)
-            result = await tool.run({"query": "parental leave"}, call)
-            nobody = await tool.run({"query": "parental leave"}, ToolCall("two", "req", 0.0, 10_000))
-            with pytest.raises(ToolError):
-                await tool.run({"query": 7}, call)
+    async with aclosing(embedder), library:
+        await milvus.probe()
+        await library.add("one", Upload("leave.md", "text/markdown", LEAVE.encode()), background=False)
+        call = ToolCall("one", "req", 0.0, 10_000)
+        result = await tool.run({"query": "parental leave"}, call)
+        nobody = await tool.run({"query": "parental leave"}, ToolCall("two", "req", 0.0, 10_000))
+        with pytest.raises(ToolError):
+            await tool.run({"query": 7}, call)
     assert result.text.startswith("[[1]] Leave")
     assert result.sources[0].snippet in LEAVE
     assert result.sources[0].span is not None

@@ -11,7 +11,7 @@ from assistant_runtime.providers.embeddings import BATCH_TEXTS, Embeddings
 from assistant_runtime.providers.health import ProviderWatch
 from assistant_runtime.providers.openai_compatible import OpenAICompatibleProvider
 from assistant_runtime.providers.routing import Routing
-from assistant_runtime.rag.embedder import LOCAL_MODEL
+from assistant_runtime.rag.local_embedder import LOCAL_MODEL
 from assistant_runtime.settings.providers import ProviderSettings
 from tests.support.runtime import Reply, Runtime, run_runtime
 from tests.support.upstream import MODEL, Upstream, answers, embeddings, refuses

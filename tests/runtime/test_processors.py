@@ -1,14 +1,12 @@
 """How many processors the runtime takes itself to have, and whether its embedding model runs on them."""
 
 import os
-import unicodedata
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from assistant_runtime import processors
-from assistant_runtime.rag.embedder import LOCAL_CHARACTERS, LocalEmbedder, _batches, embedder_of, similarity
+from assistant_runtime.rag.embedder import embedder_of
 from assistant_runtime.settings import Settings
 
 BOUND = len(os.sched_getaffinity(0))
@@ -50,40 +48,3 @@ def test_a_processor_without_avx2_embeds_nothing_and_is_told_what_to_set(monkeyp
     assert embedder_of(Settings(), None) is None  # type: ignore[arg-type]  # no provider is asked
     with pytest.raises(ValueError, match="EMBEDDING_PROVIDER: the processor has no AVX2"):
         Settings(embedding_provider="local")
-
-
-def test_texts_are_embedded_together_only_as_far_as_memory_has_a_bound() -> None:
-    short, long = "a" * (LOCAL_CHARACTERS // 4), "b" * (LOCAL_CHARACTERS * 5)
-    assert [len(batch) for batch in _batches([short] * 9)] == [4, 4, 1]
-    assert [len(batch) for batch in _batches([short, long, short, short])] == [1, 1, 2]
-    assert list(_batches([])) == []
-
-
-async def test_how_much_is_read_while_somebody_waits_has_a_bound() -> None:
-    embedder = LocalEmbedder()
-    embedder.patience = 2 * 200
-    with closing(embedder):
-        near, far = await similarity(embedder, "word", ["word " * 40 + "x" * 5000, "x" * 5000])
-        cut, _ = await similarity(embedder, "word", ["word " * 40, "x"])
-    assert near == pytest.approx(cut)
-    assert near > far
-
-
-async def test_of_a_text_without_end_the_beginning_is_embedded() -> None:
-    embedder = LocalEmbedder()
-    try:
-        endless, cut = await embedder.passages(["word " * 200_000, "word " * 2000])
-    finally:
-        embedder.close()
-    assert endless == pytest.approx(cut)
-
-
-async def test_characters_that_stand_for_many_stay_within_the_engines_memory() -> None:
-    embedder = LocalEmbedder()
-    blessing = "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}"
-    spelled = unicodedata.normalize("NFKC", blessing)
-    try:
-        await embedder.query(blessing * 4000)
-        assert await embedder.passages([blessing]) == await embedder.passages([spelled])
-    finally:
-        embedder.close()
