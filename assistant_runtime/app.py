@@ -33,6 +33,8 @@ from assistant_runtime.api.request_body import invalid_parameters
 from assistant_runtime.api.rerank import rerank_router
 from assistant_runtime.api.responses.endpoint import Responses
 from assistant_runtime.api.responses.memory import ResponseMemory
+from assistant_runtime.api.responses.routes import responses_router
+from assistant_runtime.api.responses.stored import StoredResponses
 from assistant_runtime.api.saturation import Saturation
 from assistant_runtime.api.sessions import sessions_router
 from assistant_runtime.api.spending import Spending
@@ -192,9 +194,9 @@ def _add_routes(
     app: FastAPI, core: Core, loop: ToolLoop, parts: Sequence[Part], lifecycle: Lifecycle
 ) -> Sequence[BaseRoute]:
     """Route to every part, and give the parts' routes; the hot endpoints first, because routes are tried in order."""
-    responses = Responses(
-        core.turns, loop, ResponseMemory(core.stores.conversations, core.settings.session_history_messages)
-    )
+    stored = StoredResponses(core.stores.conversations, core.stores.history)
+    memory = ResponseMemory(core.stores.conversations, core.settings.session_history_messages)
+    responses = Responses(core.turns, loop, memory, stored)
     local = LocalEmbeddings(core.embedder, core.metrics) if isinstance(core.embedder, LocalEmbedder) else None
     hot = [
         Route("/v1/chat/completions", ChatCompletions(core.turns, loop), methods=["POST"]),
@@ -204,7 +206,11 @@ def _add_routes(
     app.router.routes[:0] = hot
     app.add_middleware(ShortWay, routes=hot)
     checks = {name: check for part in parts for name, check in part.checks.items()}
-    routers = [*(router for part in parts for router in part.routers), health_router(checks, lifecycle)]
+    routers = [
+        *(router for part in parts for router in part.routers),
+        responses_router(stored),
+        health_router(checks, lifecycle),
+    ]
     settings = core.settings
     if settings.metrics_collection_enabled and settings.prometheus_enabled and settings.prometheus_port is None:
         routers.append(metrics_router(core.metrics))

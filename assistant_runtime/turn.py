@@ -48,6 +48,8 @@ class Question:
     write_cache: bool = True
     idempotency_key: str = ""
     """Names the turn in its session, so that asking again keeps it once."""
+    about: Mapping[str, Any] | None = None
+    """Kept with the turn, together with how its answer ended; None: nothing is."""
 
     @property
     def model(self) -> str | None:

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
-from assistant_runtime.stores.conversations import Commit, Session, Unit, headed, up_to
+from assistant_runtime.stores.conversations import RELEASED, Commit, Session, Unit, headed, up_to
 
 MAX_SESSIONS = 1000
 """Of all tenants together, so that memory stays flat: the one that was longest unused goes first."""
@@ -87,6 +87,15 @@ class MemoryConversationLog:
     async def by_key(self, session_id: str, key: str) -> Unit | None:
         """Give the unit that was appended under the key."""
         return next((unit for unit in self._units(session_id) if unit.key == key), None)
+
+    async def release(self, session_id: str, key: str) -> int | None:
+        """Take a unit's key away; gives how many of the session's units have theirs."""
+        units = self._units(session_id)
+        place = next((place for place, unit in enumerate(units) if unit.key == key), None)
+        if place is None:
+            return None
+        units[place] = replace(units[place], key=f"{RELEASED}{units[place].version}", about=None)
+        return sum(not unit.key.startswith(RELEASED) for unit in units)
 
     async def after(self, session_id: str, sequence: int, messages: int) -> list[Unit]:
         """Give the units with messages beyond `sequence`."""

@@ -10,16 +10,20 @@ comes after a crash between two writes:
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
 from assistant_runtime.stores.conversation_record import as_json, session_fields, session_of, unit_fields, unit_of
-from assistant_runtime.stores.conversations import Commit, Session, Unit, headed, up_to
+from assistant_runtime.stores.conversations import RELEASED, Commit, Session, Unit, headed, up_to
 from assistant_runtime.stores.mongodb import MongoConnection
 
 ALIVE = {"deleted": {"$ne": True}}
+
+WITHOUT_ABOUT = {"about": 0}
+"""What a chat does not read of each unit before it answers."""
 
 
 class MongoConversationLog:
@@ -45,7 +49,7 @@ class MongoConversationLog:
         found, last = await self._connection.call(
             lambda: asyncio.gather(
                 self._sessions.find_one({"_id": session_id, "tenant": tenant, **ALIVE}),
-                self._units.find_one({"session": session_id}, sort=[("version", -1)]),
+                self._units.find_one({"session": session_id}, WITHOUT_ABOUT, sort=[("version", -1)]),
             )
         )
         return headed(_session(found), _unit(last) if last else None) if found else None
@@ -92,7 +96,8 @@ class MongoConversationLog:
         async def read() -> list[Unit]:
             found: list[Unit] = []
             wanted = messages
-            async with self._units.find({"session": session_id}, sort=[("version", -1)], limit=messages) as cursor:
+            query, newest = {"session": session_id}, [("version", -1)]
+            async with self._units.find(query, WITHOUT_ABOUT, sort=newest, limit=messages) as cursor:
                 async for document in cursor:
                     found.insert(0, _unit(document))
                     wanted -= len(found[0].messages)
@@ -106,6 +111,10 @@ class MongoConversationLog:
         """Give the unit that was appended under the key."""
         found = await self._connection.call(lambda: self._units.find_one({"session": session_id, "key": key}))
         return _unit(found) if found else None
+
+    async def release(self, session_id: str, key: str) -> int | None:
+        """Take a unit's key away; gives how many of the session's units have theirs."""
+        return await self._connection.call(lambda: self._release(session_id, key))
 
     async def after(self, session_id: str, sequence: int, messages: int) -> list[Unit]:
         """Give the units with messages beyond `sequence`."""
@@ -135,6 +144,15 @@ class MongoConversationLog:
         except DuplicateKeyError:
             return False
         return True
+
+    async def _release(self, session_id: str, key: str) -> int | None:
+        found = await self._units.find_one({"session": session_id, "key": key}, {"version": 1})
+        if found is None:
+            return None
+        change = {"$set": {"key": f"{RELEASED}{found['version']}", "about": None}}
+        await self._units.update_one({"_id": found["_id"]}, change)
+        held = {"session": session_id, "key": {"$not": re.compile(f"^{RELEASED}")}}
+        return int(await self._units.count_documents(held))
 
     async def _remove(self, session_id: str) -> None:
         await self._units.delete_many({"session": session_id})

@@ -54,6 +54,7 @@ def unit_fields(unit: Unit) -> dict[str, Any]:
         "open_calls": as_json(unit.open_calls),
         "incomplete": unit.incomplete,
         "created": unit.created,
+        "about": as_json(unit.about) if unit.about is not None else None,
     }
 
 
@@ -68,4 +69,6 @@ def unit_of(session_id: str, fields: Mapping[str, Any]) -> Unit:
         tuple(orjson.loads(fields["open_calls"])),
         incomplete=fields["incomplete"],
         created=fields["created"],
+        # Units that were kept before there was such a field have none.
+        about=orjson.loads(about) if (about := fields.get("about")) else None,
     )

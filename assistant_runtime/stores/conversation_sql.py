@@ -3,6 +3,7 @@
 from sqlalchemy import (
     Boolean,
     Column,
+    Connection,
     Float,
     Index,
     Integer,
@@ -12,17 +13,21 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    cast,
     delete,
     func,
     insert,
+    inspect,
+    literal,
     select,
+    text,
     tuple_,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assistant_runtime.stores.conversation_record import as_json, session_fields, session_of, unit_fields, unit_of
-from assistant_runtime.stores.conversations import Commit, Session, Unit, up_to
+from assistant_runtime.stores.conversations import RELEASED, Commit, Session, Unit, up_to
 from assistant_runtime.stores.sql import SqlConnection, TakenError
 
 METADATA = MetaData()
@@ -53,9 +58,20 @@ UNITS = Table(
     Column("open_calls", Text, nullable=False),
     Column("incomplete", Boolean, nullable=False),
     Column("created", Float(53), nullable=False),
+    Column("about", Text),
     UniqueConstraint("session_id", "key"),
     Index("assistant_session_units_by_last", "session_id", "last"),
 )
+
+
+WITHOUT_ABOUT = [column for column in UNITS.c if column.name != "about"]
+"""What a chat reads of each unit before it answers."""
+
+
+def add_about(connection: Connection) -> None:
+    """Let units have `about` in a database that was made before they could."""
+    if "about" not in {column["name"] for column in inspect(connection).get_columns(UNITS.name)}:
+        connection.execute(text(f"ALTER TABLE {UNITS.name} ADD COLUMN about TEXT"))
 
 
 class SqlConversationLog:
@@ -140,13 +156,27 @@ class SqlConversationLog:
     async def latest(self, session_id: str, messages: int) -> list[Unit]:
         """Give the last units, in order, until they hold so many messages."""
         end = select(func.coalesce(func.max(UNITS.c.last), 0)).where(UNITS.c.session_id == session_id)
-        query = select(UNITS).where(UNITS.c.session_id == session_id, UNITS.c.last > end.scalar_subquery() - messages)
+        own = (UNITS.c.session_id == session_id, UNITS.c.last > end.scalar_subquery() - messages)
+        query = select(*WITHOUT_ABOUT).where(*own)
         return [_unit(row) for row in await self._connection.rows(query.order_by(UNITS.c.version))]
 
     async def by_key(self, session_id: str, key: str) -> Unit | None:
         """Give the unit that was appended under the key."""
         rows = await self._connection.rows(select(UNITS).where(UNITS.c.session_id == session_id, UNITS.c.key == key))
         return _unit(rows[0]) if rows else None
+
+    async def release(self, session_id: str, key: str) -> int | None:
+        """Take a unit's key away; gives how many of the session's units have theirs."""
+
+        async def both(connection: AsyncConnection) -> int | None:
+            own = update(UNITS).where(UNITS.c.session_id == session_id, UNITS.c.key == key)
+            released = literal(RELEASED) + cast(UNITS.c.version, String)
+            if not (await connection.execute(own.values(key=released, about=None))).rowcount:
+                return None
+            held = (UNITS.c.session_id == session_id, UNITS.c.key.not_like(f"{RELEASED}%"))
+            return int((await connection.execute(select(func.count()).where(*held))).scalar_one())
+
+        return await self._connection.write(both)
 
     async def after(self, session_id: str, sequence: int, messages: int) -> list[Unit]:
         """Give the units with messages beyond `sequence`."""

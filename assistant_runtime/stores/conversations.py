@@ -12,7 +12,7 @@ The logs are in `conversation_memory`, `conversation_sql` and `conversation_mong
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
@@ -27,6 +27,9 @@ Message = dict[str, Any]
 
 SESSION_ID = re.compile(r"sess_[0-9a-f]{32}")
 """What `create` makes: an id of any other form is no session of ours."""
+
+RELEASED = "released/"
+"""How the key begins of a unit whose own was taken away; its number follows."""
 
 MAX_UNIT_BYTES = 8 * 1024 * 1024
 """Half of what a MongoDB document may hold, and twice the longest request by default."""
@@ -67,6 +70,8 @@ class Unit:
     incomplete: bool = False
     """Whether its answer broke off."""
     created: float = 0.0
+    about: Mapping[str, Any] | None = None
+    """What its writer keeps with it, beside the messages; logs give it with `by_key` and `after`."""
 
     @property
     def last(self) -> int:
@@ -78,6 +83,7 @@ class Unit:
 class StoredMessage:
     """A message in its place."""
 
+    session_id: str
     sequence: int
     version: int
     key: str
@@ -93,6 +99,16 @@ class Appended:
     unit: Unit
     replayed: bool
     """Whether the key had been appended before, so that nothing was added now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What one append is to add."""
+
+    messages: Sequence[Message]
+    key: str
+    incomplete: bool = False
+    about: Mapping[str, Any] | None = None
 
 
 class Commit(Enum):
@@ -155,6 +171,12 @@ class ConversationLog(Protocol):
 
     async def by_key(self, session_id: str, key: str) -> Unit | None:
         """Give the unit that was appended under the key."""
+
+    async def release(self, session_id: str, key: str) -> int | None:
+        """Take a unit's key, and what is kept about it, away: its messages stay for the units that follow.
+
+        Gives how many of the session's units still have their key; None: no unit has this one.
+        """
 
     async def after(self, session_id: str, sequence: int, messages: int) -> list[Unit]:
         """Give the units with messages beyond `sequence`, in order, until they hold so many messages."""
@@ -246,6 +268,7 @@ class Conversations:
         *,
         expected_version: int | None = None,
         incomplete: bool = False,
+        about: Mapping[str, Any] | None = None,
     ) -> Appended:
         """Add messages, all or none.
 
@@ -260,6 +283,8 @@ class Conversations:
             The version that the messages answer to; None: whatever it is.
         incomplete
             Whether the answer among the messages broke off.
+        about
+            What is kept with them for who asks by the key.
 
         Raises
         ------
@@ -270,9 +295,10 @@ class Conversations:
         ApiError
             400: a tool's result answers no open call. 409: the session is full. 413: the messages are too long.
         """
-        _check_size(messages)
+        _check_size(messages, about)
+        added = Addition(messages, key, incomplete=incomplete, about=about)
         for _ in range(MAX_ATTEMPTS):
-            done = await self._attempt(tenant, session_id, messages, key, expected_version, incomplete=incomplete)
+            done = await self._attempt(tenant, session_id, added, expected_version)
             if done is not None:
                 return done
         raise ApiError(409, "Too many writers append to this session at once. Try again.", code="version_conflict")
@@ -281,39 +307,35 @@ class Conversations:
         self,
         tenant: str,
         session_id: str,
-        messages: Sequence[Message],
-        key: str,
+        added: "Addition",
         expected_version: int | None,
-        *,
-        incomplete: bool,
     ) -> Appended | None:
         """Append behind what is there now; None: another writer was faster."""
         session = await self.get(tenant, session_id)
-        if known := await self.log.by_key(session_id, key):
+        if known := await self.log.by_key(session_id, added.key):
             return Appended(known, replayed=True)
         last = next(iter((await self.log.latest(session_id, 1))[-1:]), None)
         current = last.version if last else 0
         if expected_version is not None and expected_version != current:
             raise VersionConflictError(expected_version, current)
-        unit = self._next(session, last, messages, key, incomplete=incomplete)
+        unit = self._next(session, last, added)
         commit = await self.log.commit(tenant, unit)
         if commit is Commit.GONE:
             raise SessionNotFoundError(session_id)
         return Appended(unit, replayed=False) if commit is Commit.DONE else None
 
-    def _next(
-        self, session: Session, last: Unit | None, messages: Sequence[Message], key: str, *, incomplete: bool
-    ) -> Unit:
-        whole, open_calls = paired(last.open_calls if last else (), messages)
+    def _next(self, session: Session, last: Unit | None, added: "Addition") -> Unit:
+        whole, open_calls = paired(last.open_calls if last else (), added.messages)
         unit = Unit(
             session.id,
             last.version + 1 if last else 1,
-            key,
+            added.key,
             last.last + 1 if last else 1,
             tuple(whole),
             tuple(open_calls),
-            incomplete=incomplete,
+            incomplete=added.incomplete,
             created=self._clock(),
+            about=added.about,
         )
         if unit.last > self._max_messages:
             raise ApiError(
@@ -324,9 +346,9 @@ class Conversations:
         return unit
 
 
-def _check_size(messages: Sequence[Message]) -> None:
+def _check_size(messages: Sequence[Message], about: Mapping[str, Any] | None) -> None:
     try:
-        size = len(orjson.dumps(list(messages)))
+        size = len(orjson.dumps([list(messages), about]))
     except orjson.JSONEncodeError as error:
         raise ApiError(400, f"messages: {error}", code="invalid_value", param="messages") from None
     if size > MAX_UNIT_BYTES:
@@ -337,6 +359,7 @@ def placed(unit: Unit) -> list[StoredMessage]:
     """Give a unit's messages, each with its sequence number."""
     return [
         StoredMessage(
+            unit.session_id,
             unit.first + index,
             unit.version,
             unit.key,

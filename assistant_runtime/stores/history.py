@@ -5,10 +5,10 @@ calls that are not whole are left out, since nothing could answer them; if nothi
 client may ask again under the same key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from assistant_runtime.errors import StoreUnavailableError
 from assistant_runtime.stores.conversations import Conversations, Message, Session, Unit, headed
@@ -80,7 +80,13 @@ class History:
         return self._window(tenant, session_id, await self._keep_at_hand(tenant, session_id))
 
     async def record(
-        self, window: Window, messages: Sequence[Message], key: str, *, incomplete: bool = False
+        self,
+        window: Window,
+        messages: Sequence[Message],
+        key: str,
+        *,
+        incomplete: bool = False,
+        about: Mapping[str, Any] | None = None,
     ) -> Session | None:
         """Keep a turn's messages: what the client added, and the answer.
 
@@ -94,6 +100,8 @@ class History:
             Names the turn: the client's Idempotency-Key, else the request's id.
         incomplete
             Whether the answer broke off.
+        about
+            What is kept with the turn for who asks by its key.
 
         Returns
         -------
@@ -103,7 +111,7 @@ class History:
             return None
         try:
             done = await self._conversations.append(
-                window.tenant, window.session_id, messages, key, incomplete=incomplete
+                window.tenant, window.session_id, messages, key, incomplete=incomplete, about=about
             )
         except StoreUnavailableError:
             return None

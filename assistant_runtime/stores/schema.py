@@ -13,4 +13,5 @@ STEPS: tuple[Step, ...] = (
     agents_sql.METADATA.create_all,
     agents_sql.add_version,
     keys.add_disabled,
+    conversation_sql.add_about,
 )

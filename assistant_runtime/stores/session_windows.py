@@ -6,7 +6,8 @@ version is the log's, or while the log does not answer.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
 import orjson
 import zstandard
@@ -66,7 +67,7 @@ class RedisWindows:
 
     async def put(self, tenant: str, session_id: str, units: Sequence[Unit]) -> None:
         """Keep a session's last units, unless later ones are kept already."""
-        data = orjson.dumps([tenant, [asdict(unit) for unit in units]])
+        data = orjson.dumps([tenant, [_written(unit) for unit in units]])
         if not units or len(data) > MAX_WINDOW_BYTES:
             return
         version = f"{units[-1].version:0{VERSION_DIGITS}}"
@@ -78,6 +79,13 @@ class RedisWindows:
         """Drop a session that was deleted."""
         with suppress(StoreUnavailableError):
             await self._connection.call(lambda: self._connection.client.delete(_key(session_id)))
+
+
+def _written(unit: Unit) -> dict[str, Any]:
+    """Give a unit's fields, without those that a runtime of an earlier version does not know."""
+    fields = asdict(replace(unit, about=None))
+    del fields["about"]
+    return fields
 
 
 def _key(session_id: str) -> str:

@@ -74,6 +74,10 @@ class Joined:
         self._said += [found.content] if found.content else []
         add_usage(self._usage, payload.get("usage"))
 
+    def told(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Give model and tokens of the whole answer; `payload` is the last round's."""
+        return {"model": payload.get("model"), "usage": self._usage or None}
+
     def end(self, payload: dict[str, Any], calls: tuple[Mapping[str, Any], ...], finish_reason: str | None) -> bytes:
         """Give the whole answer; `payload` is the last round's, `calls` are those for the client."""
         choices = payload.get("choices")

@@ -42,6 +42,8 @@ class Conversation:
         self._choice = {name: payload[name] for name in TOOL_FIELDS[1:] if name in payload}
         self._messages: list[Any] = list(payload["messages"])
         self._kept: list[Any] = [message for message in self._messages if message.get("role") not in SYSTEM_ROLES]
+        self.asked = len(self._kept)
+        """How many of the turn's messages are the client's."""
         self._client_tools: list[Any] = list(payload.get("tools") or ())
         self._client_names = {_name(tool) for tool in self._client_tools}
         self._tools: Mapping[str, Tool] = {}

@@ -7,7 +7,7 @@ it to ask again, because its result would have no place in the client's conversa
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -52,6 +52,8 @@ class Turn:
     handed_over: tuple[Any, ...] = ()
     """The calls that the client is to run."""
     caches: set[str] = field(default_factory=set)
+    told: dict[str, Any] = field(default_factory=dict)
+    """The answer's model and tokens, as the client is told."""
     window: Window | None = None
     """The session's messages before this turn; None: no session."""
 
@@ -78,6 +80,8 @@ class AssistedStream:
         self._turn = turn
         self._current = first
         self._reader: RoundReader | None = None
+        options = turn.question.payload.get("stream_options")
+        self._stitched = Stitched(include_usage=isinstance(options, dict) and bool(options.get("include_usage")))
         self.events = self._stitch()
 
     async def aclose(self) -> None:
@@ -85,12 +89,11 @@ class AssistedStream:
         await self.events.aclose()
         await self._current.aclose()
         if not self.complete and self._reader is not None:
+            self._turn.told = self._stitched.told()
             await self._loop.keep(self._turn, self._reader.end(), incomplete=True)
 
     async def _stitch(self) -> AsyncGenerator[bytes, None]:
-        turn = self._turn
-        options = turn.question.payload.get("stream_options")
-        stitched = Stitched(include_usage=isinstance(options, dict) and bool(options.get("include_usage")))
+        turn, stitched = self._turn, self._stitched
         while True:
             reader = self._reader = stitched.begin(turn.conversation.is_clients)
             async for events in self._current.events:
@@ -105,6 +108,7 @@ class AssistedStream:
             if turn.ended:
                 break
             self._current = await self._loop.begin_round(turn)
+        turn.told = stitched.told()
         await self._loop.keep(turn, found)
         ending = stitched.end(_finish_reason(turn, found), turn.record)
         self.complete = True
@@ -178,6 +182,7 @@ class ToolLoop:
                     pass
             if turn.ended:
                 break
+        turn.told = joined.told(payload)
         await self.keep(turn, found)
         payload[FIELD] = turn.record.told()
         body = joined.end(payload, turn.handed_over, _finish_reason(turn, found))
@@ -234,7 +239,9 @@ class ToolLoop:
             return
         key = turn.question.idempotency_key or f"turn_{secrets.token_hex(16)}"
         try:
-            session = await to_its_end(self._history.record(turn.window, messages, key, incomplete=incomplete))
+            about = _about(turn, found, messages)
+            recording = self._history.record(turn.window, messages, key, incomplete=incomplete, about=about)
+            session = await to_its_end(recording)
         except ApiError as error:
             turn.record.notes.append(f"not kept in the session: {error}")
             return
@@ -342,6 +349,15 @@ class ToolLoop:
         if len(self._refusing) >= MAX_REFUSING:
             self._refusing.pop(next(iter(self._refusing)))
         self._refusing[str(turn.conversation.payload().get("model"))] = time.monotonic() + REFUSAL_SECONDS
+
+
+def _about(turn: Turn, found: Round, messages: Sequence[Any]) -> Mapping[str, Any] | None:
+    """Give what is kept with the turn beside its messages: how the answer ended, and how many of them it is."""
+    about = turn.question.about
+    if about is None:
+        return None
+    ended = {"finish_reason": _finish_reason(turn, found), "made": len(messages) - turn.conversation.asked}
+    return {**about, **turn.told, **ended, FIELD: turn.record.told()}
 
 
 def _agent_name(options: AssistantOptions, model: str | None) -> str:

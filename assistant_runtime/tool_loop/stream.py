@@ -63,6 +63,10 @@ class Stitched:
             yield encoded({**self._identity, "choices": [], **usage})
         yield DONE
 
+    def told(self) -> dict[str, Any]:
+        """Give model and tokens of the answer so far."""
+        return {"model": self._identity["model"], "usage": self._usage or None}
+
     def _own(self, finish_reason: str | None, further: Mapping[str, Any]) -> bytes:
         choice = {"index": 0, "delta": {}, "finish_reason": finish_reason}
         return encoded({**self._identity, "choices": [choice], **further})

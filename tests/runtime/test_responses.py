@@ -324,7 +324,7 @@ async def test_errors_have_the_classes_that_clients_catch(upstream: Upstream) ->
         ({"input": [{"role": "king", "content": "hi"}]}, "input[0].role"),
         ({"input": [{"role": "user", "content": 5}]}, "input[0].content"),
         ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0].type"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].id"),
         ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),
         ({"input": "hi", "temperature": 3}, "temperature"),
         ({"input": "hi", "tool_choice": "maybe"}, "tool_choice"),

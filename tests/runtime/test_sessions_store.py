@@ -14,7 +14,7 @@ from assistant_runtime.settings import Settings
 from assistant_runtime.stores.connection import StoreConnection
 from assistant_runtime.stores.conversation_memory import MemoryConversationLog
 from assistant_runtime.stores.conversation_mongodb import MongoConversationLog
-from assistant_runtime.stores.conversation_sql import SqlConversationLog
+from assistant_runtime.stores.conversation_sql import METADATA, SqlConversationLog, add_about
 from assistant_runtime.stores.conversations import (
     ConversationLog,
     Conversations,
@@ -114,6 +114,47 @@ async def test_a_key_is_appended_once(conversations: Conversations) -> None:
     assert (first.replayed, again.replayed) == (False, True)
     assert again.unit == first.unit
     assert len(await conversations.messages(TENANT, session.id, 0, 100)) == 1
+
+
+async def test_what_is_kept_about_a_unit_goes_with_its_key(conversations: Conversations) -> None:
+    log, session = conversations.log, await conversations.create(TENANT)
+    for key in ("one", "two"):
+        await conversations.append(TENANT, session.id, [said(key)], key, about={"deep": {"er": [key, 2**60]}})
+    kept = await log.by_key(session.id, "one")
+    assert kept is not None
+    assert kept.about == {"deep": {"er": ["one", 2**60]}}
+    assert [unit.about for unit in await log.after(session.id, 1, 10)] == [{"deep": {"er": ["two", 2**60]}}]
+    assert await log.release(session.id, "one") == 1
+    assert await log.release(session.id, "one") is None
+    assert await log.by_key(session.id, "one") is None
+    assert [unit.about for unit in await log.after(session.id, 0, 1)] == [None]
+    assert await log.release(session.id, "two") == 0
+    assert [stored.message["content"] for stored in await conversations.messages(TENANT, session.id, 0, 10)] == [
+        "one",
+        "two",
+    ]
+
+
+async def test_a_database_of_an_earlier_version_keeps_its_sessions(tmp_path: Path) -> None:
+    settings = Settings.load(data_dir=str(tmp_path))
+    engine = engine_for(settings)
+    async with engine.begin() as connection:
+        await connection.run_sync(METADATA.create_all)
+        await connection.run_sync(
+            lambda each: each.exec_driver_sql("ALTER TABLE assistant_session_units DROP COLUMN about")
+        )
+        for _ in range(2):
+            await connection.run_sync(add_about)
+    await engine.dispose()
+    database = SqlConnection(engine_for(settings), STEPS)
+    await database.probe()
+    conversations = Conversations(SqlConversationLog(database), max_messages=1000, max_sessions=10)
+    session = await conversations.create(TENANT)
+    await conversations.append(TENANT, session.id, [said("q")], "key", about={"a": 1})
+    kept = await conversations.log.by_key(session.id, "key")
+    assert kept is not None
+    assert kept.about == {"a": 1}
+    await database.aclose()
 
 
 async def test_a_conflict_tells_the_current_version(conversations: Conversations) -> None:

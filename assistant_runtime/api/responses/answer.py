@@ -2,10 +2,10 @@
 
 import re
 import time
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from assistant_runtime.api.responses.ids import output_id
 from assistant_runtime.api.responses.tools import ClientTools, custom_input
 from assistant_runtime.tool_loop.answer import text_of
 from assistant_runtime.tool_loop.options import FIELD
@@ -17,11 +17,6 @@ INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Why an answer ended early, in both APIs' words."""
 
 
-def new_id(prefix: str) -> str:
-    """Give an id for an item."""
-    return f"{prefix}_{uuid.uuid4().hex}"
-
-
 def envelope(asked: Mapping[str, Any], tools: ClientTools, response_id: str, *, stored: bool) -> dict[str, Any]:
     """Give a response that has just begun: what was asked, and no output."""
     left_out = {FIELD: {"steps": [], "sources": [], "notes": tools.notes}} if tools.notes else {}
@@ -29,6 +24,7 @@ def envelope(asked: Mapping[str, Any], tools: ClientTools, response_id: str, *, 
         "id": response_id,
         "object": "response",
         "created_at": int(time.time()),
+        "completed_at": None,
         "status": "in_progress",
         "error": None,
         "incomplete_details": None,
@@ -81,6 +77,12 @@ def call_item(item_id: str, call: Mapping[str, Any], tools: ClientTools, status:
     return {**item, "type": "function_call", "arguments": arguments}
 
 
+def call_id(response_id: str, call: Mapping[str, Any], place: int, tools: ClientTools) -> str:
+    """Give the id of a call's item, the so manieth call of a response."""
+    form = tools.form(str((call.get("function") or {}).get("name") or ""))
+    return output_id(response_id, "ctc" if form.custom else "fc", place)
+
+
 def annotations(text: str, record: Any) -> Iterable[dict[str, Any]]:
     """Give a citation for each reference to a source that has an address."""
     sources = record.get("sources") if isinstance(record, dict) else None
@@ -113,13 +115,19 @@ def usage(counted: Any) -> dict[str, Any] | None:
 
 
 def completed(
-    response: dict[str, Any], chat: Mapping[str, Any], output: Sequence[Any], finish_reason: str | None
+    response: dict[str, Any],
+    chat: Mapping[str, Any],
+    output: Sequence[Any],
+    finish_reason: str | None,
+    *,
+    at: float | None = None,
 ) -> dict[str, Any]:
-    """Give the response at its end; `chat` has model, usage and record."""
+    """Give the response at its end, `at` seconds since 1970; `chat` has model, usage and record."""
     reason = INCOMPLETE.get(finish_reason or "")
     done = {
         **response,
         "status": "incomplete" if reason else "completed",
+        "completed_at": None if reason else int(time.time() if at is None else at),
         "incomplete_details": {"reason": reason} if reason else None,
         "model": chat.get("model") or response["model"],
         "output": list(output),
@@ -131,7 +139,9 @@ def completed(
     return done
 
 
-def from_chat(response: dict[str, Any], chat: Mapping[str, Any], tools: ClientTools) -> dict[str, Any]:
+def from_chat(
+    response: dict[str, Any], chat: Mapping[str, Any], tools: ClientTools, *, at: float | None = None
+) -> dict[str, Any]:
     """Make a response of a chat's answer that was not streamed."""
     choices = chat.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
@@ -139,10 +149,11 @@ def from_chat(response: dict[str, Any], chat: Mapping[str, Any], tools: ClientTo
     finish_reason = choice.get("finish_reason")
     status = "incomplete" if finish_reason in INCOMPLETE else "completed"
     calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
-    output = [call_item(new_id("fc"), call, tools) for call in calls]
+    output = [call_item(call_id(response["id"], call, place, tools), call, tools) for place, call in enumerate(calls)]
+    message_id = output_id(response["id"], "msg", 0)
     text, refusal = text_of(message.get("content")), message.get("refusal")
     if isinstance(refusal, str) and refusal:
-        output.insert(0, message_item(new_id("msg"), refusal_part(refusal), status))
+        output.insert(0, message_item(message_id, refusal_part(refusal), status))
     elif text or not calls:
-        output.insert(0, message_item(new_id("msg"), text_part(text, chat.get(FIELD)), status))
-    return completed(response, chat, output, finish_reason)
+        output.insert(0, message_item(message_id, text_part(text, chat.get(FIELD)), status))
+    return completed(response, chat, output, finish_reason, at=at)

@@ -12,8 +12,10 @@ from assistant_runtime.api.context import RequestContext
 from assistant_runtime.api.endpoint import Call, JsonEndpoint, caching
 from assistant_runtime.api.responses.answer import envelope, from_chat
 from assistant_runtime.api.responses.events import EventStream
-from assistant_runtime.api.responses.memory import Place, ResponseMemory, unstored_id
+from assistant_runtime.api.responses.ids import unstored_id
+from assistant_runtime.api.responses.memory import Place, ResponseMemory
 from assistant_runtime.api.responses.request import ResponsesRequest, chat_payload
+from assistant_runtime.api.responses.stored import StoredResponses
 from assistant_runtime.api.responses.tools import client_tools
 from assistant_runtime.api.session_header import with_session
 from assistant_runtime.errors import ProviderError
@@ -32,18 +34,23 @@ class Responses(JsonEndpoint):
         Answer questions, as for the chat.
     memory
         Keeps what responses follow.
+    stored
+        What items can refer to.
     """
 
     model = ResponsesRequest
 
-    def __init__(self, turns: Turns, loop: ToolLoop, memory: ResponseMemory) -> None:
+    def __init__(self, turns: Turns, loop: ToolLoop, memory: ResponseMemory, stored: StoredResponses) -> None:
         self._turns = turns
         self._loop = loop
         self._memory = memory
+        self._stored = stored
 
     async def serve(self, call: Call) -> None:
         """Give a response."""
         asked, context = with_session(call.payload, call.scope), call.context
+        if isinstance(asked["input"], list):
+            asked = asked | {"input": await self._stored.resolved(context.tenant, asked["input"])}
         tools = client_tools(asked.get("tools") or (), can_search=self._loop.has_tool("web_search"))
         payload = chat_payload(asked, tools)
         place = await self._place(asked, context.tenant)
@@ -51,6 +58,7 @@ class Responses(JsonEndpoint):
             payload[FIELD] = {**payload.get(FIELD, {}), "session": place.session_id}
         if place.before:
             payload["messages"] = following(place.before, payload["messages"])
+        response = envelope(asked, tools, place.response_id, stored=bool(place.session_id))
         read_cache, write_cache = caching(call.scope)
         question = Question(
             payload,
@@ -59,8 +67,8 @@ class Responses(JsonEndpoint):
             read_cache,
             write_cache,
             idempotency_key=place.response_id if place.session_id else "",
+            about={"response": response} if place.session_id else None,
         )
-        response = envelope(asked, tools, place.response_id, stored=bool(place.session_id))
         answering = self._loop if self._loop.wants(payload) else self._turns
         if not asked.get("stream"):
             async with self._beginning(place, context.tenant):

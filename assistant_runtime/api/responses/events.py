@@ -10,10 +10,10 @@ from assistant_runtime.api.responses.answer import (
     call_item,
     completed,
     message_item,
-    new_id,
     refusal_part,
     text_part,
 )
+from assistant_runtime.api.responses.ids import output_id
 from assistant_runtime.api.responses.tools import ClientTools, Form
 from assistant_runtime.providers.sse import event_data
 from assistant_runtime.tool_loop.options import FIELD
@@ -98,7 +98,7 @@ class EventStream:
 
     def _say(self, text: str, kind: str) -> Iterator[bytes]:
         if self._message is None:
-            self._message = message = OpenMessage(new_id("msg"), len(self._output), kind)
+            self._message = message = OpenMessage(output_id(self._response["id"], "msg", 0), len(self._output), kind)
             item = {**message.item("in_progress"), "content": []}
             self._output.append(item)
             yield self._event("response.output_item.added", output_index=message.index, item=item)
@@ -116,7 +116,9 @@ class EventStream:
         if not call.name:
             return
         if not call.begun:
-            call.begin(self._tools.form(call.name), len(self._output))
+            form, place = self._tools.form(call.name), sum(each.begun for each in self._calls.values())
+            item_id = output_id(self._response["id"], "ctc" if form.custom else "fc", place)
+            call.begin(item_id, form, len(self._output))
             item = call.item(self._tools, "in_progress", "")
             self._output.append(item)
             yield self._event("response.output_item.added", output_index=call.index, item=item)
@@ -217,10 +219,9 @@ class OpenCall:
         known = self._call.get("function") or {}
         self._call = {**piece, **self._call, "function": {**function, **known}}
 
-    def begin(self, form: Form, index: int) -> None:
+    def begin(self, item_id: str, form: Form, index: int) -> None:
         """Give it its place in the output."""
-        self.begun, self.form, self.index = True, form, index
-        self._id = new_id("ctc" if form.custom else "fc")
+        self.begun, self._id, self.form, self.index = True, item_id, form, index
 
     def take_new(self) -> str:
         """Give the arguments that have come since the last time."""

@@ -5,22 +5,13 @@ last turn goes on with that session; one that follows an earlier turn begins a s
 so that a conversation can branch.
 """
 
-import re
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from assistant_runtime.api.responses.ids import response_id, session_of
 from assistant_runtime.errors import ApiError, StoreUnavailableError
 from assistant_runtime.stores.conversations import Conversations, Message, Unit
-
-RESPONSE_ID = re.compile(r"^resp_([0-9a-f]{32})_[0-9a-f]{16}$")
-SESSION_PREFIX = "sess_"
-
-
-def unstored_id() -> str:
-    """Give the id of a response that is not kept."""
-    return f"resp_{secrets.token_hex(24)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +48,7 @@ class ResponseMemory:
             session = await self._conversations.create(tenant, "", {"api": "responses"})
         except (ApiError, StoreUnavailableError):
             return None
-        return Place(_response_id(session.id), session.id, is_new=True)
+        return Place(response_id(session.id), session.id, is_new=True)
 
     async def follow(self, tenant: str, previous: str) -> Place:
         """Find what a response follows.
@@ -72,7 +63,7 @@ class ResponseMemory:
         session_id, unit = await self._find(tenant, previous)
         latest = await self._conversations.log.latest(session_id, 1)
         if latest and latest[-1].version == unit.version:
-            return Place(_response_id(session_id), session_id)
+            return Place(response_id(session_id), session_id)
         return await self._branch(tenant, session_id, unit.last)
 
     async def before(self, tenant: str, previous: str) -> list[Message]:
@@ -92,9 +83,8 @@ class ResponseMemory:
             await self._conversations.delete(tenant, session_id)
 
     async def _find(self, tenant: str, previous: str) -> tuple[str, Unit]:
-        found = RESPONSE_ID.match(previous)
-        session_id = SESSION_PREFIX + found[1] if found else ""
-        session = await self._conversations.log.session(tenant, session_id) if found else None
+        session_id = session_of(previous)
+        session = await self._conversations.log.session(tenant, session_id) if session_id else None
         unit = await self._conversations.log.by_key(session_id, previous) if session else None
         if session is None or unit is None:
             raise ApiError(
@@ -109,8 +99,4 @@ class ResponseMemory:
         before = await self._conversations.messages(tenant, session_id, 0, last)
         branch = await self._conversations.create(tenant, "", {"api": "responses"})
         await self._conversations.append(tenant, branch.id, [each.message for each in before], "branch")
-        return Place(_response_id(branch.id), branch.id, is_new=True)
-
-
-def _response_id(session_id: str) -> str:
-    return f"resp_{session_id.removeprefix(SESSION_PREFIX)}_{secrets.token_hex(8)}"
+        return Place(response_id(branch.id), branch.id, is_new=True)
