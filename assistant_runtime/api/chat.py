@@ -6,9 +6,10 @@ from typing import Any
 
 from starlette.types import Scope
 
+from assistant_runtime.api.caching import caching
 from assistant_runtime.api.client_watch import ClientWatch
 from assistant_runtime.api.context import RequestContext, header
-from assistant_runtime.api.endpoint import Call, JsonEndpoint, caching
+from assistant_runtime.api.endpoint import Call, JsonEndpoint
 from assistant_runtime.api.schemas import ChatRequest
 from assistant_runtime.api.session_header import with_session
 from assistant_runtime.errors import ProviderError, error_body
@@ -77,7 +78,7 @@ def truncated(reason: str, code: str) -> bytes:
 
 
 def _question(payload: dict[str, Any], context: RequestContext, scope: Scope) -> Question:
-    read_cache, write_cache = caching(scope)
+    read_cache, write_cache = caching(scope, payload)
     return Question(
         with_session(payload, scope),
         tenant=context.tenant,

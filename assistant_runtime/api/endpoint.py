@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from assistant_runtime.api.client_watch import ClientWatch
-from assistant_runtime.api.context import RequestContext, context_of, encoded, header
+from assistant_runtime.api.context import RequestContext, context_of, encoded
 from assistant_runtime.api.request_body import parse, read_body
 from assistant_runtime.tool_loop.loop import AssistedStream
 from assistant_runtime.turn import Answer, AnswerStream
@@ -60,13 +60,6 @@ class Call:
         finally:
             await stream.aclose()
         await self.send({"type": "http.response.body", "body": b""})
-
-
-def caching(scope: Scope) -> tuple[bool, bool]:
-    """Tell by Cache-Control whether a request's answer may come from the cache, and whether it may be kept there."""
-    directives = {each.strip() for each in (header(scope, b"cache-control") or b"").lower().split(b",")}
-    keep = b"no-store" not in directives
-    return keep and b"no-cache" not in directives, keep
 
 
 class JsonEndpoint(ABC):

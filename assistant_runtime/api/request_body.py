@@ -14,15 +14,14 @@ from assistant_runtime.settings.values import field_path
 
 async def read_body(receive: Receive) -> bytes | None:
     """Read the request's body; None if the client left before its end."""
-    body = b""
+    parts: list[bytes] = []
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        part: bytes = message.get("body", b"")
-        body += part
+        parts.append(message.get("body", b""))
         if not message.get("more_body"):
-            return body
+            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def parse(body: bytes, model: type[BaseModel]) -> dict[str, Any]:

@@ -25,3 +25,8 @@ class AssistantOptions(BaseModel):
     session: Annotated[str, Field(pattern=SESSION_ID.pattern)] | None = Field(
         None, description="Session under /v1/sessions whose messages come before, and which keeps this turn."
     )
+    cache: bool | None = Field(
+        None,
+        description="Whether the answer may come from the response cache and be kept there; absent: unless the request "
+        "asks for variety by `temperature`, `top_p` or `n`.",
+    )

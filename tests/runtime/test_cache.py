@@ -38,7 +38,7 @@ async def test_an_answer_never_crosses_tenants(cached: Runtime, upstream: Upstre
 
 
 @pytest.mark.parametrize(
-    "fields", [{"model": "first/other"}, {"temperature": 0.5}, {"messages": [{"role": "user", "content": "Else?"}]}]
+    "fields", [{"model": "first/other"}, {"temperature": 0}, {"messages": [{"role": "user", "content": "Else?"}]}]
 )
 async def test_another_question_is_not_answered_from_the_cache(cached: Runtime, fields: dict[str, Any]) -> None:
     await cached.chat(ALICE)
@@ -46,10 +46,66 @@ async def test_another_question_is_not_answered_from_the_cache(cached: Runtime, 
 
 
 async def test_field_order_and_the_defaults_name_make_no_difference(cached: Runtime) -> None:
-    await cached.chat(ALICE, temperature=0.5, user="u")
-    question: dict[str, Any] = {"user": "u", "temperature": 0.5}
+    await cached.chat(ALICE, temperature=0, user="u")
+    question: dict[str, Any] = {"user": "u", "temperature": 0}
     for fields in (question, {"model": "default", **question}):
         assert (await cached.chat(ALICE, **fields)).headers["x-cache"] == "hit"
+
+
+VARIED: list[dict[str, Any]] = [
+    {"temperature": 1.2},
+    {"temperature": 0.01},
+    {"top_p": 0.9},
+    {"n": 2},
+    {"temperature": 0, "n": 2},
+    {"temperature": 1, "top_p": 1},
+    {"assistant": {"cache": False}},
+]
+
+
+@pytest.mark.parametrize("fields", VARIED)
+async def test_a_request_for_variety_is_asked_each_time(
+    cached: Runtime, upstream: Upstream, fields: dict[str, Any]
+) -> None:
+    replies = [await cached.chat(ALICE, **fields) for _ in range(2)]
+    assert [reply.headers["x-cache"] for reply in replies] == ["bypass", "bypass"]
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"temperature": None, "top_p": None, "n": None},
+        {"temperature": 0},
+        {"temperature": 0, "top_p": 0.5},
+        {"top_p": 1},
+        {"n": 1},
+        {"temperature": 1.2, "n": 2, "assistant": {"cache": True}},
+        {"assistant": {"cache": None}},
+    ],
+)
+async def test_any_other_request_is_asked_once(cached: Runtime, upstream: Upstream, fields: dict[str, Any]) -> None:
+    replies = [await cached.chat(ALICE, **fields) for _ in range(2)]
+    assert [reply.headers["x-cache"] for reply in replies] == ["miss", "hit"]
+    (asked,) = upstream.requests
+    assert "assistant" not in asked
+
+
+async def test_the_header_counts_more_than_the_field(cached: Runtime, upstream: Upstream) -> None:
+    for header in ("no-store", "no-cache", "max-age=0"):
+        reply = await cached.chat(ALICE, assistant={"cache": True}, headers={"cache-control": header})
+        assert reply.headers["x-cache"] == "bypass"
+    assert len(upstream.requests) == 3
+
+
+async def test_responses_are_cached_by_the_same_rule(cached: Runtime) -> None:
+    async def ask(**fields: Any) -> str:
+        body = json.dumps({"input": "hi", "store": False, **fields})
+        return (await cached.post(body, {"authorization": f"Bearer {ALICE}"}, "/v1/responses")).headers["x-cache"]
+
+    assert [await ask(), await ask()] == ["miss", "hit"]
+    assert [await ask(temperature=1.2), await ask(temperature=1.2)] == ["bypass", "bypass"]
+    assert [await ask(top_p=0.1, assistant={"cache": True}) for _ in range(2)] == ["miss", "hit"]
 
 
 async def test_no_cache_asks_again_and_keeps_the_new_answer(cached: Runtime, upstream: Upstream) -> None:

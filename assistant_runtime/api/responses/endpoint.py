@@ -7,9 +7,10 @@ from typing import Any
 
 import orjson
 
+from assistant_runtime.api.caching import caching
 from assistant_runtime.api.client_watch import ClientWatch
 from assistant_runtime.api.context import RequestContext
-from assistant_runtime.api.endpoint import Call, JsonEndpoint, caching
+from assistant_runtime.api.endpoint import Call, JsonEndpoint
 from assistant_runtime.api.responses.answer import envelope, from_chat
 from assistant_runtime.api.responses.events import EventStream
 from assistant_runtime.api.responses.ids import unstored_id
@@ -59,7 +60,7 @@ class Responses(JsonEndpoint):
         if place.before:
             payload["messages"] = following(place.before, payload["messages"])
         response = envelope(asked, tools, place.response_id, stored=bool(place.session_id))
-        read_cache, write_cache = caching(call.scope)
+        read_cache, write_cache = caching(call.scope, payload)
         question = Question(
             payload,
             context.tenant,
