@@ -40,11 +40,20 @@ def selector(assistant: str, component: str) -> dict[str, str]:
     return {NAME: component, INSTANCE: assistant}
 
 
-def standard(assistant: str, component: str) -> dict[str, str]:
-    """Labels of every object of a component."""
+def template(assistant: str, component: str) -> dict[str, str]:
+    """Labels of the pods and volume claims of a component.
+
+    They are the same in every version of the operator: another label in a pod's template restarts every pod of every
+    assistant, and one in a claim's template is never taken by Kubernetes. What is new goes into `standard`.
+    """
     return {
         **selector(assistant, component),
         COMPONENT: component,
         PART_OF: "ai-assistant",
         MANAGED_BY: MANAGER,
     }
+
+
+def standard(assistant: str, component: str) -> dict[str, str]:
+    """Labels of every object of a component."""
+    return template(assistant, component)

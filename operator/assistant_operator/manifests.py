@@ -89,7 +89,7 @@ def volume_claim(name: str, assistant: AIAssistant, component: str, storage: Sto
         "resources": {"requests": {"storage": storage.size}},
         "storageClassName": storage.storage_class_name,
     }
-    claim_labels = labels.standard(assistant.name, component)
+    claim_labels = labels.template(assistant.name, component)
     return {"metadata": {"name": name, "labels": claim_labels}, "spec": prune_none(spec)}
 
 
@@ -173,7 +173,7 @@ def pod_template(
     pull_secrets = [{"name": name} for name in image.pull_secrets]
     template = {
         "metadata": {
-            "labels": labels.standard(assistant.name, component),
+            "labels": labels.template(assistant.name, component),
             "annotations": {labels.CONFIG_HASH: config_hash},
         },
         "spec": prune_none(

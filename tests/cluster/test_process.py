@@ -54,6 +54,27 @@ def test_changes_made_while_the_operator_was_down_are_found(kube: Kube, account:
         eventually(lambda: kube.must("deployment", "demo-runtime")["spec"]["replicas"] == 1, "scaled")
 
 
+def test_a_stateful_set_of_another_version_stalls_nothing_and_restarts_nothing(
+    kube: Kube, account: Path, operator_log: Path
+) -> None:
+    """One label fewer in its claim template, which Kubernetes never changes."""
+    with running_operator(account, operator_log):
+        _create(kube)
+        eventually(lambda: kube.get("statefulset", "demo-redis"), "Redis is deployed")
+    made = kube.must("statefulset", "demo-redis")
+    kube.api.delete("statefulset", "demo-redis", kube.namespace)
+    eventually(lambda: kube.get("statefulset", "demo-redis") is None, "it is gone")
+    metadata = {key: made["metadata"][key] for key in ("name", "labels", "annotations", "ownerReferences")}
+    del made["spec"]["volumeClaimTemplates"][0]["metadata"]["labels"]["app.kubernetes.io/part-of"]
+    kube.api.create({**made, "metadata": metadata, "status": {}}, kube.namespace)
+    before = kube.must("statefulset", "demo-redis")["spec"]
+    with running_operator(account, operator_log):
+        kube.run("scale", "aia/demo", "--replicas=1")
+        eventually(lambda: kube.must("deployment", "demo-runtime")["spec"]["replicas"] == 1, "scaled")
+        assert not kube.condition("demo", "Stalled")
+        assert kube.must("statefulset", "demo-redis")["spec"] == before
+
+
 def test_many_watched_namespaces(kube: Kube, control_plane: Cluster, operator_log: Path) -> None:
     """Each namespace costs a watch of each kind; they must leave room for requests."""
     others = [f"{kube.namespace}-{number}" for number in range(12)]

@@ -56,6 +56,16 @@ def test_every_object_is_labelled_owned_and_in_the_assistants_namespace(assistan
 
 
 @given(ASSISTANTS)
+def test_a_new_version_restarts_no_pod_by_a_label_more(assistant: AIAssistant) -> None:
+    """What one version writes into a template, every later one writes too."""
+    released = {"app.kubernetes.io/" + key for key in ("name", "instance", "component", "part-of", "managed-by")}
+    rendered = _render(assistant)
+    claims = [claim for found in rendered for claim in found.get("spec", {}).get("volumeClaimTemplates", ())]
+    for template in (*_templates(rendered), *claims):
+        assert set(template["metadata"]["labels"]) == released
+
+
+@given(ASSISTANTS)
 def test_every_pod_meets_restricted_pod_security(assistant: AIAssistant) -> None:
     # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
     for template in _templates(_render(assistant)):

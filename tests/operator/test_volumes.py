@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from assistant_operator import labels
 from assistant_operator.cluster.client import ApiError
 from assistant_operator.manifests import Object
 from tests.operator.recording import events
@@ -199,3 +200,18 @@ async def test_a_server_elsewhere_does_not_hide_the_data_that_stays_here() -> No
     assert "The data of the managed one stays in volume claims data-demo-redis-0." in message
     await bench.reconcile(redis={"managed": {}})
     assert "data-demo-redis-0" not in bench.condition("RedisReady")["message"]
+
+
+async def test_a_claim_template_of_another_version_stays_as_it_was_made_and_stalls_nothing() -> None:
+    bench = await _bench()
+    live = _stateful_set(bench)
+    (made,) = live["spec"]["volumeClaimTemplates"]
+    fewer = {key: value for key, value in made["metadata"]["labels"].items() if key != labels.PART_OF}
+    kept = {**made, "metadata": {**made["metadata"], "labels": fewer}, "status": {"phase": "Pending"}}
+    bench.place({**live, "spec": {**live["spec"], "volumeClaimTemplates": [kept]}})
+    await bench.reconcile(**_sized("2Gi"), podTemplate={"metadata": {"annotations": {"a": "b"}}})
+    assert not bench.condition("Stalled")
+    assert _stateful_set(bench)["spec"]["volumeClaimTemplates"] == [kept]
+    assert _claimed(bench) == "2Gi", "its volume grows all the same"
+    await bench.reconcile()
+    assert bench.client.calls == []

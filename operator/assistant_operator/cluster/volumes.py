@@ -14,6 +14,7 @@ import orjson
 
 from assistant_operator import conditions, labels
 from assistant_operator.assistant import AIAssistant
+from assistant_operator.cluster.apply import matches
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiError, Client
 from assistant_operator.cluster.kinds import CLAIM
@@ -35,7 +36,7 @@ class Growth(NamedTuple):
 
 
 def fitted(live: Object | None, wanted: Object, claims: Iterable[Object], field: str) -> Object:
-    """Return a StatefulSet as it can be applied: with the sizes of the claim templates that it was made with.
+    """Return a StatefulSet as it can be applied: with the claim templates that it was made with.
 
     Parameters
     ----------
@@ -59,7 +60,9 @@ def fitted(live: Object | None, wanted: Object, claims: Iterable[Object], field:
         if quantity(_size(template)) < quantity(before[name]):
             own = [claim for claim in claims if _belongs(claim, template, wanted)]
             _check_lowered(template, before[name], made[name], own, field)
-        kept.append(_resized(template, _size(made[name])))
+        resized = _resized(template, _size(made[name]))
+        # Kubernetes changes nothing of it, so what another version of the operator wrote there stays as it was made.
+        kept.append(resized if matches(resized, made[name]) else made[name])
         if quantity(_size(template)) != quantity(_size(made[name])):
             sizes[name] = str(_size(template))
     body = {**wanted, "spec": {**wanted["spec"], "volumeClaimTemplates": kept}} if kept else wanted
