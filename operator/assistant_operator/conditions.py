@@ -1,8 +1,9 @@
 """The vocabulary of conditions: their types, their reasons, and how a pass's findings become a status.
 
 `Ready` is always there. `Reconciling` and `Stalled` exist only while True, as kstatus wants it
-(https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md). Each component has a condition of its
-own. docs/conditions.md explains every reason to users; a test keeps the two together.
+(https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md), and `DeletionPolicyReady` only while
+False. Each component has a condition of its own. docs/conditions.md explains every reason to users; a test keeps the
+two together.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ Condition = dict[str, Any]
 TYPE_READY = "Ready"
 TYPE_RECONCILING = "Reconciling"
 TYPE_STALLED = "Stalled"
+TYPE_DELETION_POLICY = "DeletionPolicyReady"
 
 READY = "Ready"
 PROGRESSING = "Progressing"
@@ -35,6 +37,7 @@ INVALID_SPEC = "InvalidSpec"
 INVALID_OBJECT = "InvalidObject"
 IMMUTABLE_FIELD = "ImmutableField"
 RESIZE_REFUSED = "ResizeRefused"
+OWNERS_REFUSED = "OwnersRefused"
 NAME_CONFLICT = "NameConflict"
 CONFLICT = "Conflict"
 API_ERROR = "ApiError"
@@ -62,6 +65,7 @@ REASONS = (
     INVALID_OBJECT,
     IMMUTABLE_FIELD,
     RESIZE_REFUSED,
+    OWNERS_REFUSED,
     NAME_CONFLICT,
     CONFLICT,
     API_ERROR,

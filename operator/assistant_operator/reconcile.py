@@ -110,16 +110,22 @@ class Reconciler:
         except StalledError as error:
             generation = resource["metadata"].get("generation", 0)
             return Findings(error=error), status.invalid(error, previous, generation, now)
-        findings = await self._assess(assistant, await self._converge(assistant))
+        notices: list[conditions.Condition] = []
+        ended_by = await self._converge(assistant, notices)
+        findings = replace(await self._assess(assistant, ended_by), notices=notices)
         return findings, status.build(assistant, findings, previous, now)
 
-    async def _converge(self, assistant: AIAssistant) -> ReconcileError | None:
-        """Retain, observe, render, apply, prune and what follows; return the error that ended it."""
+    async def _converge(self, assistant: AIAssistant, notices: list[conditions.Condition]) -> ReconcileError | None:
+        """Retain, observe, render, apply, prune and what follows; return the error that ended it.
+
+        `notices` takes what is wrong and stops nothing.
+        """
         confirmation = Confirmation(self._api, assistant)
         try:
-            for ref in await retention.ensure(self._api, self._cache, assistant, confirmation):
-                self._count("owner", True, ref.kind, ref.name)
+            await self._retain(assistant, confirmation, notices)
             facts = await self._observe(assistant, confirmation)
+            if assistant.spec.deletion_policy == "Delete" and not notices:
+                await self._retain(assistant, confirmation, notices)  # the Secrets that were missing until now
             wanted = desired.desired(assistant, facts)
             objects = await self._changeable(assistant, wanted)
             for body in objects:
@@ -145,6 +151,22 @@ class Reconciler:
                 f"A defect of the operator ended the pass ({type(error).__name__}). It retries; its log says more.",
             )
         return None
+
+    async def _retain(
+        self, assistant: AIAssistant, confirmation: Confirmation, notices: list[conditions.Condition]
+    ) -> None:
+        retained = await retention.ensure(self._api, self._cache, assistant, confirmation)
+        for ref in retained.written:
+            self._count("owner", True, ref.kind, ref.name)
+        if retained.refusal:
+            message = (
+                f"spec.deletionPolicy: {assistant.spec.deletion_policy} is not in effect. The API server refuses to "
+                "change the owners of volumes and generated Secrets, so all of them stay as they are. Give the "
+                f"operator the right to delete both (--set rbac.deleteKept=true). It answered for {retained.refusal}"
+            )
+            notices.append(
+                conditions.condition(conditions.TYPE_DELETION_POLICY, False, conditions.OWNERS_REFUSED, message)
+            )
 
     async def _changeable(self, assistant: AIAssistant, wanted: desired.Desired) -> list[Object]:
         """Return the objects as they can be applied, after their volumes grew.
@@ -218,7 +240,7 @@ class Reconciler:
         components = await self._assessment.components(assistant)
         policies: Sequence[conditions.Condition] = self._ingress(assistant)
         image = assistant.spec.image.reference(self._images["runtime"])
-        return Findings(components, policies, error, image)
+        return Findings(components, policies, error=error, image=image)
 
     def _ingress(self, assistant: AIAssistant) -> list[conditions.Condition]:
         if not assistant.spec.ingress.enabled:

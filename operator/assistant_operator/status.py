@@ -22,6 +22,8 @@ class Findings:
 
     components: Sequence[tuple[Component, Health]] = ()
     policies: Sequence[Condition] = ()
+    notices: Sequence[Condition] = ()
+    """Conditions that say what is wrong beside the serving, and take nothing from Ready."""
     error: ReconcileError | None = None
     image: str | None = None
 
@@ -34,7 +36,7 @@ class Findings:
 def build(assistant: AIAssistant, findings: Findings, previous: Mapping[str, Any], now: str) -> Object:
     """Return the whole status of an assistant; `now` is RFC 3339."""
     ready = _ready(findings)
-    found = [ready, *_progress(ready, findings), *_components(findings), *findings.policies]
+    found = [ready, *_progress(ready, findings), *_components(findings), *findings.policies, *findings.notices]
     runtime = next((health for component, health in findings.components if component.name == "runtime"), None)
     selector = labels.selector(assistant.name, "runtime")
     generation = assistant.metadata.generation

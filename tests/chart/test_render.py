@@ -38,6 +38,9 @@ def of_kind(objects: list[dict[str, Any]], *kinds: str) -> list[dict[str, Any]]:
     return [found for found in objects if found["kind"] in kinds]
 
 
+KEPT = {"persistentvolumeclaims", "secrets"}
+
+
 def test_install_manifest_enforces_restricted_pods() -> None:
     namespace, *objects = yaml.safe_load_all((ROOT / "manifests" / "install.yaml").read_text())
     assert namespace["kind"] == "Namespace"
@@ -118,6 +121,14 @@ def test_with_namespaces_the_operator_has_rights_only_there(chart: Chart) -> Non
     assert [role["metadata"]["namespace"] for role in roles] == NAMESPACES
     assert [binding["metadata"]["namespace"] for binding in bindings] == NAMESPACES
     assert all(role["rules"] == rules() for role in roles)
+
+
+@pytest.mark.parametrize("deleting", [True, False])
+def test_the_right_to_delete_what_is_kept_is_given_only_when_asked_for(deleting: bool, chart: Chart) -> None:
+    objects = chart.objects({"watchNamespaces": NAMESPACES, "rbac": {"deleteKept": deleting}})
+    for role in of_kind(objects, "Role"):
+        deletable = {kind for rule in role["rules"] if "delete" in rule["verbs"] for kind in rule["resources"]}
+        assert deletable & KEPT == (KEPT if deleting else set())
 
 
 @pytest.mark.parametrize("values", [{}, {"watchNamespaces": NAMESPACES}])

@@ -35,6 +35,7 @@ CHANGED = {
     "serviceAccount.annotations": {"example.com/note": "changed"},
     "rbac.create": False,
     "rbac.aggregate": False,
+    "rbac.deleteKept": True,
     "crds.install": False,
     "crds.keep": False,
     "metrics.service.enabled": False,

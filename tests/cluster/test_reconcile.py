@@ -1,5 +1,6 @@
 """Does a real API server agree? Ownership, pruning, drift, deletion and adoption, with the operator's own rights."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from assistant_operator import desired, labels
 from assistant_operator.cluster.kinds import APPLIED, SECRET
 from devcluster.cluster import Cluster
 from tests.operator.assistants import FACTS, PROVIDERS, assistant, resource
+from tests.support.api import RefusedError
 from tests.support.kube import Kube, audit_mark, audited, eventually, writes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("garbage_collector", "operator")]
@@ -117,6 +119,61 @@ def test_what_is_kept_of_a_component_that_is_off_goes_with_the_assistant_if_the_
     kube.run("delete", "aia", "demo")
     gone(kube, "secret", "demo-redis")
     gone(kube, "pvc", "data-demo-redis-0")
+
+
+def test_owners_that_the_api_server_refuses_stop_nothing_else(kube: Kube) -> None:
+    """As OwnerReferencesPermissionEnforcement does, with whom the operator lacks the right to delete them."""
+    policy = _refuse_owners(kube)
+    kube.apply({**resource(deletionPolicy="Delete"), "metadata": {"name": "demo"}})
+    told = kube.wait_for_reason("demo", "OwnersRefused", "DeletionPolicyReady")
+    assert "cannot set an ownerRef" in told["message"]
+    kube.run("scale", "aia/demo", "--replicas=1")
+    eventually(lambda: kube.must("deployment", "demo-runtime")["spec"]["replicas"] == 1, "scaled")
+    assert _owners(kube) == [[], []], "neither goes without the other"
+    kube.run("delete", *policy)
+    kube.run("scale", "aia/demo", "--replicas=2")
+    eventually(lambda: _owners(kube) == [["AIAssistant"], ["AIAssistant"]], "it owns both", last=lambda: _kept(kube))
+
+
+def _refuse_owners(kube: Kube) -> list[str]:
+    """Have the API server refuse every change of owners in the namespace; return the names of what does so."""
+    name = f"owners-{kube.namespace}"
+    match: dict[str, Any] = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": kube.namespace}},
+        "resourceRules": [
+            {
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "operations": ["UPDATE"],
+                "resources": ["persistentvolumeclaims", "secrets"],
+            }
+        ],
+    }
+    validation = {
+        "expression": "object.metadata.?ownerReferences.orValue([]) == oldObject.metadata.?ownerReferences.orValue([])",
+        "message": "cannot set an ownerRef on a resource you can't delete",
+        "reason": "Forbidden",
+    }
+    head = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
+    policy, binding = "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
+    kube.apply(
+        {**head, "kind": policy, "spec": {"matchConstraints": match, "validations": [validation]}},
+        {**head, "kind": binding, "spec": {"policyName": name, "validationActions": ["Deny"]}},
+    )
+    probe = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "probe"}}
+    kube.apply(probe)
+    owner = [{"apiVersion": "v1", "kind": "Secret", "name": "probe", "uid": "u"}]
+
+    def refused() -> bool:
+        try:
+            patch = json.dumps({"metadata": {"ownerReferences": owner}})
+            kube.run("patch", "secret", "probe", "--type=merge", "-p", patch, "--dry-run=server")
+        except RefusedError as error:
+            return "cannot set an ownerRef" in str(error)
+        return False
+
+    eventually(refused, "owners are refused")
+    return [f"{policy.lower()}/{name}", f"{binding.lower()}/{name}"]
 
 
 @pytest.mark.parametrize("policy", ["Retain", "Delete"])

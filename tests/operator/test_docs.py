@@ -23,7 +23,7 @@ def test_every_reason_is_explained() -> None:
 
 
 def test_every_condition_type_is_explained() -> None:
-    types = {conditions.TYPE_READY, conditions.TYPE_RECONCILING, conditions.TYPE_STALLED, "IngressReady"}
+    types = {value for name, value in vars(conditions).items() if name.startswith("TYPE_")} | {"IngressReady"}
     assert _first_column("conditions.md", "Types") == types | {component.condition for component in COMPONENTS}
 
 

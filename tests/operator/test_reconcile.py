@@ -380,7 +380,7 @@ async def test_pods_that_the_api_server_refuses_are_explained() -> None:
 async def test_deletion_policy_decides_who_owns_the_credentials() -> None:
     bench = Bench()
     await bench.reconcile()
-    assert bench.client.objects["Secret", "default", "demo-redis"]["metadata"]["ownerReferences"] == []
+    assert "ownerReferences" not in bench.client.objects["Secret", "default", "demo-redis"]["metadata"]
     await bench.reconcile(deletionPolicy="Delete")
     owner = bench.client.objects["Secret", "default", "demo-redis"]["metadata"]["ownerReferences"][0]
     assert owner["uid"] == bench.resource["metadata"]["uid"]
@@ -402,6 +402,38 @@ async def test_what_is_kept_of_a_component_that_is_off_has_the_owner_that_the_de
             assert [owner["uid"] for owner in found] == owners
         await bench.reconcile()
         assert not [call for call in bench.client.writes() if call[0] == "merge"]
+
+
+@pytest.mark.parametrize("kind", ["PersistentVolumeClaim", "Secret"])
+@pytest.mark.parametrize(("before", "after"), [("Retain", "Delete"), ("Delete", "Retain")])
+async def test_refused_owners_stop_nothing_else_and_passwords_and_volumes_share_one_fate(
+    before: str, after: str, kind: str
+) -> None:
+    bench = Bench(deletionPolicy=before)
+    claim = {"name": "data-demo-redis-0", "labels": labels.standard("demo", "redis")}
+    bench.place({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": claim})
+    await bench.reconcile()
+    kept = [name for name in bench.client.objects if name[0] in ("PersistentVolumeClaim", "Secret")]
+
+    def owned() -> set[bool]:
+        return {bool(bench.client.objects[name]["metadata"].get("ownerReferences")) for name in kept}
+
+    assert owned() == {before == "Delete"}
+    refusal = "cannot set an ownerRef on a resource you can't delete"
+    bench.client.refuse(ApiError(403, "Forbidden", refusal), verb="rehearse", kind=kind)
+    await bench.reconcile(deletionPolicy=after, replicas=1)
+    assert bench.error is None
+    assert bench.client.objects["Deployment", "default", "demo-runtime"]["spec"]["replicas"] == 1
+    assert owned() == {before == "Delete"}, "the others stay as they are, too"
+    told = bench.condition("DeletionPolicyReady")
+    assert (told["status"], told["reason"]) == ("False", "OwnersRefused")
+    assert told["message"].startswith(f"spec.deletionPolicy: {after} is not in effect")
+    assert refusal in told["message"]
+    assert bench.condition("Ready")["reason"] != "OwnersRefused"
+    bench.client.fail = lambda *_: None
+    await bench.reconcile()
+    assert owned() == {after == "Delete"}
+    assert not bench.condition("DeletionPolicyReady")
 
 
 async def test_what_a_predecessor_still_owns_is_left_to_it() -> None:

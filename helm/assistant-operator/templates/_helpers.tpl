@@ -66,4 +66,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- define "assistant-operator.rules" -}}
 rules:
 {{ .Files.Get "files/rules.yaml" | fromYamlArray | toYaml }}
+{{- if .Values.rbac.deleteKept }}
+- apiGroups:
+  - ""
+  resources:
+  - persistentvolumeclaims
+  - secrets
+  verbs:
+  - delete
+{{- end }}
 {{- end }}

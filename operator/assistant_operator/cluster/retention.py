@@ -7,6 +7,8 @@ It comes first in a pass, so that what is to be kept or deleted never depends on
 (docs/decisions/20261126-owners-of-volumes.md).
 """
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from assistant_operator import conditions
@@ -14,17 +16,36 @@ from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache, Ref, ref
 from assistant_operator.cluster.client import ApiError, Client
 from assistant_operator.cluster.confirmation import Confirmation
-from assistant_operator.cluster.kinds import CLAIM, SECRET
+from assistant_operator.cluster.kinds import CLAIM, SECRET, Kind
 from assistant_operator.errors import WaitingError
 from assistant_operator.labels import KIND
 from assistant_operator.manifests import Object, owner_reference
 
 _OVERTAKEN = (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND)
 """Answers where somebody else was first; what they did wakes the next pass."""
+_REFUSALS = (HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-async def ensure(api: Client, cache: Cache, assistant: AIAssistant, confirmation: Confirmation) -> list[Ref]:
-    """Have the assistant own what goes with it, and nothing else; return what was written.
+@dataclass(frozen=True)
+class Retained:
+    """What came of it: the objects that were written, and why none was where the API server refuses one."""
+
+    written: Sequence[Ref] = ()
+    refusal: str | None = None
+
+
+@dataclass(frozen=True)
+class _Change:
+    kind: Kind
+    body: Object
+    patch: Object
+
+
+async def ensure(api: Client, cache: Cache, assistant: AIAssistant, confirmation: Confirmation) -> Retained:
+    """Have the assistant own all that goes with it, and nothing else.
+
+    Passwords and volumes share one fate: where the API server refuses to change the owners of one of them
+    (OwnerReferencesPermissionEnforcement asks for the right to delete it), those of all stay as they are.
 
     Raises
     ------
@@ -33,7 +54,27 @@ async def ensure(api: Client, cache: Cache, assistant: AIAssistant, confirmation
     WaitingError
         A predecessor's volume or Secret is still being deleted. A pod that used it now would lose what it writes.
     """
+    changes = list(_changes(cache, assistant))
+    for change in changes:
+        refusal = await _refusal(api, assistant, change)
+        if refusal:
+            return Retained(refusal=refusal)
     written: list[Ref] = []
+    for change in changes:
+        if assistant.spec.deletion_policy == "Delete":
+            await confirmation.before_adoption()
+        try:
+            name = change.body["metadata"]["name"]
+            cache.put(change.kind.kind, await api.merge(change.kind, assistant.namespace, name, change.patch))
+        except ApiError as error:
+            if error.status not in _OVERTAKEN:
+                raise
+            continue
+        written.append(ref(change.kind.kind, change.body))
+    return Retained(written)
+
+
+def _changes(cache: Cache, assistant: AIAssistant) -> Iterator[_Change]:
     for kind in (CLAIM, SECRET):
         for body in cache.all(kind.kind, (assistant.namespace, assistant.name)):
             metadata = body["metadata"]
@@ -42,19 +83,23 @@ async def ensure(api: Client, cache: Cache, assistant: AIAssistant, confirmation
                 message = f"{kind.kind} {metadata['name']} of the AIAssistant's predecessor is still being deleted."
                 raise WaitingError(conditions.TERMINATING, message)
             owners = _owners(before, assistant)
-            if owners == before or metadata.get("deletionTimestamp"):
-                continue
-            if assistant.spec.deletion_policy == "Delete":
-                await confirmation.before_adoption()
-            patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "ownerReferences": owners}}
-            try:
-                cache.put(kind.kind, await api.merge(kind, assistant.namespace, metadata["name"], patch))
-            except ApiError as error:
-                if error.status not in _OVERTAKEN:
-                    raise
-                continue
-            written.append(ref(kind.kind, body))
-    return written
+            if owners != before and not metadata.get("deletionTimestamp"):
+                patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "ownerReferences": owners}}
+                yield _Change(kind, body, patch)
+
+
+async def _refusal(api: Client, assistant: AIAssistant, change: _Change) -> str | None:
+    """Return why the API server would refuse a change, None where it would not."""
+    name = change.body["metadata"]["name"]
+    try:
+        await api.merge(change.kind, assistant.namespace, name, change.patch, dry_run=True)
+    except ApiError as error:
+        if error.status in _OVERTAKEN:
+            return None
+        if error.status not in _REFUSALS or error.namespace_terminating:
+            raise
+        return f"{change.kind.kind} {name}: {error.message.rstrip('.')}."
+    return None
 
 
 def _owners(before: list[Object], assistant: AIAssistant) -> list[Object]:

@@ -13,7 +13,7 @@ from assistant_operator.cluster.contents import Contents
 from assistant_operator.cluster.kinds import SECRET
 from assistant_operator.credentials import Credential, in_url
 from assistant_operator.errors import StalledError, TransientError
-from assistant_operator.manifests import Object, owner_reference
+from assistant_operator.manifests import Object
 
 _SHORTEST_SECRET = 6
 """Characters of a word that is taken for a secret when a text is quoted."""
@@ -73,6 +73,7 @@ class Secrets(Contents):
         return text
 
     async def _create(self, credential: Credential, assistant: AIAssistant) -> bool:
+        """Create a Secret without an owner: `retention.py` decides on that, for it and the volumes together."""
         body = {
             "apiVersion": SECRET.api_version,
             "kind": SECRET.kind,
@@ -80,7 +81,6 @@ class Secrets(Contents):
                 "name": credential.name,
                 "namespace": assistant.namespace,
                 "labels": labels.standard(assistant.name, credential.component),
-                "ownerReferences": [owner_reference(assistant)] if assistant.spec.deletion_policy == "Delete" else [],
             },
             "type": "Opaque",
             "data": _encode(credential.changes({})),
