@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -44,7 +45,7 @@ from assistant_runtime.ending import end
 from assistant_runtime.errors import ApiError
 from assistant_runtime.in_flight import counts_of_workers
 from assistant_runtime.lifecycle import Lifecycle
-from assistant_runtime.parts import Part, Work, lifespan_of
+from assistant_runtime.parts import Part, lifespan_of
 from assistant_runtime.providers.embeddings import Embeddings
 from assistant_runtime.providers.health import ProviderWatch
 from assistant_runtime.providers.openai_compatible import OpenAICompatibleProvider
@@ -60,6 +61,7 @@ from assistant_runtime.settings.values import is_loopback
 from assistant_runtime.stores import Backend
 from assistant_runtime.stores.choice import Stores, choose_stores
 from assistant_runtime.stores.response_cache import ResponseCache
+from assistant_runtime.supervisor import Supervisor, Work
 from assistant_runtime.telemetry import Metrics, metrics_server
 from assistant_runtime.tool_loop.loop import ToolLoop
 from assistant_runtime.tool_loop.runner import Environment, Limits
@@ -70,6 +72,9 @@ from assistant_runtime.turn import Turns
 
 FIRST_PROBE_SECONDS = 1.5
 """A process is to be ready within two seconds, whatever hangs."""
+
+CLOSE_SECONDS = 3.0
+"""For the goodbye to a server, which one that hangs does not answer; the grace period is for answers."""
 
 if TYPE_CHECKING:
     from assistant_runtime.writers.store import JobStore
@@ -101,6 +106,7 @@ class Core:
     metrics: Metrics
     watch: ProviderWatch
     saturation: Saturation
+    supervisor: Supervisor
     stores: Stores
     security: Security
     turns: Turns
@@ -142,7 +148,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         # Theirs load a program from another site.
         docs_url=None,
         redoc_url=None,
-        lifespan=lifespan_of(parts),
+        lifespan=lifespan_of(parts, core.supervisor),
         # Traces and metrics are ours: FastAPI's own would come on top as soon as anything sets a global provider.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
@@ -162,6 +168,7 @@ def _core(settings: Settings) -> Core:
     saturation = Saturation(
         settings.max_concurrent_requests, settings.max_event_loop_lag_seconds, counts_of_workers(settings.workers)
     )
+    supervisor = Supervisor(metrics)
     stores = choose_stores(settings)
     routing = Routing(
         providers,
@@ -177,6 +184,7 @@ def _core(settings: Settings) -> Core:
         metrics,
         watch,
         saturation,
+        supervisor,
         stores,
         choose_security(settings, stores),
         Turns(routing, _response_cache(settings, stores), metrics, watch),
@@ -184,8 +192,8 @@ def _core(settings: Settings) -> Core:
         embedder_of(settings, embeddings),
         Part(
             resources=[*([tracing.running()] if tracing else ()), *providers],
-            background=[watch.run, lambda: metrics.watch_event_loop(saturation.note_lag)],
-            checks={"provider": watch, "capacity": saturation},
+            background={**watch.works(), "event-loop": lambda: metrics.watch_event_loop(saturation.note_lag)},
+            checks={"provider": watch, "capacity": saturation, "background": supervisor},
         ),
     )
 
@@ -300,17 +308,17 @@ def _stores_part(stores: Stores) -> Part:
     return Part(
         routers=[sessions_router(stores.conversations, stores.history)],
         resources=[_connected(stores.backends)],
-        background=[backend.run for backend in stores.backends],
+        background={backend.name.lower(): backend.run for backend in stores.backends},
         checks=stores.checks,
     )
 
 
 def _security_part(security: Security) -> Part:
     """Give what administrators ask for, and what goes on meanwhile: the ledger, the audit log, an issuer's keys."""
-    background: list[Work] = [security.audit.run] if security.audit is not None else []
+    background: dict[str, Work] = {"audit": security.audit.run} if security.audit is not None else {}
     checks: dict[str, Check] = {}
     if security.tokens is not None:
-        background.append(security.tokens.run)
+        background["oidc"] = security.tokens.run
         checks["oidc"] = security.tokens
     if security.managed is None or security.ledger is None:
         return Part(background=background, checks=checks)
@@ -318,21 +326,29 @@ def _security_part(security: Security) -> Part:
     from assistant_runtime.api.users import users_router  # noqa: PLC0415
 
     routers = [keys_router(security.managed), users_router(security.managed)]
-    return Part(routers=routers, background=[*background, security.ledger.run], checks=checks)
+    return Part(routers=routers, background=background | {"usage": security.ledger.run}, checks=checks)
 
 
 @asynccontextmanager
 async def _connected(backends: Sequence[Backend]) -> AsyncIterator[None]:
     """Ask every server once before anyone else does, and close the connections in the end."""
     if backends:
-        probes = [asyncio.create_task(backend.probe()) for backend in backends]
+        probes = [asyncio.create_task(backend.probe()) for backend in backends]  # noqa: TID251 - ended below
         _, hanging = await asyncio.wait(probes, timeout=FIRST_PROBE_SECONDS)
         await end(*hanging)
     try:
         yield
     finally:
-        for backend in backends:
+        await asyncio.gather(*map(_close, backends))
+
+
+async def _close(backend: Backend) -> None:
+    """Close a server's connections, as far as its client does so in time."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
             await backend.aclose()
+    except Exception as error:  # noqa: BLE001 - the process ends, and its connections with it
+        structlog.get_logger(__name__).warning("store_not_closed", store=backend.name, detail=type(error).__name__)
 
 
 def _toolbox(settings: Settings, reranker: Reranker | None, library: Library | None) -> Toolbox:
@@ -353,7 +369,7 @@ def _assistant(core: Core, toolbox: Toolbox) -> tuple[ToolLoop, Part]:
     environment = Environment(limits, core.metrics, settings.hmac_key)
     loop = ToolLoop(core.turns, toolbox, agents, environment, core.stores.history)
     routers = [agents_router(agents), models_router(core.watch, agents)]
-    return loop, Part(routers=routers, resources=[toolbox], checks=toolbox.checks())
+    return loop, Part(routers=routers, resources=[toolbox], background=toolbox.works(), checks=toolbox.checks())
 
 
 def _local_model(settings: Settings) -> Part:
@@ -361,7 +377,7 @@ def _local_model(settings: Settings) -> Part:
     if settings.local_model_port is None:
         return Part()
     command = [sys.executable, "-m", "assistant_runtime.local_model", str(settings.local_model_port)]
-    return Part(background=[ChildProcess("local_model", command).run])
+    return Part(background={"local-model": ChildProcess("local_model", command).run})
 
 
 def _page(settings: Settings) -> Part:
@@ -369,7 +385,7 @@ def _page(settings: Settings) -> Part:
     if not settings.gradio_enabled:
         return Part()
     command = [sys.executable, "-m", "assistant_runtime", "page"]
-    return Part(background=[ChildProcess("chat_page", command, page_environment(settings)).run])
+    return Part(background={"chat-page": ChildProcess("chat_page", command, page_environment(settings)).run})
 
 
 @asynccontextmanager
@@ -392,10 +408,12 @@ def _retrieval(settings: Settings, embedder: Embedder | None, reranker: Reranker
     if embedder is not None:
         resources.append(_closing(embedder))
     checks: dict[str, Check] = {"reranker": reranker} if reranker else {}
+    background: dict[str, Work] = {"reranker": reranker.watch} if reranker else {}
     if library is None or milvus is None:
-        return Part(routers=routers, resources=resources, checks=checks), None
+        return Part(routers=routers, resources=resources, background=background, checks=checks), None
     checks["milvus"] = milvus
-    return Part(routers=routers, resources=[*resources, library], background=[milvus.run], checks=checks), library
+    background["milvus"] = milvus.run
+    return Part(routers=routers, resources=[*resources, library], background=background, checks=checks), library
 
 
 def _writers(settings: Settings, turns: Turns, stores: Stores) -> Part:
@@ -408,7 +426,7 @@ def _writers(settings: Settings, turns: Turns, stores: Stores) -> Part:
 
     store = _writing_jobs(stores)
     runner = Runner(store, asking(turns), settings.writer_jobs_at_once)
-    return Part(routers=[writers_router(store, runner, settings)], background=[runner.run])
+    return Part(routers=[writers_router(store, runner, settings)], background={"writing-jobs": runner.run})
 
 
 def _writing_jobs(stores: Stores) -> "JobStore":

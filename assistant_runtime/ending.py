@@ -35,7 +35,7 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
     asyncio.CancelledError
         The caller was cancelled; the work is done, or has failed.
     """
-    task = asyncio.create_task(work)
+    task = asyncio.create_task(work)  # noqa: TID251 - it is waited for
     cancelled = False
     while not task.done():
         try:

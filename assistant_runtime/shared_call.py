@@ -24,7 +24,7 @@ class SharedCall(Generic[T]):
         """Give the result of the run that is under way, or of a new one; raises what the work raises."""
         if self._task is None:
             # A task of its own, because whoever waits may be cancelled.
-            self._task = asyncio.create_task(self._run())
+            self._task = asyncio.create_task(self._run())  # noqa: TID251 - one call, which ends
             self._task.add_done_callback(_noted)
         return await asyncio.shield(self._task)
 

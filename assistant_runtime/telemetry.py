@@ -124,6 +124,23 @@ class Metrics:
         self._limited = Labelled(
             Counter("rate_limit_decisions_total", "Requests by rate limit decision.", ["decision"], registry=registry)
         )
+        self._task_restarts = Labelled(
+            Counter(
+                "background_task_restarts_total",
+                "Failures of background tasks, each of which is restarted.",
+                ["task"],
+                registry=registry,
+            )
+        )
+        self._task_up = Labelled(
+            Gauge(
+                "background_task_up",
+                "Whether a background task runs; 0 between a failure and its restart.",
+                ["task"],
+                registry=registry,
+                multiprocess_mode="livemin",
+            )
+        )
         self._lag = Gauge(
             "event_loop_lag_seconds",
             "How late the event loop ran a timer, last measured.",
@@ -176,6 +193,18 @@ class Metrics:
                 registry=registry,
             )
         )
+
+    def task_started(self, task: str) -> None:
+        """Note that a background task runs."""
+        if self._enabled:
+            self._task_restarts[(task,)]  # so that it is there before the first failure
+            self._task_up[(task,)].set(1)
+
+    def task_failed(self, task: str) -> None:
+        """Count a failure of a background task."""
+        if self._enabled:
+            self._task_restarts[(task,)].inc()
+            self._task_up[(task,)].set(0)
 
     def request_started(self) -> None:
         """Count a request as in flight."""

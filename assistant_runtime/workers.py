@@ -30,6 +30,9 @@ BACKLOG = 2048
 DRAINED = frozenset({0, 1, -signal.SIGTERM, -signal.SIGINT})
 """How a worker ends that was told to stop once: with 0, or otherwise where it had not begun to serve."""
 
+NOT_STARTED = 127
+"""As a shell says of a program that it could not run."""
+
 
 class Workers:
     """The workers of one port.
@@ -83,7 +86,11 @@ class Workers:
         failures = 0
         while True:
             started = time.monotonic()
-            code = await self._run_once(number)
+            try:
+                code = await self._run_once(number)
+            except OSError as error:  # such as a machine without room for another process
+                self._log.error("worker_not_started", worker=number, detail=str(error))
+                code = NOT_STARTED
             if self._stop.is_set():
                 return code
             if time.monotonic() - started > SETTLED_SECONDS:

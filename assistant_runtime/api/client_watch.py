@@ -29,7 +29,7 @@ class ClientWatch:
         if task is None:
             raise RuntimeError("a request is served by a task")
         self._task = task
-        self._watcher = asyncio.create_task(self._watch())
+        self._watcher = asyncio.create_task(self._watch())  # noqa: TID251 - a request ends it
         return self
 
     async def __aexit__(

@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
 
 from assistant_runtime.errors import ProviderError
 from assistant_runtime.providers.base import Provider
+from assistant_runtime.supervisor import Work
 
 UP_INTERVAL_SECONDS = 30.0
 """Often enough to notice a new model; a failing chat is noticed at once anyway."""
@@ -51,11 +53,9 @@ class ProviderWatch:
         self._health = {provider.name: ProviderHealth(provider) for provider in providers}
         self._log = structlog.get_logger(__name__)
 
-    async def run(self) -> None:
-        """Probe until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            for health in self._health.values():
-                tasks.create_task(self._probe_forever(health))
+    def works(self) -> dict[str, Work]:
+        """Give what probes each provider until cancelled, by name."""
+        return {f"provider-{name}": partial(self._probe_forever, health) for name, health in self._health.items()}
 
     def report_failure(self, provider: str) -> None:
         """Probe a provider now: a request to it failed."""

@@ -16,7 +16,6 @@ import structlog
 from pydantic import SecretStr
 
 from assistant_runtime.checks import optional
-from assistant_runtime.ending import end
 from assistant_runtime.errors import ProviderError
 from assistant_runtime.trust import distrust, trusting
 
@@ -99,11 +98,9 @@ class JsonClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"authorization": f"Bearer {self._key}"} if self._key else {},
         )
-        self._watching = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await end(self._watching)
         await self._session.close()
 
     def check(self) -> dict[str, Any]:
@@ -118,7 +115,8 @@ class JsonClient:
         """Send a POST and give the answer's JSON; raises ProviderError."""
         return await self._request("POST", path, data=orjson.dumps(body), headers={"content-type": "application/json"})
 
-    async def _watch(self) -> None:
+    async def watch(self) -> None:
+        """Find out from time to time whether the server is there, until cancelled."""
         while True:
             detail = await self._missing()
             status = "down" if detail else "up"

@@ -72,6 +72,10 @@ class Reranker:
         """Give the readiness check."""
         return self._client.check()
 
+    async def watch(self) -> None:
+        """Find out whether the reranker is there, until cancelled."""
+        await self._client.watch()
+
     async def rerank(
         self, query: str, documents: Sequence[str], top_n: int | None = None, model: str | None = None
     ) -> Ranking:

@@ -119,7 +119,7 @@ class Ingestion:
                 headers={"retry-after": "10"},
             )
         await self._put(intake, intake.begun, 0.0)
-        task = asyncio.create_task(self._in_background(intake))
+        task = asyncio.create_task(self._in_background(intake))  # noqa: TID251 - one upload, which ends
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

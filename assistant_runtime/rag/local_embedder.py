@@ -78,7 +78,9 @@ class LocalEmbedder:
     async def _in_turn(self, request: bytes, count: int) -> bytes:
         """Send a request when the process is free. A caller that leaves meanwhile leaves the answer to be read."""
         await self._turn.acquire()
-        exchange = asyncio.create_task(self._answer(request, TOKENS.size + count * VECTOR_BYTES))
+        exchange = asyncio.create_task(  # noqa: TID251 - one request, which ends
+            self._answer(request, TOKENS.size + count * VECTOR_BYTES)
+        )
         exchange.add_done_callback(lambda _: self._turn.release())
         return await asyncio.shield(exchange)
 

@@ -125,9 +125,10 @@ class AuditLog:
             while True:
                 await asyncio.sleep(FLUSH_SECONDS)
                 await self.flush()
-        finally:
+        except asyncio.CancelledError:
             self.add("chain_ended", {})
             await self.flush()
+            raise
 
     async def flush(self) -> None:
         """Write what has happened; what can't be written waits for the next time, as the records that it became."""

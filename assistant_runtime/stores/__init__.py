@@ -47,6 +47,9 @@ class CacheStore(Protocol):
 class Backend(Protocol):
     """A server that stores are kept in."""
 
+    name: str
+    """As a person writes it."""
+
     async def probe(self) -> None:
         """Find out whether it answers."""
 

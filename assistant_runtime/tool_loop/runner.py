@@ -102,7 +102,10 @@ class Runner:
         share = self._bytes // max(1, len(allowed))
         seconds = min(self._limits.call_seconds, self._seconds)
         tasks = [
-            asyncio.create_task(self._call(step, call, tools[call.name], seconds, share)) for step, call in allowed
+            asyncio.create_task(  # noqa: TID251 - a request ends it
+                self._call(step, call, tools[call.name], seconds, share)
+            )
+            for step, call in allowed
         ]
         results: dict[str, ToolResult] = {}
         try:

@@ -104,7 +104,10 @@ class Watched(Check, Protocol):
 
     @property
     def check_name(self) -> str:
-        """The name of its check in /ready."""
+        """The name of its check in /ready, and of what `watch` does in the background."""
+
+    async def watch(self) -> None:
+        """Find out whether its server answers, until cancelled; it is open meanwhile."""
 
 
 class Arguments(BaseModel):

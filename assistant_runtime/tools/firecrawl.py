@@ -179,6 +179,10 @@ class Firecrawl:
         """Give the readiness check."""
         return self._client.check()
 
+    async def watch(self) -> None:
+        """Find out whether the server is there, until cancelled."""
+        await self._client.watch()
+
     def tools(self) -> Sequence[Tool]:
         """Give the tools."""
         return self._tools

@@ -16,7 +16,6 @@ from typing import Any, Self
 import structlog
 
 from assistant_runtime.checks import optional
-from assistant_runtime.ending import end
 from assistant_runtime.errors import ToolError
 from assistant_runtime.settings.tools import McpServerSettings
 from assistant_runtime.tools.base import TOOL_NAME, Tool, ToolCall, ToolResult
@@ -59,7 +58,7 @@ class McpTool:
 
 
 class McpServer:
-    """An MCP server, as a toolset; `async with` starts and ends its task.
+    """An MCP server, as a toolset; `watch` connects to it.
 
     Parameters
     ----------
@@ -88,11 +87,10 @@ class McpServer:
         return optional(self._status, f"{self._detail}; its tools are not offered" if self._detail else "")
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._keep())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await end(self._task)
+        """Nothing is open: `watch` closes its connection."""
 
     def tools(self) -> Sequence[Tool]:
         """Give the tools that were last listed; none while the server is gone."""
@@ -115,7 +113,8 @@ class McpServer:
             raise ToolError(text or "no reason given")
         return ToolResult(text)
 
-    async def _keep(self) -> None:
+    async def watch(self) -> None:
+        """Keep a connection, and the list of tools, until cancelled."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:

@@ -51,6 +51,10 @@ class SearXNG:
         """Give the readiness check."""
         return self._client.check()
 
+    async def watch(self) -> None:
+        """Find out whether the server is there, until cancelled."""
+        await self._client.watch()
+
     def tools(self) -> Sequence[Tool]:
         """Give the one tool."""
         return (self,)

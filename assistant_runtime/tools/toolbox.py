@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Self
 
+from assistant_runtime.supervisor import Work
 from assistant_runtime.tools.base import Tool, Toolset, Watched
 
 
@@ -36,6 +37,10 @@ class Toolbox:
     def checks(self) -> Mapping[str, Watched]:
         """Give what /ready says of the servers behind the tools, by the check's name."""
         return {toolset.check_name: toolset for toolset in self._toolsets if isinstance(toolset, Watched)}
+
+    def works(self) -> Mapping[str, Work]:
+        """Give what watches the servers behind the tools, by name."""
+        return {name: watched.watch for name, watched in self.checks().items()}
 
     def tools(self) -> Mapping[str, Tool]:
         """Give the tools that can be called now."""

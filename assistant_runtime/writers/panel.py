@@ -144,7 +144,7 @@ def _missing_checkers(assignment: Assignment, draft: Draft) -> list[str]:
 async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Await everything; the first that loses the job ends the others."""
     try:
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - one job, which ends
             for each in work:
                 tasks.create_task(each)
     except* JobLostError as lost:

@@ -55,7 +55,7 @@ class Runner:
 
     async def run(self) -> None:
         """Work until cancelled; what is unfinished then is given back."""
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - within supervised work
             free = asyncio.Semaphore(self._at_once)
             while True:
                 await free.acquire()
@@ -65,9 +65,13 @@ class Runner:
     async def _next(self) -> Job:
         while True:
             self._wake.clear()
-            with suppress(StoreUnavailableError):
+            try:
                 if job := await self._store.claim(self._owner, LEASE_SECONDS):
                     return job
+            except StoreUnavailableError:
+                pass
+            except Exception:  # noqa: BLE001 - logged: a job that can't be read must not end those under way
+                self._log.exception("writing_not_claimed")
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._wake.wait()
@@ -93,8 +97,8 @@ class Runner:
         if job.attempts > MAX_ATTEMPTS:
             reason = f"{MAX_ATTEMPTS} replicas took this job up, and none brought it to its end."
             return await held.commit(lambda it: it.changed(self._clock(), status="failed", error=reason))
-        work = asyncio.create_task(Panel(self._ask, held.commit, self._clock).work(job))
-        keep = asyncio.create_task(held.keep())
+        work = asyncio.create_task(Panel(self._ask, held.commit, self._clock).work(job))  # noqa: TID251 - one job, which ends
+        keep = asyncio.create_task(held.keep())  # noqa: TID251 - one job ends it
         try:
             await asyncio.wait({work, keep}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():

@@ -86,7 +86,7 @@ class Engine:
 
     async def run(self) -> None:
         """Watch and reconcile until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - ends with the process
             for watch in self._watches:
                 tasks.create_task(watch.run(), name=f"watch {watch.name}")
             await asyncio.gather(*(watch.answered.wait() for watch in self._watches))

@@ -48,7 +48,7 @@ async def _connected() -> ApiServer:
 
 async def _until_one_ends(*programs: Coroutine[Any, Any, None]) -> None:
     """Run the programs until one of them ends, by a signal or by its error, and cancel the others."""
-    tasks = [asyncio.create_task(program) for program in programs]
+    tasks = [asyncio.create_task(program) for program in programs]  # noqa: TID251 - waited for here
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()

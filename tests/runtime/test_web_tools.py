@@ -11,6 +11,8 @@ import pytest
 from aiohttp import web
 
 from assistant_runtime.settings.tools import McpServerSettings
+from assistant_runtime.supervisor import Supervisor
+from assistant_runtime.telemetry import Metrics
 from assistant_runtime.tools import mcp_server
 from tests.support.json_server import JsonServer, run_json_server
 from tests.support.mcp import run_mcp_server
@@ -200,7 +202,8 @@ async def test_an_mcp_server_that_hangs_is_given_up_and_found_again(monkeypatch:
     monkeypatch.setattr("mcp.Client", partial(mcp.Client, mode=mode))
     async with run_mcp_server() as desk:
         settings = McpServerSettings(name="desk", url=desk.url)
-        async with mcp_server.McpServer(settings, refresh=0.01) as server:
+        server = mcp_server.McpServer(settings, refresh=0.01)
+        async with Supervisor(Metrics(enabled=False)).running({"desk": server.watch}):
             await eventually(lambda: server.check()["status"] == "up")
             with monkeypatch.context() as impatient:
                 impatient.setattr(mcp_server, "CONNECT_SECONDS", 0.2)

@@ -129,7 +129,7 @@ class Referenced:
     async def run(self) -> None:
         """Keep a watch running for each kind in use, until cancelled."""
         running: dict[Watch, asyncio.Task[None]] = {}
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - ends with its caller
             while True:
                 for watch in running.keys() - set(self.watches):
                     running.pop(watch).cancel()
