@@ -1,15 +1,14 @@
-"""How much a process takes on: a bound on the requests in flight, and readiness that drops before latency breaks.
+"""How much a process takes on: a bound on the requests in flight.
 
-Readiness drops near the bound and comes back well below it, so that it does not flap; requests above the bound are told
-to come back, because a queue would only hide that there are too many.
+Requests above the bound are refused with `Retry-After`, because a queue would only hide that there are too many. Load
+never makes the pod unready: when all pods are busy, a Service without endpoints would refuse every request, also those
+that could be answered. /ready reports it as a remark.
 """
 
 from typing import Any
 
+from assistant_runtime.checks import optional
 from assistant_runtime.in_flight import InFlight
-
-UNREADY_SHARE, READY_SHARE = 0.9, 0.7
-"""Of the bound: where readiness drops, and where it comes back."""
 
 LAGGING_TIMES = 2
 """Measurements in a row: one pause, as of a garbage collection, is no saturation."""
@@ -32,14 +31,13 @@ class Saturation:
         self._limit = limit
         self._max_lag = max_lag
         self._in_flight = in_flight or InFlight([0])
-        self._full = False
         self._late = 0
 
     def enter(self) -> bool:
         """Count a request in; false if there are too many."""
         # Counted before it is looked, so that of two workers at the last place neither goes beyond the bound.
         self._in_flight.add(1)
-        if self._note() <= self._limit:
+        if self._in_flight.total <= self._limit:
             return True
         self._in_flight.add(-1)
         return False
@@ -47,16 +45,6 @@ class Saturation:
     def leave(self) -> None:
         """Count a request out."""
         self._in_flight.add(-1)
-        self._note()
-
-    def _note(self) -> int:
-        """Note how many are in flight now."""
-        total = self._in_flight.total
-        if total >= self._limit * UNREADY_SHARE:
-            self._full = True
-        elif total <= self._limit * READY_SHARE:
-            self._full = False
-        return total
 
     def note_lag(self, seconds: float) -> None:
         """Take a measurement of the event loop's lag."""
@@ -67,11 +55,10 @@ class Saturation:
 
     def check(self) -> dict[str, Any]:
         """Give the readiness check `capacity`."""
-        total = self._note()
-        if self._full:
-            detail = f"{total} requests in flight of MAX_CONCURRENT_REQUESTS={self._limit}"
-            return {"status": "saturated", "required": True, "detail": detail}
+        total = self._in_flight.total
+        if total >= self._limit:
+            return optional("saturated", f"{total} requests in flight of MAX_CONCURRENT_REQUESTS={self._limit}")
         if self._late >= LAGGING_TIMES:
             detail = f"the event loop is more than {self._max_lag} s late: the process has too little CPU"
-            return {"status": "saturated", "required": True, "detail": detail}
-        return {"status": "up", "required": True}
+            return optional("saturated", detail)
+        return optional("up", "")

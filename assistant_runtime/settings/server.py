@@ -110,10 +110,10 @@ class ServerGroup(ProcessGroup):
         1000,
         ge=1,
         le=100_000,
-        description="Requests to the API that are answered at once; more get 503. /ready drops at 90 % of it.",
+        description="Requests to the API that are answered at once; more get 503 with Retry-After.",
     )
     max_event_loop_lag_seconds: float = Field(
-        2.0, gt=0, le=60, description="How late the event loop may run, twice in a row, before /ready drops."
+        2.0, gt=0, le=60, description="How late the event loop may run, twice in a row, before /ready reports it."
     )
     max_request_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, description="Largest request body in bytes; a bigger one is answered with 413."

@@ -9,11 +9,11 @@ from assistant_operator.values import Lag, Size
 
 
 class Capacity(Model):
-    """How much one runtime pod takes on, and when it counts as full, so that others are asked."""
+    """How much one runtime pod takes on."""
 
     max_concurrent_requests: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """Requests that a pod answers at once; more get 503. A pod is not ready from 90 % of it."""
+    """Requests that a pod answers at once; more get 503 with Retry-After, and the pod stays ready."""
     max_event_loop_lag: Lag = "2s"
-    """Delay of the pod's event loop, seen twice in a row, from which it is not ready."""
+    """Delay of the pod's event loop, seen twice in a row, from which its /ready reports it as saturated."""
     max_request_size: Size = "4Mi"
     """Size of the largest request body; a bigger one is answered with 413."""
