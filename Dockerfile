@@ -82,7 +82,7 @@ LABEL org.opencontainers.image.title="assistant-operator" \
 COPY --from=operator-dependencies /opt/venv /opt/venv
 COPY --from=operator-program /program /
 # Leaves the bytecode of those of the Kubernetes client's modules that are used.
-RUN ["python", "-c", "import assistant_operator.process"]
+RUN ["python", "-c", "import assistant_operator.engine.process"]
 USER 10001:10001
 EXPOSE 8080
 ENTRYPOINT ["assistant-operator"]

@@ -4,19 +4,21 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from assistant_operator import desired, labels, trouble
-from assistant_operator.assistant import AIAssistant
+from assistant_operator import desired, labels
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client
 from assistant_operator.cluster.inquiry import Inquiry
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.cluster.secrets import Secrets
-from assistant_operator.components.base import Component, Workload
 from assistant_operator.errors import ReconcileError
-from assistant_operator.facts import Facts, Images
-from assistant_operator.health import Health, assess, elsewhere, failing_job, resting, together
-from assistant_operator.manifests import Object
-from assistant_operator.trouble import Scene
+from assistant_operator.health import trouble
+from assistant_operator.health.status import Assessed
+from assistant_operator.health.trouble import Scene
+from assistant_operator.health.workload import Health, assess, elsewhere, failing_job, resting, together
+from assistant_operator.rooms.component import Component, Workload
+from assistant_operator.rooms.facts import Facts, Images
+from assistant_operator.rooms.manifests import Object
+from assistant_operator.spec.assistant import AIAssistant
 
 _REMEMBERED = 256
 """Quotations that are remembered without the secrets in them, so that a crash costs its reads once."""
@@ -32,9 +34,17 @@ class Assessment:
         self._inquiry = Inquiry(api)
         self._redacted: OrderedDict[str, str] = OrderedDict()
 
-    async def components(self, assistant: AIAssistant) -> list[tuple[Component, Health]]:
-        """Return every component that is enabled, with its health."""
-        return [(component, await self._health(component, assistant)) for component in desired.enabled(assistant)]
+    async def components(self, assistant: AIAssistant) -> list[Assessed]:
+        """Return every component that is enabled, as it was found."""
+        return [
+            Assessed(
+                component.name,
+                component.condition,
+                component.mode(assistant.spec),
+                await self._health(component, assistant),
+            )
+            for component in desired.enabled(assistant)
+        ]
 
     async def _health(self, component: Component, assistant: AIAssistant) -> Health:
         if component.mode(assistant.spec) != "Managed":

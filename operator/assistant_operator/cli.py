@@ -9,14 +9,14 @@ import yaml
 from pydantic import ValidationError
 
 from assistant_operator import __version__, desired
-from assistant_operator.crd import definition
 from assistant_operator.errors import ReconcileError
-from assistant_operator.facts import Facts
 from assistant_operator.labels import API_VERSION, KIND
-from assistant_operator.manifests import Object, new_object
 from assistant_operator.reconcile import parse
 from assistant_operator.rights import rules
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object, new_object
 from assistant_operator.settings import Settings
+from assistant_operator.spec.crd import definition
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(_: argparse.Namespace, settings: Settings) -> None:
-    from assistant_operator import process  # noqa: PLC0415 - the other commands need no kopf, which is slow to import
+    from assistant_operator.engine import process  # noqa: PLC0415 - the other commands need no kopf, which is slow to import
 
     process.run(settings)
 

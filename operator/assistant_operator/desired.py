@@ -6,9 +6,6 @@ A component makes objects of its own and may offer a binding; a policy adds obje
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from assistant_operator import manifests
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.binding import Binding, Bindings
 from assistant_operator.components import (
     firecrawl,
     milvus,
@@ -20,11 +17,14 @@ from assistant_operator.components import (
     searxng,
     ui,
 )
-from assistant_operator.components.base import Component, Reference, ReferencedObject
-from assistant_operator.credentials import Credential
-from assistant_operator.facts import Facts
-from assistant_operator.manifests import Object
 from assistant_operator.policies import disruption, ingress
+from assistant_operator.rooms import manifests
+from assistant_operator.rooms.binding import Binding, Bindings
+from assistant_operator.rooms.component import Component, Reference, ReferencedObject
+from assistant_operator.rooms.credentials import Credential
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import OperatorRef
 
 COMPONENTS: tuple[Component, ...] = (

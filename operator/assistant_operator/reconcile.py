@@ -23,9 +23,8 @@ from http import HTTPStatus
 import structlog
 from pydantic import ValidationError
 
-from assistant_operator import conditions, desired, status
+from assistant_operator import conditions, desired
 from assistant_operator.assessment import Assessment
-from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster import apply, prune, retention, rollout, volumes
 from assistant_operator.cluster import status as status_writer
 from assistant_operator.cluster.cache import Cache, Ref, trim_to_version
@@ -35,13 +34,15 @@ from assistant_operator.cluster.contents import Contents
 from assistant_operator.cluster.kinds import CLAIM, CONFIG_MAP, SECRET
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.cluster.secrets import Secrets
-from assistant_operator.components.base import Reference
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
-from assistant_operator.facts import ContentFacts, Facts, Images, PodFacts
-from assistant_operator.manifests import Object
+from assistant_operator.health import status
+from assistant_operator.health.status import Findings
 from assistant_operator.policies import ingress
+from assistant_operator.rooms.component import Reference
+from assistant_operator.rooms.facts import ContentFacts, Facts, Images, PodFacts
+from assistant_operator.rooms.manifests import Object
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import Source
-from assistant_operator.status import Findings
 from assistant_operator.telemetry import Metrics
 
 log = structlog.get_logger()

@@ -18,8 +18,8 @@ from typing import Any
 from assistant_operator import desired
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.kinds import APPLIED, ASSISTANT, SECRET, Kind
-from assistant_operator.credentials import token
 from assistant_operator.reconcile import parse
+from assistant_operator.rooms.credentials import token
 from devcluster import cluster as devcluster
 from tests.bench import report
 from tests.bench.operator_process import OperatorProcess

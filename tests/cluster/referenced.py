@@ -7,8 +7,8 @@ from typing import NamedTuple
 import yaml
 
 from assistant_operator import desired
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.components.base import ReferencedObject
+from assistant_operator.rooms.component import ReferencedObject
+from assistant_operator.spec.assistant import AIAssistant
 from tests.cluster.definitions import install
 from tests.operator.assistants import facts
 from tests.support.api import Object

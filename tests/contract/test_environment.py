@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 
 from assistant_operator import desired, labels
-from assistant_operator.assistant import AIAssistant
+from assistant_operator.components.environment import AGENTS_FILE, CERTIFICATES, agents
 from assistant_operator.components.runtime import PORT
-from assistant_operator.environment import AGENTS_FILE, CERTIFICATES, agents
-from assistant_operator.facts import Facts
-from assistant_operator.values import seconds
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.spec.assistant import AIAssistant
+from assistant_operator.spec.values import seconds
 from assistant_runtime.app import create_app
 from assistant_runtime.settings import Settings
 from assistant_runtime.settings.ui import PageSettings

@@ -55,7 +55,7 @@ def assert_bytecode(image: str, folder: Path, *modules: str) -> None:
 @pytest.mark.parametrize(
     ("recipe", "modules"),
     [
-        (OPERATOR, ("assistant_operator.cli", "assistant_operator.process")),
+        (OPERATOR, ("assistant_operator.cli", "assistant_operator.engine.process")),
         (RUNTIME, ("assistant_runtime.cli", "assistant_runtime.server", *LATER)),
         (UI, ("assistant_runtime.cli", "assistant_runtime.ui.server")),
     ],

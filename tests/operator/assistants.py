@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from assistant_operator import desired
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.facts import Facts, PodFacts
+from assistant_operator.rooms.facts import Facts, PodFacts
 from assistant_operator.settings import DEFAULT_IMAGES
+from assistant_operator.spec.assistant import AIAssistant
 
 IMAGES = {name: f"registry.example.com/{name}:1.0.0" for name in DEFAULT_IMAGES} | {
     "redis": "registry.example.com/redis:7.4.7"

@@ -10,7 +10,7 @@ from typing import Any
 
 from assistant_operator.cluster.client import ApiError, Page
 from assistant_operator.cluster.kinds import Kind
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.manifests import Object
 
 
 class RecordingClient:

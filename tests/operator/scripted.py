@@ -10,7 +10,7 @@ import orjson
 from kubernetes.aio import client as kubernetes_client
 
 from assistant_operator.cluster.client import ApiServer
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.manifests import Object
 
 HEAD = b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from assistant_operator.assistant import AIAssistant
+from assistant_operator.spec.assistant import AIAssistant
 
 NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,50}[a-z0-9])?", fullmatch=True)
 QUANTITIES = st.sampled_from(["512Mi", "1Gi", 2**30, "1000000000"])

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from assistant_operator import desired
-from assistant_operator.crd import definition
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.manifests import Object
+from assistant_operator.spec.crd import definition
 from tests.operator.assistants import FACTS, PROVIDERS, assistant
 from tests.operator.strategies import MILVUS, RERANKER
 

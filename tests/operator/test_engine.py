@@ -5,13 +5,13 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from assistant_operator import server
 from assistant_operator.cluster import kinds
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.watch import Watch
-from assistant_operator.engine import Engine
-from assistant_operator.manifests import Object
+from assistant_operator.engine import server
+from assistant_operator.engine.engine import Engine
+from assistant_operator.rooms.manifests import Object
 from assistant_operator.settings import Settings
 from assistant_operator.telemetry import Metrics
 from tests.operator.assistants import PROVIDERS, resource

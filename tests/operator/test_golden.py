@@ -12,8 +12,6 @@ import pytest
 import yaml
 
 from assistant_operator import desired
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.binding import Bindings
 from assistant_operator.cli import dump
 from assistant_operator.components import (
     firecrawl,
@@ -26,10 +24,12 @@ from assistant_operator.components import (
     searxng,
     ui,
 )
-from assistant_operator.facts import Facts
-from assistant_operator.manifests import Object
 from assistant_operator.policies import ingress
 from assistant_operator.reconcile import parse
+from assistant_operator.rooms.binding import Bindings
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object
+from assistant_operator.spec.assistant import AIAssistant
 from tests.operator.assistants import facts
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from assistant_operator.health import Health, assess, failing_job, together
-from assistant_operator.manifests import Object
-from assistant_operator.trouble import Scene, Trouble
+from assistant_operator.health.trouble import Scene, Trouble
+from assistant_operator.health.workload import Health, assess, failing_job, together
+from assistant_operator.rooms.manifests import Object
 
 
 def _workload(wanted: int = 3, /, **status: Any) -> Object:

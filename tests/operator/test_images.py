@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from assistant_operator import desired
-from assistant_operator.assistant import IMAGES, AIAssistant
-from assistant_operator.crd import definition
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.manifests import Object
 from assistant_operator.settings import DEFAULT_IMAGES
+from assistant_operator.spec.assistant import IMAGES, AIAssistant
+from assistant_operator.spec.crd import definition
 from tests.operator.assistants import IMAGES as GIVEN
 from tests.operator.assistants import assistant, facts
 from tests.operator.strategies import RERANKER

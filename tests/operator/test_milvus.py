@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from assistant_operator.components import milvus
-from assistant_operator.components.base import ReferencedObject
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.component import ReferencedObject
+from assistant_operator.rooms.manifests import Object
 from assistant_operator.spec.base import CertificateKeyRef, PasswordKeyRef, SecretKeyRef
 from assistant_operator.spec.milvus import MilvusRef, UsernameKeyRef
 

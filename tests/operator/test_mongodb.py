@@ -1,7 +1,7 @@
 """What MongoDB's official image does by itself at a volume's first start is what is meant to happen there."""
 
 from assistant_operator import desired
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.manifests import Object
 from tests.operator.assistants import assistant, facts
 
 FIRST_START = "/docker-entrypoint-initdb.d"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.manifests import Object
 from assistant_operator.servers.mongodb_community import binding, health, problem
 from assistant_operator.spec.base import CertificateKeyRef, OperatorRef, SecretKeyRef
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.manifests import Object
 from assistant_operator.servers.percona_mongodb import binding, health, problem
 from assistant_operator.spec.base import OperatorRef, SecretKeyRef
 

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant_operator import desired, labels
-from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.apply import matches, stamped
 from assistant_operator.cluster.kinds import APPLIED
 from assistant_operator.desired import KIND_ORDER
-from assistant_operator.manifests import Object
 from assistant_operator.names import MAX_LENGTH, child
 from assistant_operator.rights import rules
+from assistant_operator.rooms.manifests import Object
+from assistant_operator.spec.assistant import AIAssistant
 from tests.operator.assistants import facts
 from tests.operator.strategies import ASSISTANTS
 

@@ -11,8 +11,8 @@ from assistant_operator.cluster.client import ApiError, ApiServer
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.desired import KIND_ORDER
 from assistant_operator.errors import GoneError, TransientError
-from assistant_operator.manifests import Object
 from assistant_operator.reconcile import Reconciler
+from assistant_operator.rooms.manifests import Object
 from assistant_operator.telemetry import Metrics
 from tests.operator.assistants import IMAGES, PROVIDERS, resource
 from tests.operator.recording import RecordingClient, events

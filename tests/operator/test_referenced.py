@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from assistant_operator import desired
-from assistant_operator.binding import Binding
 from assistant_operator.cluster.cache import Ref
 from assistant_operator.cluster.client import ApiError, Page
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.components import redis, runtime
-from assistant_operator.components.base import ReferencedKind, ReferencedObject
-from assistant_operator.engine import Engine
+from assistant_operator.engine.engine import Engine
 from assistant_operator.errors import ReconcileError, StalledError, TransientError, WaitingError
-from assistant_operator.health import Health
-from assistant_operator.manifests import Object
+from assistant_operator.health.workload import Health
+from assistant_operator.rooms.binding import Binding
+from assistant_operator.rooms.component import ReferencedKind, ReferencedObject
+from assistant_operator.rooms.manifests import Object
 from assistant_operator.settings import Settings
 from assistant_operator.spec.base import Backend, OperatorRef, SecretKeyRef
 from assistant_operator.telemetry import Metrics

@@ -5,8 +5,8 @@ from typing import Any, cast
 import pytest
 
 from assistant_operator.cluster.referenced import Referenced
-from assistant_operator.manifests import Object
 from assistant_operator.reconcile import Reconciler
+from assistant_operator.rooms.manifests import Object
 from assistant_operator.telemetry import Metrics
 from tests.operator.assistants import IMAGES
 from tests.operator.bad_input import MILVUS, PERCONA

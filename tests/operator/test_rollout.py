@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.manifests import Object
 from tests.operator.test_reconcile import Bench
 
 DELETED = ("delete", "Pod", "demo-redis-0")

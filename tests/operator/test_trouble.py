@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from assistant_operator.manifests import Object
-from assistant_operator.trouble import Scene, first, job_trouble, questions
+from assistant_operator.health.trouble import Scene, first, job_trouble, questions
+from assistant_operator.rooms.manifests import Object
 
 NOON = "2026-01-01T12:00:00Z"
 UNREADY = {"type": "Ready", "status": "False", "lastTransitionTime": NOON}

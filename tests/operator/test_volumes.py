@@ -4,7 +4,7 @@ from typing import Any
 
 from assistant_operator import labels
 from assistant_operator.cluster.client import ApiError
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.manifests import Object
 from tests.operator.recording import events
 from tests.operator.test_reconcile import Bench, roll_out
 

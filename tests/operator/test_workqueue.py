@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant_operator.workqueue import BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, WorkQueue
+from assistant_operator.engine.workqueue import BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, WorkQueue
 
 
 async def test_a_key_that_waits_is_not_added_twice() -> None:

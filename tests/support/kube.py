@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from assistant_operator.crd import definition
 from assistant_operator.rights import rules
+from assistant_operator.spec.crd import definition
 from devcluster.cluster import Cluster
 from devcluster.proxies import without_proxies
 from tests.support.api import Api, Object, RefusedError

@@ -12,14 +12,14 @@ from typing import Any
 import orjson
 
 from assistant_operator import conditions, labels
-from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache, owner_key
 from assistant_operator.cluster.client import ApiError, Client
 from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.kinds import APPLIED, Kind
 from assistant_operator.errors import ReconcileError, StalledError, TransientError, WaitingError
-from assistant_operator.manifests import Object
-from assistant_operator.values import quantity
+from assistant_operator.rooms.manifests import Object
+from assistant_operator.spec.assistant import AIAssistant
+from assistant_operator.spec.values import quantity
 
 _MALFORMED = "failed to create typed patch object"
 """What the API server says, with status 500, of an object that does not have its kind's form."""

@@ -12,7 +12,7 @@ import orjson
 
 from assistant_operator import labels
 from assistant_operator.cluster.decoding import encode
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.manifests import Object
 
 Key = tuple[str, str]
 """Namespace and name."""

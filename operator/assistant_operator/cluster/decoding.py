@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.manifests import Object
 
 DEEPEST = 100
 """Levels of an answer that are read: more than any object needs, and than an overlay of the spec may have."""

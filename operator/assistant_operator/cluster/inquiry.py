@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client
-from assistant_operator.trouble import Event, Events
+from assistant_operator.health.trouble import Event, Events
 
 log = structlog.get_logger()
 

@@ -3,11 +3,11 @@
 Volumes and generated Secrets are of no kind listed in `APPLIED`, so they can't be pruned.
 """
 
-from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache, Ref, ref
 from assistant_operator.cluster.client import Client
 from assistant_operator.cluster.kinds import APPLIED
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.manifests import Object
+from assistant_operator.spec.assistant import AIAssistant
 
 
 async def prune(api: Client, cache: Cache, assistant: AIAssistant, wanted: list[Object]) -> list[Ref]:

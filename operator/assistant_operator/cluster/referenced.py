@@ -13,11 +13,11 @@ from assistant_operator import conditions
 from assistant_operator.cluster.cache import Cache, Key, Ref, trim_referenced
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, ApiServer
 from assistant_operator.cluster.kinds import READ, Kind
+from assistant_operator.cluster.users import Users
 from assistant_operator.cluster.watch import Listener, Target, Watch
-from assistant_operator.components.base import ReferencedObject
 from assistant_operator.errors import StalledError, TransientError, WaitingError
-from assistant_operator.manifests import Object
-from assistant_operator.users import Users
+from assistant_operator.rooms.component import ReferencedObject
+from assistant_operator.rooms.manifests import Object
 
 _ANSWER_SECONDS = 10
 """How long a pass waits for a watch that has just been started."""

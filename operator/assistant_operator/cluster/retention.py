@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from assistant_operator import conditions
-from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache, Ref, ref
 from assistant_operator.cluster.client import ApiError, Client
 from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.kinds import CLAIM, SECRET, Kind
 from assistant_operator.errors import WaitingError
 from assistant_operator.labels import KIND
-from assistant_operator.manifests import Object, owner_reference
+from assistant_operator.rooms.manifests import Object, owner_reference
+from assistant_operator.spec.assistant import AIAssistant
 
 _OVERTAKEN = (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND)
 """Answers where somebody else was first; what they did wakes the next pass."""

@@ -9,12 +9,12 @@ https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-ro
 from collections.abc import Iterator
 
 from assistant_operator import labels
-from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache, Ref, ref
 from assistant_operator.cluster.client import Client
 from assistant_operator.cluster.kinds import POD
-from assistant_operator.manifests import Object
-from assistant_operator.trouble import ready
+from assistant_operator.health.trouble import ready
+from assistant_operator.rooms.manifests import Object
+from assistant_operator.spec.assistant import AIAssistant
 
 
 async def ensure(api: Client, cache: Cache, assistant: AIAssistant) -> list[Ref]:

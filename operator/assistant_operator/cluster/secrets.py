@@ -5,15 +5,15 @@ from collections.abc import Awaitable, Iterable, Mapping
 from http import HTTPStatus
 
 from assistant_operator import conditions, labels
-from assistant_operator.assistant import AIAssistant
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiError, Client
 from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.contents import Contents
 from assistant_operator.cluster.kinds import SECRET
-from assistant_operator.credentials import Credential, in_url
 from assistant_operator.errors import StalledError, TransientError
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.credentials import Credential, in_url
+from assistant_operator.rooms.manifests import Object
+from assistant_operator.spec.assistant import AIAssistant
 
 _SHORTEST_SECRET = 6
 """Characters of a word that is taken for a secret when a text is quoted."""

@@ -5,7 +5,7 @@ from typing import Any
 from assistant_operator import conditions, labels
 from assistant_operator.cluster.client import Client
 from assistant_operator.cluster.kinds import ASSISTANT, EVENT
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.manifests import Object
 
 _NOTE_LIMIT = 1000
 """Bytes of an event's note that are kept; the API allows 1024."""

@@ -20,7 +20,7 @@ from assistant_operator.cluster.cache import Cache, Key, Ref, owner_key, ref
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, ApiServer
 from assistant_operator.cluster.decoding import UnreadableError, is_readable, is_version
 from assistant_operator.cluster.kinds import Kind
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.manifests import Object
 
 log = structlog.get_logger()
 

@@ -8,20 +8,21 @@ works by PostgreSQL alone; only its /extract needs it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from assistant_operator import labels, manifests, names
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.binding import Binding, Bindings
-from assistant_operator.components.base import Component, Workload
-from assistant_operator.credentials import Credential, single
-from assistant_operator.facts import Facts
-from assistant_operator.manifests import Object, env, secret_env
-from assistant_operator.probes import http, probes
+from assistant_operator import labels, names
+from assistant_operator.rooms import manifests
+from assistant_operator.rooms.binding import Binding, Bindings
+from assistant_operator.rooms.component import Component, Workload
+from assistant_operator.rooms.credentials import Credential, single
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object, env, secret_env
+from assistant_operator.rooms.probes import http, probes
 from assistant_operator.servers import postgresql, redis
 from assistant_operator.servers.base import Server
 from assistant_operator.servers.postgresql import Database
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import KeyRef, SecretKeyRef
 from assistant_operator.spec.firecrawl import ExternalFirecrawl, FirecrawlWorker, ManagedFirecrawl
-from assistant_operator.values import quantity
+from assistant_operator.spec.values import quantity
 
 NAME = "firecrawl"
 PORT = 3002

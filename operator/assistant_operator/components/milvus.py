@@ -9,16 +9,16 @@ from dataclasses import replace
 
 import yaml
 
-from assistant_operator import manifests
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.binding import Binding, Bindings, external
-from assistant_operator.components.base import Component, ReferencedKind, Workload
-from assistant_operator.credentials import Credential
-from assistant_operator.facts import Facts
-from assistant_operator.manifests import Object, env, secret_env
-from assistant_operator.probes import http, probes
+from assistant_operator.rooms import manifests
+from assistant_operator.rooms.binding import Binding, Bindings, external
+from assistant_operator.rooms.component import Component, ReferencedKind, Workload
+from assistant_operator.rooms.credentials import Credential
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object, env, secret_env
+from assistant_operator.rooms.probes import http, probes
 from assistant_operator.servers import milvus_operator
 from assistant_operator.servers.base import Server, container, pod_template, stateful_set
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import SecretKeyRef
 from assistant_operator.spec.milvus import ExternalMilvus, ManagedMilvus
 

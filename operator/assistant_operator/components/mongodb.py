@@ -5,14 +5,13 @@ The official image's start makes the root user; what the runtime gets is a user 
 
 from collections.abc import Callable, Mapping, Sequence
 
-from assistant_operator import manifests
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.binding import Binding, Bindings
-from assistant_operator.components.base import Component, ReferencedKind, Workload
-from assistant_operator.credentials import Credential, in_url
-from assistant_operator.facts import Facts, PodFacts
-from assistant_operator.manifests import Object, env
-from assistant_operator.probes import Probe, command, probes
+from assistant_operator.rooms import manifests
+from assistant_operator.rooms.binding import Binding, Bindings
+from assistant_operator.rooms.component import Component, ReferencedKind, Workload
+from assistant_operator.rooms.credentials import Credential, in_url
+from assistant_operator.rooms.facts import Facts, PodFacts
+from assistant_operator.rooms.manifests import Object, env
+from assistant_operator.rooms.probes import Probe, command, probes
 from assistant_operator.servers import mongodb_community, percona_mongodb, scripts, setup
 from assistant_operator.servers.base import (
     Server,
@@ -22,6 +21,7 @@ from assistant_operator.servers.base import (
     pod_template,
     stateful_set,
 )
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import SecretKeyRef
 from assistant_operator.spec.mongodb import ManagedMongoDB
 

@@ -1,12 +1,12 @@
 """PostgreSQL: users, API keys and usage, where they shall outlive the runtime's pods."""
 
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.binding import Bindings
-from assistant_operator.components.base import Component, ReferencedKind, Workload
-from assistant_operator.facts import Facts
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.binding import Bindings
+from assistant_operator.rooms.component import Component, ReferencedKind, Workload
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object
 from assistant_operator.servers import cloudnative_pg, postgresql
 from assistant_operator.servers.postgresql import Database
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.postgresql import ManagedPostgreSQL
 
 NAME = "postgresql"

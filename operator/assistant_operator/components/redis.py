@@ -3,15 +3,15 @@
 from dataclasses import replace
 from functools import partial
 
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.binding import Binding, Bindings, external
-from assistant_operator.components.base import Component, ReferencedKind, Workload
-from assistant_operator.facts import Facts
-from assistant_operator.manifests import Object
+from assistant_operator.rooms.binding import Binding, Bindings, external
+from assistant_operator.rooms.component import Component, ReferencedKind, Workload
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object
 from assistant_operator.servers import opstree_redis, redis, redis_cluster
 from assistant_operator.servers.base import Server
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.redis import ExternalRedis, ManagedRedis
-from assistant_operator.values import quantity
+from assistant_operator.spec.values import quantity
 
 NAME = "redis"
 

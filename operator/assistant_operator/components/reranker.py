@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from assistant_operator import manifests
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.binding import Binding, Bindings, external
-from assistant_operator.components.base import Component, Workload
-from assistant_operator.facts import Facts
-from assistant_operator.manifests import Object, env
-from assistant_operator.probes import http, probes
+from assistant_operator.rooms import manifests
+from assistant_operator.rooms.binding import Binding, Bindings, external
+from assistant_operator.rooms.component import Component, Workload
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object, env
+from assistant_operator.rooms.probes import http, probes
 from assistant_operator.servers.base import Server, pod_template, stateful_set
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.reranker import ExternalReranker, ManagedReranker
 
 NAME = "reranker"

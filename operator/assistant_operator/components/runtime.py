@@ -5,14 +5,16 @@ What the program reads of the resource is rendered in `environment.py`.
 
 from collections.abc import Mapping
 
-from assistant_operator import environment, labels, manifests, names
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.binding import Bindings
-from assistant_operator.components.base import Component, Reference, Workload
-from assistant_operator.credentials import Credential, single
-from assistant_operator.facts import Facts
-from assistant_operator.manifests import Object, env, secret_env
-from assistant_operator.probes import http, probes
+from assistant_operator import labels, names
+from assistant_operator.components import environment
+from assistant_operator.rooms import manifests
+from assistant_operator.rooms.binding import Bindings
+from assistant_operator.rooms.component import Component, Reference, Workload
+from assistant_operator.rooms.credentials import Credential, single
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object, env, secret_env
+from assistant_operator.rooms.probes import http, probes
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import KeyRef, SecretKeyRef
 
 NAME = "runtime"

@@ -9,14 +9,15 @@ from typing import Any
 
 import yaml
 
-from assistant_operator import labels, manifests, names
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.binding import Binding, Bindings
-from assistant_operator.components.base import Component, Workload
-from assistant_operator.credentials import Credential, single
-from assistant_operator.facts import Facts
-from assistant_operator.manifests import Object
-from assistant_operator.probes import http, probes
+from assistant_operator import labels, names
+from assistant_operator.rooms import manifests
+from assistant_operator.rooms.binding import Binding, Bindings
+from assistant_operator.rooms.component import Component, Workload
+from assistant_operator.rooms.credentials import Credential, single
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object
+from assistant_operator.rooms.probes import http, probes
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import SecretKeyRef
 from assistant_operator.spec.searxng import ManagedSearXNG
 

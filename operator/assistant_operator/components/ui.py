@@ -6,13 +6,14 @@ because a page's events belong to the process that a browser has its connection 
 
 from collections.abc import Mapping
 
-from assistant_operator import labels, manifests, names
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.binding import Bindings
-from assistant_operator.components.base import Component, Workload
-from assistant_operator.facts import Facts
-from assistant_operator.manifests import Object, env
-from assistant_operator.probes import http, probes
+from assistant_operator import labels, names
+from assistant_operator.rooms import manifests
+from assistant_operator.rooms.binding import Bindings
+from assistant_operator.rooms.component import Component, Workload
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object, env
+from assistant_operator.rooms.probes import http, probes
+from assistant_operator.spec.assistant import AIAssistant
 
 NAME = "ui"
 SERVICE_PORT = 80

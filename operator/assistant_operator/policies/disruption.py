@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from assistant_operator import labels
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.manifests import Object, new_object
+from assistant_operator.rooms.manifests import Object, new_object
+from assistant_operator.spec.assistant import AIAssistant
 
 _RUNTIME = "runtime"
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from assistant_operator import conditions, names
-from assistant_operator.assistant import AIAssistant, IngressTLS
 from assistant_operator.conditions import Condition, condition
-from assistant_operator.manifests import Object, new_object
+from assistant_operator.rooms.manifests import Object, new_object
+from assistant_operator.spec.assistant import AIAssistant, IngressTLS
 
 _COMPONENT = "runtime"
 _CONDITION = "IngressReady"
@@ -51,21 +51,13 @@ def tls_secret(assistant: AIAssistant) -> str | None:
     return (tls.secret_name or names.child(assistant.name, "tls")) if tls else None
 
 
-def url(assistant: AIAssistant) -> str:
-    """Return where the assistant answers: its Ingress, else its Service within the cluster."""
-    ingress = assistant.spec.ingress
-    if not ingress.enabled:
-        return f"http://{assistant.name}.{assistant.namespace}.svc"
-    return f"{'https' if ingress.tls else 'http'}://{ingress.host}"
-
-
 def assess(assistant: AIAssistant, *, exists: bool, certified: bool) -> Condition:
     """Judge the Ingress: whether it exists, and the Secret of its certificate, if any, too."""
     if not exists:
         return condition(_CONDITION, False, conditions.PROGRESSING, "It is not there yet.")
     if not certified:
         return condition(_CONDITION, False, conditions.SECRET_NOT_FOUND, _missing_certificate(assistant))
-    return condition(_CONDITION, True, conditions.READY, f"{url(assistant)} leads to the Service.")
+    return condition(_CONDITION, True, conditions.READY, f"{assistant.url} leads to the Service.")
 
 
 def _missing_certificate(assistant: AIAssistant) -> str:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from assistant_operator import labels, manifests, names
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.facts import Facts
-from assistant_operator.manifests import Object
+from assistant_operator import labels, names
+from assistant_operator.rooms import manifests
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import ManagedServer
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from assistant_operator import conditions
-from assistant_operator.binding import Binding
-from assistant_operator.health import Health
+from assistant_operator.health.workload import Health
+from assistant_operator.rooms.binding import Binding
 from assistant_operator.spec.base import SecretKeyRef
 
 GROUP = "postgresql.cnpg.io"

@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from assistant_operator import conditions
-from assistant_operator.binding import Binding
-from assistant_operator.health import Health
+from assistant_operator.health.workload import Health
+from assistant_operator.rooms.binding import Binding
 from assistant_operator.servers.fields import Body, name, part, service
 from assistant_operator.spec.base import SecretKeyRef
 from assistant_operator.spec.milvus import MilvusRef

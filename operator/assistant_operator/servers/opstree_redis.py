@@ -7,8 +7,8 @@ fields in api/*/v1beta2/. All of its servers have the default user only, so that
 """
 
 from assistant_operator import conditions
-from assistant_operator.binding import Binding
-from assistant_operator.health import Health
+from assistant_operator.health.workload import Health
+from assistant_operator.rooms.binding import Binding
 from assistant_operator.servers.fields import Body, name, part, service
 from assistant_operator.spec.base import OperatorRef, SecretKeyRef
 

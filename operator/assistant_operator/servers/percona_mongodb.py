@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import yaml
 
 from assistant_operator import conditions
-from assistant_operator.binding import Binding
-from assistant_operator.health import Health
+from assistant_operator.health.workload import Health
+from assistant_operator.rooms.binding import Binding
 from assistant_operator.servers import mongodb_objects
 from assistant_operator.servers.fields import Body, name, part, service
 from assistant_operator.spec.base import OperatorRef, SecretKeyRef

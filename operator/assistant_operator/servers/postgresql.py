@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from assistant_operator import manifests
-from assistant_operator.binding import Binding
-from assistant_operator.credentials import Credential, in_url
-from assistant_operator.facts import Facts
-from assistant_operator.manifests import Object, env
-from assistant_operator.probes import command, probes
+from assistant_operator.rooms import manifests
+from assistant_operator.rooms.binding import Binding
+from assistant_operator.rooms.credentials import Credential, in_url
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object, env
+from assistant_operator.rooms.probes import command, probes
 from assistant_operator.servers import scripts
 from assistant_operator.servers.base import Server, container, mounted_keys, pod_template, stateful_set
 from assistant_operator.spec.base import SecretKeyRef

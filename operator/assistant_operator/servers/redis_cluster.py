@@ -4,11 +4,11 @@ A pod that comes back has its data and its place in the cluster on its volume, a
 itself; where all came back at once, nobody knows anybody, and the Job introduces them.
 """
 
-from assistant_operator import manifests
-from assistant_operator.binding import Binding
-from assistant_operator.facts import Facts, PodFacts
-from assistant_operator.manifests import Object
-from assistant_operator.probes import command
+from assistant_operator.rooms import manifests
+from assistant_operator.rooms.binding import Binding
+from assistant_operator.rooms.facts import Facts, PodFacts
+from assistant_operator.rooms.manifests import Object
+from assistant_operator.rooms.probes import command
 from assistant_operator.servers import redis, scripts, setup
 from assistant_operator.servers.base import Server, headless_service, pod_template, stateful_set
 

@@ -5,9 +5,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from assistant_operator import manifests, names
-from assistant_operator.facts import Facts, PodFacts
-from assistant_operator.manifests import Object
+from assistant_operator import names
+from assistant_operator.rooms import manifests
+from assistant_operator.rooms.facts import Facts, PodFacts
+from assistant_operator.rooms.manifests import Object
 from assistant_operator.servers.base import Server
 from assistant_operator.spec.base import Resources
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic.alias_generators import to_camel, to_snake
 from pydantic.config import JsonDict
 
-from assistant_operator.rules import Rule
-from assistant_operator.values import ApiVersion, Kind, ObjectName, Quantity, Repository, SecretKey, Size, Tag
+from assistant_operator.spec.rules import Rule
+from assistant_operator.spec.values import ApiVersion, Kind, ObjectName, Quantity, Repository, SecretKey, Size, Tag
 
 Mode = Literal["Managed", "OperatorRef", "External"]
 """Who runs a backend: this operator, another operator, or somebody elsewhere."""

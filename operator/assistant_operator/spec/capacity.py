@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from assistant_operator.spec.base import Model
-from assistant_operator.values import Lag, Size
+from assistant_operator.spec.values import Lag, Size
 
 
 class Capacity(Model):

@@ -1,6 +1,5 @@
 """Milvus in the spec: the vectors of what the assistant knows."""
 
-from assistant_operator.rules import Rule
 from assistant_operator.spec.base import (
     Backend,
     CertificateKeyRef,
@@ -16,7 +15,8 @@ from assistant_operator.spec.base import (
     certificates_need_tls,
     one_mode,
 )
-from assistant_operator.values import URL, SecretKey, Size
+from assistant_operator.spec.rules import Rule
+from assistant_operator.spec.values import URL, SecretKey, Size
 
 KINDS = (("milvus.io", "Milvus"),)
 """API groups and kinds that `operatorRef` may name."""

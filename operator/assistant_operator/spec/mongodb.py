@@ -12,7 +12,7 @@ from assistant_operator.spec.base import (
     accepted_kinds,
     one_mode,
 )
-from assistant_operator.values import MongoDBURL, Size
+from assistant_operator.spec.values import MongoDBURL, Size
 
 KINDS = (("psmdb.percona.com", "PerconaServerMongoDB"), ("mongodbcommunity.mongodb.com", "MongoDBCommunity"))
 """API groups and kinds that `operatorRef` may name."""

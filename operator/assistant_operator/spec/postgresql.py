@@ -15,7 +15,7 @@ from assistant_operator.spec.base import (
     accepted_kinds,
     one_mode,
 )
-from assistant_operator.values import PostgreSQLURL, Size
+from assistant_operator.spec.values import PostgreSQLURL, Size
 
 
 class PostgreSQLStorage(Storage):

@@ -4,9 +4,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from assistant_operator.rules import Rule
 from assistant_operator.spec.base import CertificateKeyRef, Model, SecretKeyRef, map_list
-from assistant_operator.values import URL, ProviderName, Timeout
+from assistant_operator.spec.rules import Rule
+from assistant_operator.spec.values import URL, ProviderName, Timeout
 
 ModelName = Annotated[str, Field(min_length=1, max_length=256)]
 

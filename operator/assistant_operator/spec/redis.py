@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from assistant_operator.rules import Rule
 from assistant_operator.spec.base import (
     Backend,
     External,
@@ -16,7 +15,8 @@ from assistant_operator.spec.base import (
     accepted_kinds,
     one_mode,
 )
-from assistant_operator.values import RedisURL, Size, quantity
+from assistant_operator.spec.rules import Rule
+from assistant_operator.spec.values import RedisURL, Size, quantity
 
 KINDS = tuple(("redis.redis.opstreelabs.in", kind) for kind in ("RedisCluster", "RedisReplication", "RedisSentinel"))
 """API groups and kinds that `operatorRef` may name."""

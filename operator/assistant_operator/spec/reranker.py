@@ -4,7 +4,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from assistant_operator.rules import Rule
 from assistant_operator.spec.base import (
     Backend,
     External,
@@ -15,7 +14,8 @@ from assistant_operator.spec.base import (
     certificates_need_tls,
     one_mode,
 )
-from assistant_operator.values import URL, Size
+from assistant_operator.spec.rules import Rule
+from assistant_operator.spec.values import URL, Size
 
 
 class RerankerStorage(Storage):

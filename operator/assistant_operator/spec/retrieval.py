@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from assistant_operator.rules import Rule
 from assistant_operator.spec.base import Model
+from assistant_operator.spec.rules import Rule
 
 CollectionName = Annotated[str, Field(max_length=100, pattern="^[A-Za-z][A-Za-z0-9_]*$")]
 

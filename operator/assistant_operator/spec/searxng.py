@@ -14,7 +14,7 @@ from assistant_operator.spec.base import (
     certificates_need_tls,
     one_mode,
 )
-from assistant_operator.values import URL
+from assistant_operator.spec.values import URL
 
 
 class ManagedSearXNG(Model):

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from assistant_operator.spec.base import CertificateKeyRef, Model, SecretKeyRef, certificates_need_tls
-from assistant_operator.values import URL, Origin
+from assistant_operator.spec.values import URL, Origin
 
 Claim = Annotated[str, Field(min_length=1, max_length=128)]
 Tokens = Annotated[int, Field(ge=1, le=10**15)]

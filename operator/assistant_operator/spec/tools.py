@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from assistant_operator.spec.base import CertificateKeyRef, Model, SecretKeyRef, certificates_need_tls, map_list
-from assistant_operator.values import URL, TextSize, Timeout
+from assistant_operator.spec.values import URL, TextSize, Timeout
 
 ToolName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_.-]+$")]
 OfferedName = Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_-]+$")]

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from assistant_operator.spec.base import CertificateKeyRef, Model, SecretKeyRef, certificates_need_tls
-from assistant_operator.values import URL, SecretKey
+from assistant_operator.spec.values import URL, SecretKey
 
 
 class HeadersKeyRef(SecretKeyRef):

@@ -1,7 +1,7 @@
 """The chat page in the spec."""
 
 from assistant_operator.spec.base import Image, Model, Overlay, Resources
-from assistant_operator.values import Host
+from assistant_operator.spec.values import Host
 
 
 class UI(Model):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from assistant_operator import conditions
-from assistant_operator.trouble import Scene, Trouble, first
+from assistant_operator.health.trouble import Scene, Trouble, first
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel, to_snake
 
 from assistant_operator.names import MAX_LENGTH
-from assistant_operator.rules import Rule
 from assistant_operator.spec.base import Image, Mode, Model, Overlay, Resources, map_list
 from assistant_operator.spec.capacity import Capacity
 from assistant_operator.spec.firecrawl import Firecrawl
@@ -23,13 +22,14 @@ from assistant_operator.spec.providers import Providers
 from assistant_operator.spec.redis import Redis
 from assistant_operator.spec.reranker import Reranker
 from assistant_operator.spec.retrieval import Retrieval
+from assistant_operator.spec.rules import Rule
 from assistant_operator.spec.searxng import SearXNG
 from assistant_operator.spec.security import Security, TokenBudget
 from assistant_operator.spec.sessions import Sessions
 from assistant_operator.spec.tools import Agent, Tools
 from assistant_operator.spec.tracing import Tracing
 from assistant_operator.spec.ui import UI
-from assistant_operator.values import (
+from assistant_operator.spec.values import (
     Amount,
     Host,
     ObjectName,
@@ -389,6 +389,14 @@ class AIAssistant(BaseModel):
     def namespace(self) -> str:
         """Namespace of the resource and of the whole stack."""
         return self.metadata.namespace
+
+    @property
+    def url(self) -> str:
+        """Where the assistant answers: its Ingress, else its Service within the cluster."""
+        ingress = self.spec.ingress
+        if not ingress.enabled:
+            return f"http://{self.name}.{self.namespace}.svc"
+        return f"{'https' if ingress.tls else 'http'}://{ingress.host}"
 
     @property
     def providers(self) -> Providers:

@@ -6,9 +6,9 @@ runtime's settings declare.
 
 import json
 
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.binding import Binding, Bindings
-from assistant_operator.manifests import Object, env, secret_env
+from assistant_operator.rooms.binding import Binding, Bindings
+from assistant_operator.rooms.manifests import Object, env, secret_env
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import KeyRef, SecretKeyRef
 from assistant_operator.spec.capacity import Capacity
 from assistant_operator.spec.multi_writer import MultiWriter
@@ -18,7 +18,7 @@ from assistant_operator.spec.security import Security
 from assistant_operator.spec.sessions import Sessions
 from assistant_operator.spec.tools import McpServer, Tools
 from assistant_operator.spec.tracing import Tracing
-from assistant_operator.values import quantity, seconds
+from assistant_operator.spec.values import quantity, seconds
 
 CERTIFICATES = "/etc/assistant-runtime/certificates"
 """Folder of the certificates to trust, a file for each name in `authorities`."""

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from assistant_operator import labels
-from assistant_operator.assistant import NAME_RULE, AIAssistant, AIAssistantSpec, AIAssistantStatus
+from assistant_operator.spec.assistant import NAME_RULE, AIAssistant, AIAssistantSpec, AIAssistantStatus
 from assistant_operator.spec.base import Model
 
 _DROPPED = {"title", "additionalProperties", "default", "anyOf", "$ref", "allOf"}

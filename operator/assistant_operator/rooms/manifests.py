@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from assistant_operator import labels
-from assistant_operator.assistant import AIAssistant
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import Image, KeyRef, Resources, SecretKeyRef, Storage
 
 Object = dict[str, Any]

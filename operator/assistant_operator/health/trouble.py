@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from assistant_operator import conditions
-from assistant_operator.values import quantity
+from assistant_operator.spec.values import quantity
 
 _HARMLESS = {"ContainerCreating", "PodInitializing"}
 """Waiting reasons of a container that is on its way."""

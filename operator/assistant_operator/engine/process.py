@@ -9,9 +9,10 @@ import structlog
 import uvloop
 from kubernetes.aio.config import ConfigException
 
-from assistant_operator import __version__, frame, server
+from assistant_operator import __version__
 from assistant_operator.cluster.client import ApiServer
-from assistant_operator.engine import Engine
+from assistant_operator.engine import frame, server
+from assistant_operator.engine.engine import Engine
 from assistant_operator.settings import Settings
 from assistant_operator.telemetry import Metrics, configure_logging
 

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from assistant_operator.assistant import AIAssistant, AIAssistantSpec
-from assistant_operator.binding import Binding, Bindings, external
-from assistant_operator.credentials import Credential
-from assistant_operator.facts import Facts
-from assistant_operator.health import Health
-from assistant_operator.manifests import Object
+from assistant_operator.health.workload import Health
+from assistant_operator.rooms.binding import Binding, Bindings, external
+from assistant_operator.rooms.credentials import Credential
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object
+from assistant_operator.spec.assistant import AIAssistant, AIAssistantSpec
 from assistant_operator.spec.base import Backend, External, KeyRef, Mode, OperatorRef
 
 

@@ -15,16 +15,16 @@ from assistant_operator.cluster import kinds
 from assistant_operator.cluster.cache import Cache, Key, Ref, trim_assistant
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.referenced import Referenced
+from assistant_operator.cluster.users import Users
 from assistant_operator.cluster.watch import Listener, Target, Watch
+from assistant_operator.engine.workqueue import WorkQueue
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
-from assistant_operator.facts import Facts
-from assistant_operator.manifests import Object
 from assistant_operator.policies import ingress
 from assistant_operator.reconcile import Reconciler, parse
+from assistant_operator.rooms.facts import Facts
+from assistant_operator.rooms.manifests import Object
 from assistant_operator.settings import Settings
 from assistant_operator.telemetry import Metrics
-from assistant_operator.users import Users
-from assistant_operator.workqueue import WorkQueue
 
 log = structlog.get_logger()
 

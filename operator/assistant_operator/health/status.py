@@ -5,22 +5,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from assistant_operator import conditions, labels
-from assistant_operator.assistant import AIAssistant
-from assistant_operator.components.base import Component
 from assistant_operator.conditions import Condition
 from assistant_operator.errors import ReconcileError, StalledError
-from assistant_operator.health import Health
-from assistant_operator.manifests import Object
-from assistant_operator.policies import ingress
+from assistant_operator.health.workload import Health
+from assistant_operator.spec.assistant import AIAssistant
+from assistant_operator.spec.base import Mode
 
 _RESTING = (conditions.SUSPENDED, conditions.SCALED_TO_ZERO)
+
+
+Status = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """A component as it was found."""
+
+    name: str
+    condition: str
+    """Type of the condition that reports it."""
+    mode: Mode
+    health: Health
 
 
 @dataclass(frozen=True)
 class Findings:
     """What a pass found: each component's health, conditions of policies, and the error that ended it, if any."""
 
-    components: Sequence[tuple[Component, Health]] = ()
+    components: Sequence[Assessed] = ()
     policies: Sequence[Condition] = ()
     notices: Sequence[Condition] = ()
     """Conditions that say what is wrong beside the serving, and take nothing from Ready."""
@@ -30,38 +42,38 @@ class Findings:
     @property
     def unsettled(self) -> bool:
         """Whether a component must be looked at again soon, since no watch tells all of it."""
-        return any(health.unsettled for _, health in self.components)
+        return any(found.health.unsettled for found in self.components)
 
 
-def build(assistant: AIAssistant, findings: Findings, previous: Mapping[str, Any], now: str) -> Object:
+def build(assistant: AIAssistant, findings: Findings, previous: Mapping[str, Any], now: str) -> Status:
     """Return the whole status of an assistant; `now` is RFC 3339."""
     ready = _ready(findings)
-    found = [ready, *_progress(ready, findings), *_components(findings), *findings.policies, *findings.notices]
-    runtime = next((health for component, health in findings.components if component.name == "runtime"), None)
+    told = [ready, *_progress(ready, findings), *_components(findings), *findings.policies, *findings.notices]
+    runtime = next((found.health for found in findings.components if found.name == "runtime"), None)
     selector = labels.selector(assistant.name, "runtime")
     generation = assistant.metadata.generation
     return {
         "observedGeneration": generation,
         "phase": _phase(ready, findings.error),
-        "url": ingress.url(assistant),
+        "url": assistant.url,
         "replicas": runtime.replicas if runtime else 0,
         "readyReplicas": runtime.ready_replicas if runtime else 0,
         "selector": ",".join(f"{key}={value}" for key, value in selector.items()),
         **({"version": findings.image} if findings.image else {}),
-        "conditions": conditions.stamp(found, previous.get("conditions") or [], generation, now),
+        "conditions": conditions.stamp(told, previous.get("conditions") or [], generation, now),
         "components": [
             {
-                "name": component.name,
-                "mode": component.mode(assistant.spec),
-                "ready": health.ready,
-                "message": health.message,
+                "name": found.name,
+                "mode": found.mode,
+                "ready": found.health.ready,
+                "message": found.health.message,
             }
-            for component, health in findings.components
+            for found in findings.components
         ],
     }
 
 
-def invalid(error: ReconcileError, previous: Mapping[str, Any], generation: int, now: str) -> Object:
+def invalid(error: ReconcileError, previous: Mapping[str, Any], generation: int, now: str) -> Status:
     """Return the status of a resource whose spec can't be read: the old one, with what is wrong in front."""
     kept = [
         entry
@@ -95,7 +107,7 @@ def _progress(ready: Condition, findings: Findings) -> list[Condition]:
     if isinstance(error, StalledError):
         return [conditions.condition(conditions.TYPE_STALLED, True, error.reason, error.message)]
     if ready["status"] == "True":
-        growing = (health.growth for _, health in findings.components if health.growth)
+        growing = (found.health.growth for found in findings.components if found.health.growth)
         told = [conditions.condition(conditions.TYPE_RECONCILING, True, conditions.VOLUME_GROWING, t) for t in growing]
         return told[:1]
     if ready["reason"] in _RESTING:
@@ -105,8 +117,8 @@ def _progress(ready: Condition, findings: Findings) -> list[Condition]:
 
 def _components(findings: Findings) -> Iterable[Condition]:
     return [
-        conditions.condition(component.condition, health.ready, health.reason, health.message)
-        for component, health in findings.components
+        conditions.condition(found.condition, found.health.ready, found.health.reason, found.health.message)
+        for found in findings.components
     ]
 
 

@@ -3,7 +3,7 @@
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from assistant_operator.engine import Engine
+from assistant_operator.engine.engine import Engine
 from assistant_operator.telemetry import Metrics
 
 

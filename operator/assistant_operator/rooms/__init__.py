@@ -1,0 +1,1 @@
+"""What every room shares: the values that it gives and takes, and the constructors of objects."""
