@@ -38,7 +38,6 @@ from assistant_runtime.api.responses.routes import responses_router
 from assistant_runtime.api.responses.stored import StoredResponses
 from assistant_runtime.api.saturation import Saturation
 from assistant_runtime.api.sessions import sessions_router
-from assistant_runtime.api.spending import Spending
 from assistant_runtime.checks import Check
 from assistant_runtime.children import ChildProcess
 from assistant_runtime.ending import end
@@ -139,7 +138,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         assistant,
         _local_model(settings),
         _page(settings),
-        _writers(settings, core.turns, core.stores),
+        _writers(core),
     ]
     app = FastAPI(
         title="Assistant runtime",
@@ -256,12 +255,12 @@ def _response_cache(settings: Settings, stores: Stores) -> ResponseCache | None:
 def _add_middleware(app: FastAPI, core: Core, lifecycle: Lifecycle, routes: Sequence[BaseRoute]) -> None:
     """Wrap the routes, innermost first."""
     settings, security = core.settings, core.security
-    app.add_middleware(Spending, budgets=security.budgets, ledger=security.ledger)
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes)
     app.add_middleware(
         Gate,
         authentication=security.authentication,
         limit=security.limit,
+        accounts=security.accounts,
         metrics=core.metrics,
         saturation=core.saturation,
         behind_proxy=settings.behind_proxy,
@@ -416,16 +415,17 @@ def _retrieval(settings: Settings, embedder: Embedder | None, reranker: Reranker
     return Part(routers=routers, resources=[*resources, library], background=background, checks=checks), library
 
 
-def _writers(settings: Settings, turns: Turns, stores: Stores) -> Part:
+def _writers(core: Core) -> Part:
     """Give the writing jobs, where they are served."""
+    settings = core.settings
     if not settings.multi_writer_enabled:
         return Part()
     from assistant_runtime.api.writers import writers_router  # noqa: PLC0415 - imported only where it is used
     from assistant_runtime.writers.asking import asking  # noqa: PLC0415
     from assistant_runtime.writers.runner import Runner  # noqa: PLC0415
 
-    store = _writing_jobs(stores)
-    runner = Runner(store, asking(turns), settings.writer_jobs_at_once)
+    store = _writing_jobs(core.stores)
+    runner = Runner(store, asking(core.turns, core.security.accounts), settings.writer_jobs_at_once)
     return Part(routers=[writers_router(store, runner, settings)], background={"writing-jobs": runner.run})
 
 

@@ -15,9 +15,8 @@ from typing import Any, Protocol, TypeVar
 import orjson
 
 from assistant_runtime.errors import ProviderError, StoreUnavailableError
-from assistant_runtime.providers.base import Completion, CompletionStream, Usage
+from assistant_runtime.providers.base import Completion, CompletionStream, Payer, Usage
 from assistant_runtime.providers.routing import Candidate, Routing, first_answer
-from assistant_runtime.security.spending import spend
 from assistant_runtime.stores.response_cache import ResponseCache
 from assistant_runtime.telemetry import OTHER_MODEL, Metrics, ModelCall
 
@@ -44,6 +43,8 @@ class Question:
     payload: dict[str, Any]
     tenant: str
     request_id: str
+    account: Payer
+    """Pays for what the model takes."""
     read_cache: bool = True
     write_cache: bool = True
     idempotency_key: str = ""
@@ -125,7 +126,10 @@ class Turns:
         ------
         ProviderError
             No candidate answered.
+        ApiError
+            429: the account has nothing left.
         """
+        await question.account.hold(question.payload)
         candidates = self._routing.candidates(question.model)
         key = self._cache_key(question, candidates[0])
         result, cached = await self._look_up(question, key)
@@ -140,7 +144,7 @@ class Turns:
                 lambda: candidate.provider.complete(self._body(question, candidate), question.request_id),
             )
 
-        candidate, completion = await first_answer(candidates, lambda it: self._timed(it, complete))
+        candidate, completion = await first_answer(candidates, lambda it: self._timed(question.account, it, complete))
         same = (candidate.pool, candidate.model) == (candidates[0].pool, candidates[0].model)
         if same and question.write_cache and completion.whole:
             await self._write_cache(key, completion.body)
@@ -153,7 +157,10 @@ class Turns:
         ------
         ProviderError
             No candidate began to answer.
+        ApiError
+            429: the account has nothing left.
         """
+        await question.account.hold(question.payload)
         candidates = self._routing.candidates(question.model)
         self._metrics.cache_result("bypass")
 
@@ -161,9 +168,13 @@ class Turns:
             started = time.perf_counter()
             return await self._understood(question, candidate, lambda: self._begin(question, candidate)), started
 
-        candidate, (stream, started) = await first_answer(candidates, lambda it: self._watched(it, begin))
+        candidate, (stream, started) = await first_answer(
+            candidates, lambda it: self._watched(question.account, it, begin)
+        )
         self._metrics.first_chunk(self._call(candidate, stream.summary.model), time.perf_counter() - started)
-        return AnswerStream(self._recorded(candidate, stream, started), candidate.provider.name, stream)
+        return AnswerStream(
+            self._recorded(question.account, candidate, stream, started), candidate.provider.name, stream
+        )
 
     async def _begin(self, question: Question, candidate: Candidate) -> CompletionStream:
         """Begin a stream that tells its tokens, also if the client does not ask for them: they are counted here."""
@@ -197,28 +208,30 @@ class Turns:
             payload = {"max_completion_tokens": payload.pop("max_tokens")} | payload
         return orjson.dumps(payload)
 
-    async def _timed(self, candidate: Candidate, ask: Callable[[Candidate], Awaitable[Completion]]) -> Completion:
+    async def _timed(
+        self, account: Payer, candidate: Candidate, ask: Callable[[Candidate], Awaitable[Completion]]
+    ) -> Completion:
         started = time.perf_counter()
-        completion = await self._watched(candidate, ask)
+        completion = await self._watched(account, candidate, ask)
         self._record(candidate, started, completion.model, completion.usage)
-        spend(self._call(candidate, "").request_model, completion.usage)
+        account.spend(self._call(candidate, "").request_model, completion.usage)
         return completion
 
-    async def _watched(self, candidate: Candidate, ask: Callable[[Candidate], Awaitable[T]]) -> T:
+    async def _watched(self, account: Payer, candidate: Candidate, ask: Callable[[Candidate], Awaitable[T]]) -> T:
         """Ask one candidate, recording a failure, and a client that left."""
         started = time.perf_counter()
         try:
             return await ask(candidate)
         except asyncio.CancelledError:
             # The provider may charge for what it had begun.
-            spend(self._call(candidate, "").request_model, None)
+            account.spend(self._call(candidate, "").request_model, None)
             raise
         except ProviderError as error:
             self._record_failure(candidate, started, error)
             raise
 
     async def _recorded(
-        self, candidate: Candidate, stream: CompletionStream, started: float
+        self, account: Payer, candidate: Candidate, stream: CompletionStream, started: float
     ) -> AsyncGenerator[bytes, None]:
         """Pass the stream on, and record how it ended."""
         summary = stream.summary
@@ -232,7 +245,7 @@ class Turns:
             raise
         finally:
             # However it ended, the provider charges for what it sent.
-            spend(self._call(candidate, "").request_model, summary.usage)
+            account.spend(self._call(candidate, "").request_model, summary.usage)
 
     def _record(self, candidate: Candidate, started: float, model: str, usage: Usage | None) -> None:
         self._metrics.operation(self._call(candidate, model), time.perf_counter() - started, usage)

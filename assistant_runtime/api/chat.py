@@ -12,7 +12,7 @@ from assistant_runtime.api.context import RequestContext, header
 from assistant_runtime.api.endpoint import Call, JsonEndpoint
 from assistant_runtime.api.schemas import ChatRequest
 from assistant_runtime.api.session_header import with_session
-from assistant_runtime.errors import ProviderError, error_body
+from assistant_runtime.errors import ApiError, ProviderError, error_body
 from assistant_runtime.tool_loop.loop import AssistedStream, ToolLoop
 from assistant_runtime.turn import AnswerStream, Question, Turns
 
@@ -58,6 +58,9 @@ async def _honest(
     except ProviderError as error:
         context.facts |= {"truncated": True, "error": error.code}
         yield truncated(error.message, error.code)
+    except ApiError as error:
+        context.facts |= {"truncated": True, "error": error.error["code"]}
+        yield truncated(str(error), error.error["code"])
     except asyncio.CancelledError:
         if not client.gone and not stream.complete:
             context.facts |= {"truncated": True, "error": "server_shutting_down"}
@@ -83,6 +86,7 @@ def _question(payload: dict[str, Any], context: RequestContext, scope: Scope) ->
         with_session(payload, scope),
         tenant=context.tenant,
         request_id=context.request_id,
+        account=context.account,
         read_cache=read_cache,
         write_cache=write_cache,
         idempotency_key=(header(scope, b"idempotency-key") or b"").decode("latin-1")[:MAX_KEY_CHARACTERS],

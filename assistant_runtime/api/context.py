@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.types import Scope
 
+from assistant_runtime.security.accounts import Account
 from assistant_runtime.security.principal import Principal
 
 REQUEST_ID = re.compile(rb"^[A-Za-z0-9._:-]{1,128}$")
@@ -24,11 +25,19 @@ class RequestContext:
 
     request_id: str
     principal: Principal = NOBODY
+    opened: Account | None = None
+    """The request's account, once it is admitted."""
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Response headers that middleware adds."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Further fields of the log line, such as provider and cache."""
+
+    @property
+    def account(self) -> Account:
+        """The account that pays for what this request asks of models."""
+        assert self.opened is not None, "only an admitted request spends"  # noqa: S101 - a defect, no state of the world
+        return self.opened
 
     @property
     def tenant(self) -> str:

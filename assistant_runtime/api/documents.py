@@ -90,7 +90,9 @@ def documents_router(library: Library | None) -> APIRouter:
     async def create_document(request: Request, response: Response) -> DocumentAnswer:
         upload = await _upload(request)
         background = len(upload.content) > AT_ONCE_BYTES
-        document, record, changed = await needed().add(_tenant(request), upload, background=background)
+        document, record, changed = await needed().add(
+            _tenant(request), upload, context_of(request.scope).account, background=background
+        )
         response.status_code = 200 if not changed else 201 if record.status == "ready" else 202
         return described(document, record)
 
@@ -137,7 +139,11 @@ def search_router(library: Library | None, default_limit: int) -> APIRouter:
     async def search(request: Request) -> SearchAnswer:
         asked = SearchRequest.model_validate(parse(await request.body(), SearchRequest))
         findings = await needed_library(library).search(
-            _tenant(request), asked.query, asked.limit or default_limit, asked.documents
+            _tenant(request),
+            asked.query,
+            asked.limit or default_limit,
+            context_of(request.scope).account,
+            asked.documents,
         )
         return found(findings)
 

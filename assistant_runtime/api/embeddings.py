@@ -11,11 +11,10 @@ import orjson
 from assistant_runtime.api.endpoint import Call, JsonEndpoint
 from assistant_runtime.api.schemas import EmbeddingsRequest
 from assistant_runtime.errors import ApiError, ProviderError
-from assistant_runtime.providers.base import Completion, Usage
+from assistant_runtime.providers.base import Completion, Payer, Usage
 from assistant_runtime.providers.embeddings import Embeddings, Observer
 from assistant_runtime.providers.routing import DEFAULT_MODEL, Candidate
 from assistant_runtime.rag.local_embedder import LOCAL_DIMENSIONS, LOCAL_MODEL, LocalEmbedder
-from assistant_runtime.security.spending import spend
 from assistant_runtime.telemetry import OTHER_MODEL, Metrics, ModelCall
 
 OPERATION = "embeddings"
@@ -53,9 +52,13 @@ class EmbeddingsEndpoint(JsonEndpoint):
         unset = named in {None, "", DEFAULT_MODEL} and not self._embeddings.model
         if self._local is not None and (unset or named == LOCAL_MODEL):
             call.context.facts["provider"] = LOCAL_PROVIDER
-            await call.send_json(await self._local.answer(call.payload), {"x-provider": LOCAL_PROVIDER})
+            await call.send_json(
+                await self._local.answer(call.payload, call.context.account), {"x-provider": LOCAL_PROVIDER}
+            )
             return
-        candidate, completion = await self._embeddings.answer(call.payload, call.context.request_id)
+        candidate, completion = await self._embeddings.answer(
+            call.payload, call.context.request_id, call.context.account
+        )
         call.context.facts["provider"] = candidate.provider.name
         await call.send_json(completion.body, {"x-provider": candidate.provider.name})
 
@@ -75,7 +78,7 @@ class LocalEmbeddings:
         self._embedder = embedder
         self._metrics = metrics
 
-    async def answer(self, payload: Mapping[str, Any]) -> bytes:
+    async def answer(self, payload: Mapping[str, Any], account: Payer) -> bytes:
         """Answer a validated request.
 
         Raises
@@ -88,7 +91,8 @@ class LocalEmbeddings:
         texts = _texts(payload)
         started = time.perf_counter()
         try:
-            vectors, tokens = await self._embedder.counted(texts, is_query=payload.get("input_type") not in PASSAGES)
+            is_query = payload.get("input_type") not in PASSAGES
+            vectors, tokens = await self._embedder.counted(texts, account, is_query=is_query)
         except ProviderError as error:
             failed = ModelCall(LOCAL_PROVIDER, LOCAL_MODEL, "", error.code, operation=OPERATION)
             self._metrics.operation(failed, time.perf_counter() - started, None)
@@ -96,7 +100,6 @@ class LocalEmbeddings:
         usage = Usage(tokens, 0)
         call = ModelCall(LOCAL_PROVIDER, LOCAL_MODEL, LOCAL_MODEL, operation=OPERATION)
         self._metrics.operation(call, time.perf_counter() - started, usage)
-        spend(LOCAL_MODEL, usage)
         written = _in_base64 if payload.get("encoding_format") == "base64" else list
         data = [
             {"object": "embedding", "index": index, "embedding": written(vector)}
@@ -129,11 +132,13 @@ def _in_base64(vector: list[float]) -> str:
 def record_embeddings(metrics: Metrics, is_known: Callable[[Candidate], bool]) -> Observer:
     """Give the observer that records calls for embeddings; models that no provider lists are counted as one."""
 
-    def record(candidate: Candidate, seconds: float, outcome: Completion | ProviderError | None) -> None:
+    def record(
+        account: Payer, candidate: Candidate, seconds: float, outcome: Completion | ProviderError | None
+    ) -> None:
         provider, model = candidate.provider.name, candidate.model if is_known(candidate) else OTHER_MODEL
         if outcome is None:
             # The provider may charge for what it had begun.
-            spend(model, None)
+            account.spend(model, None)
             return
         if isinstance(outcome, ProviderError):
             call = ModelCall(provider, model, "", outcome.code, operation=OPERATION)
@@ -141,6 +146,6 @@ def record_embeddings(metrics: Metrics, is_known: Callable[[Candidate], bool]) -
             return
         answered = outcome.model if model == candidate.model else OTHER_MODEL
         metrics.operation(ModelCall(provider, model, answered, operation=OPERATION), seconds, outcome.usage)
-        spend(model, outcome.usage)
+        account.spend(model, outcome.usage)
 
     return record

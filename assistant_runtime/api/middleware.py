@@ -1,4 +1,4 @@
-"""Pure ASGI middleware, outermost first: RequestRecord, (CORS), ErrorAnswers, Gate, BodyLimit, Spending, ShortWay.
+"""Pure ASGI middleware, outermost first: RequestRecord, (CORS), ErrorAnswers, Gate, BodyLimit, ShortWay.
 
 Pure ASGI, because a middleware that wraps the response in a task of its own turns a provider that breaks off into a
 clean end, and hides a client that left.
@@ -17,6 +17,7 @@ from assistant_runtime.api.context import RequestContext, context_of, encoded, h
 from assistant_runtime.api.saturation import Saturation
 from assistant_runtime.errors import ApiError, ProviderError, StoreUnavailableError
 from assistant_runtime.lifecycle import Lifecycle
+from assistant_runtime.security.accounts import Accounts
 from assistant_runtime.security.authentication import Authentication
 from assistant_runtime.security.client_address import client_address, forwarded_scheme
 from assistant_runtime.security.rate_limit import RateLimit
@@ -72,6 +73,8 @@ class RequestRecord:
 
     def _added_headers(self, context: RequestContext) -> list[tuple[bytes, bytes]]:
         added = [(b"x-request-id", context.request_id.encode()), *context.headers]
+        if context.opened is not None:
+            added += encoded(context.opened.headers)
         if self._lifecycle.draining:
             # A client that keeps its connection would keep sending to a process that is about to go.
             added.append((b"connection", b"close"))
@@ -219,6 +222,8 @@ class Gate:
         How often; None: without limit.
     saturation
         Bounds the requests in flight.
+    accounts
+        Opens an account for what a request spends.
     behind_proxy
         Whether the proxy's headers tell the client's address and scheme.
     """
@@ -231,11 +236,13 @@ class Gate:
         metrics: Metrics,
         saturation: Saturation,
         *,
+        accounts: Accounts,
         behind_proxy: bool,
     ) -> None:
         self._app = app
         self._authentication = authentication
         self._limit = limit
+        self._accounts = accounts
         self._metrics = metrics
         self._saturation = saturation
         self._behind_proxy = behind_proxy
@@ -250,11 +257,20 @@ class Gate:
                     raise _saturated()
                 try:
                     await self._admit(scope)
-                    await self._app(scope, receive, send)
+                    await self._serve(scope, receive, send)
                 finally:
                     self._saturation.leave()
                 return
         await self._app(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve an admitted request, and close its account."""
+        context = context_of(scope)
+        context.opened = account = self._accounts.open(context.principal)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            await account.close()
 
     async def _admit(self, scope: Scope) -> None:
         context = context_of(scope)

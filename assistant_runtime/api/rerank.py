@@ -4,10 +4,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from assistant_runtime.api.context import context_of
 from assistant_runtime.api.request_body import parse
 from assistant_runtime.api.retrieval_schemas import RerankAnswer, RerankRequest
 from assistant_runtime.api.schemas import ErrorAnswer
 from assistant_runtime.errors import ApiError
+from assistant_runtime.providers.base import Payer
 from assistant_runtime.providers.reranker import Ranked, Ranking, Reranker
 from assistant_runtime.rag.embedder import Embedder, similarity
 
@@ -40,10 +42,11 @@ def rerank_router(reranker: Reranker | None, embedder: Embedder | None) -> APIRo
     async def rerank(request: Request) -> RerankAnswer:
         asked = RerankRequest.model_validate(parse(await request.body(), RerankRequest))
         texts = [_text(document, index) for index, document in enumerate(asked.documents)]
+        account = context_of(request.scope).account
         if reranker is not None:
-            ranking = await reranker.rerank(asked.query, texts, asked.top_n, asked.model)
+            ranking = await reranker.rerank(asked.query, texts, account, asked.top_n, asked.model)
         else:
-            ranking = await _by_similarity(embedder, asked, texts)
+            ranking = await _by_similarity(embedder, asked, texts, account)
         return _answer(ranking, texts, asked, method="bi-encoder" if reranker is None else "reranker")
 
     return router
@@ -58,7 +61,7 @@ def _text(document: Any, index: int) -> str:
     return text
 
 
-async def _by_similarity(embedder: Embedder | None, asked: RerankRequest, texts: list[str]) -> Ranking:
+async def _by_similarity(embedder: Embedder | None, asked: RerankRequest, texts: list[str], account: Payer) -> Ranking:
     if embedder is None:
         raise ApiError(
             501,
@@ -70,7 +73,7 @@ async def _by_similarity(embedder: Embedder | None, asked: RerankRequest, texts:
         raise ApiError(
             400, f"documents: without a reranker (JINA_RERANKER_URL) at most {MAX_SIMILARITIES}.", param="documents"
         )
-    scores = await similarity(embedder, asked.query, texts)
+    scores = await similarity(embedder, asked.query, texts, account)
     ranked = sorted((Ranked(index, score) for index, score in enumerate(scores)), key=lambda each: -each.score)
     return Ranking(tuple(ranked[: asked.top_n]), embedder.model)
 

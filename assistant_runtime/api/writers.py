@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from assistant_runtime.api.context import context_of
 from assistant_runtime.errors import ApiError
 from assistant_runtime.settings import Settings
-from assistant_runtime.writers.job import Assignment, Job, ModelNames, new_job
+from assistant_runtime.writers.job import Assignment, Job, ModelNames, Payer, new_job
 from assistant_runtime.writers.runner import Runner, has_ended
 from assistant_runtime.writers.store import JobStore
 
@@ -89,7 +89,11 @@ class WritingRoutes:
 
     async def create(self, request: Request, asked: WritingRequest, response: Response, wait: Wait = 0) -> Job:
         """Begin a job, and wait for its end as long as the client asks for: 200 with the end, else 202."""
-        job = new_job(context_of(request.scope).tenant, asked.assignment(self._settings), time.time())
+        principal = context_of(request.scope).principal
+        payer = Payer(
+            key_id=principal.key_id, budget_daily=principal.budget_daily, budget_monthly=principal.budget_monthly
+        )
+        job = new_job(principal.tenant, asked.assignment(self._settings), time.time(), payer)
         await self._store.create(job)
         self._runner.wake()
         job = await self._ended(request, job, wait)

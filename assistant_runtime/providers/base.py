@@ -17,6 +17,16 @@ class Usage:
     output_tokens: int
 
 
+class Payer(Protocol):
+    """Pays for what a model is asked; whoever asks one is handed an account."""
+
+    async def hold(self, asked: Any) -> None:
+        """Hold what this ask is expected to take; raises ApiError 429 where nothing is left."""
+
+    def spend(self, model: str, usage: Usage | None) -> None:
+        """Count what a model took; None: nobody counted, as where the client left before the end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """An answer that was not streamed: the provider's bytes, and what was read from them."""

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from assistant_runtime.errors import ApiError, ProviderError
-from assistant_runtime.providers.base import Completion
+from assistant_runtime.providers.base import Completion, Payer
 from assistant_runtime.providers.routing import DEFAULT_MODEL, Candidate, Routing, first_answer
 from assistant_runtime.providers.sse import bad_event
 
@@ -20,8 +20,8 @@ BATCH_TEXTS = 64
 """Texts in one request: well below the limits of common servers (OpenAI 2048, text-embeddings-inference 32 to 1024),
 and enough that the round trip does not count."""
 
-Observer = Callable[[Candidate, float, "Completion | ProviderError | None"], None]
-"""Told of every call: who was asked, for how many seconds, and what came back; None: the client left before."""
+Observer = Callable[[Payer, Candidate, float, "Completion | ProviderError | None"], None]
+"""Told of every call: who pays, who was asked, for how many seconds, and what came back; None: the client left."""
 
 
 class Embeddings:
@@ -47,7 +47,7 @@ class Embeddings:
         """The default model; empty where none is set."""
         return self._model
 
-    async def answer(self, payload: Mapping[str, Any], request_id: str) -> tuple[Candidate, Completion]:
+    async def answer(self, payload: Mapping[str, Any], request_id: str, account: Payer) -> tuple[Candidate, Completion]:
         """Pass a client's request on; its JSON stays as it is but for the model's name.
 
         Raises
@@ -57,6 +57,7 @@ class Embeddings:
         ProviderError
             No candidate answered.
         """
+        await account.hold(payload)
 
         async def ask(candidate: Candidate) -> Completion:
             body = orjson.dumps({**payload, "model": candidate.model})
@@ -64,17 +65,17 @@ class Embeddings:
             try:
                 completion = await candidate.provider.embeddings(body, request_id)
             except asyncio.CancelledError:
-                self._observe(candidate, time.perf_counter() - started, None)
+                self._observe(account, candidate, time.perf_counter() - started, None)
                 raise
             except ProviderError as error:
-                self._observe(candidate, time.perf_counter() - started, error)
+                self._observe(account, candidate, time.perf_counter() - started, error)
                 raise
-            self._observe(candidate, time.perf_counter() - started, completion)
+            self._observe(account, candidate, time.perf_counter() - started, completion)
             return completion
 
         return await first_answer(self._candidates(payload.get("model")), ask)
 
-    async def embed(self, texts: Sequence[str], request_id: str = "", model: str | None = None) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str], account: Payer) -> list[list[float]]:
         """Give each text's vector, in the order of the texts.
 
         Raises
@@ -87,8 +88,8 @@ class Embeddings:
         vectors: list[list[float]] = []
         for start in range(0, len(texts), BATCH_TEXTS):
             batch = list(texts[start : start + BATCH_TEXTS])
-            payload = {"model": model, "input": batch, "encoding_format": "float"}
-            _, completion = await self.answer(payload, request_id)
+            payload = {"model": None, "input": batch, "encoding_format": "float"}
+            _, completion = await self.answer(payload, "", account)
             vectors += _vectors(completion.body, len(batch))
         return vectors
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from assistant_runtime.errors import ProviderError
+from assistant_runtime.providers.base import Payer, Usage
 from assistant_runtime.providers.json_client import JsonClient
 from assistant_runtime.settings import Settings
 
@@ -77,7 +78,12 @@ class Reranker:
         await self._client.watch()
 
     async def rerank(
-        self, query: str, documents: Sequence[str], top_n: int | None = None, model: str | None = None
+        self,
+        query: str,
+        documents: Sequence[str],
+        account: Payer,
+        top_n: int | None = None,
+        model: str | None = None,
     ) -> Ranking:
         """Order documents by how well they answer the query.
 
@@ -85,6 +91,8 @@ class Reranker:
         ----------
         documents
             At most MAX_DOCUMENTS.
+        account
+            Pays, where the reranker counts its tokens.
         top_n
             How many of the best to give; None: all.
 
@@ -96,6 +104,7 @@ class Reranker:
         asked: dict[str, Any] = {"model": model or self.model, "query": query, "documents": list(documents)}
         if top_n is not None:
             asked["top_n"] = top_n
+        await account.hold(asked)
         answer = await self._client.post(self._path, asked | {"return_documents": False})
         results = answer.get("results") if isinstance(answer, dict) else None
         if not isinstance(results, list):
@@ -103,11 +112,10 @@ class Reranker:
         ranked = sorted((self._read(result, len(documents)) for result in results), key=lambda each: -each.score)
         usage = answer.get("usage")
         tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
-        return Ranking(
-            tuple(ranked[:top_n]),
-            str(answer.get("model") or asked["model"]),
-            tokens if isinstance(tokens, int) else None,
-        )
+        counted = tokens if isinstance(tokens, int) else None
+        if counted is not None:
+            account.spend(asked["model"], Usage(counted, 0))
+        return Ranking(tuple(ranked[:top_n]), str(answer.get("model") or asked["model"]), counted)
 
     def _read(self, result: Any, count: int) -> Ranked:
         index = result.get("index") if isinstance(result, dict) else None

@@ -23,6 +23,7 @@ from assistant_runtime.errors import ApiError, StoreUnavailableError
 from assistant_runtime.rag.embedder import Embedder
 from assistant_runtime.rag.milvus import CALL_SECONDS, MilvusConnection
 from assistant_runtime.rag.schema import create, has_keywords, passage_schema, record_schema
+from assistant_runtime.security.accounts import OwnExpense
 from assistant_runtime.shared_call import SharedCall
 
 SCHEMA = 1
@@ -147,7 +148,7 @@ class Collections:
     async def _open(self) -> None:
         about = await self._ask(self._recorded)
         if about is None:
-            measured = await self._embedder.query("How long is a vector?")
+            measured = await self._embedder.query("How long is a vector?", OwnExpense())
             wanted = {"model": self._model, "dimension": len(measured)}
             about = await self._ask(lambda client: self._make(client, wanted))
         if about["model"] != self._model:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from assistant_runtime import processors
 from assistant_runtime.errors import ProviderError
+from assistant_runtime.providers.base import Payer
 from assistant_runtime.providers.embeddings import Embeddings
 from assistant_runtime.rag.local_embedder import LocalEmbedder
 from assistant_runtime.settings import Settings
@@ -25,10 +26,10 @@ class Embedder(Protocol):
     patience: int
     """Characters that it embeds while somebody waits; 0: any number."""
 
-    async def passages(self, texts: Sequence[str]) -> list[list[float]]:
+    async def passages(self, texts: Sequence[str], account: Payer) -> list[list[float]]:
         """Give the vector of each passage; raises ProviderError."""
 
-    async def query(self, text: str) -> list[float]:
+    async def query(self, text: str, account: Payer) -> list[float]:
         """Give the vector of a query; raises ProviderError."""
 
     async def aclose(self) -> None:
@@ -50,30 +51,30 @@ class ProviderEmbedder:
         self._embeddings = embeddings
         self.model = embeddings.model
 
-    async def passages(self, texts: Sequence[str]) -> list[list[float]]:
+    async def passages(self, texts: Sequence[str], account: Payer) -> list[list[float]]:
         """Give the vector of each passage, asking again where a provider may have recovered."""
         for attempt in range(ATTEMPTS):
             try:
-                return await self._embeddings.embed(texts)
+                return await self._embeddings.embed(texts, account)
             except ProviderError as error:
                 if not error.fallback or attempt == ATTEMPTS - 1:
                     raise
             await asyncio.sleep(FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
         raise AssertionError("unreachable")
 
-    async def query(self, text: str) -> list[float]:
+    async def query(self, text: str, account: Payer) -> list[float]:
         """Give the vector of a query, at once or not at all: somebody waits."""
-        return (await self._embeddings.embed([text]))[0]
+        return (await self._embeddings.embed([text], account))[0]
 
     async def aclose(self) -> None:
         """Nothing is held."""
 
 
-async def similarity(embedder: Embedder, query: str, texts: Sequence[str]) -> list[float]:
+async def similarity(embedder: Embedder, query: str, texts: Sequence[str], account: Payer) -> list[float]:
     """Give the cosine of the query's vector with each text's, of which as much is read as there is patience for."""
     share = embedder.patience // len(texts) if embedder.patience else None
-    wanted = _unit(await embedder.query(query))
-    vectors = await embedder.passages([text[:share] for text in texts])
+    wanted = _unit(await embedder.query(query, account))
+    vectors = await embedder.passages([text[:share] for text in texts], account)
     return [sum(a * b for a, b in zip(wanted, _unit(vector), strict=True)) for vector in vectors]
 
 

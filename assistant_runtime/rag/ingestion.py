@@ -21,6 +21,7 @@ from assistant_runtime.rag.collections import INSERT_ROWS, Collections, Row, Sco
 from assistant_runtime.rag.documents import Document, Upload
 from assistant_runtime.rag.embedder import Embedder
 from assistant_runtime.rag.extraction import Extracted, Extraction
+from assistant_runtime.security.accounts import Account
 
 MAX_PENDING = 32
 """Uploads in the background: each holds its content, at most MAX_REQUEST_BYTES."""
@@ -47,6 +48,8 @@ class Intake:
     begun: Document
     place: str
     """Where it stands in the order of the document's uploads."""
+    account: Account
+    """Pays for the vectors."""
     states: Iterator[int] = field(default_factory=itertools.count)
     """Numbers of its record's states."""
 
@@ -134,7 +137,7 @@ class Ingestion:
     async def _in_background(self, intake: Intake) -> None:
         """Bring an upload to its end; a failure is recorded, as far as Milvus allows."""
         try:
-            async with self._working, self.lock(intake.document):
+            async with intake.account, self._working, self.lock(intake.document):
                 await self._ingest(intake, PATIENCE_SECONDS)
         except StoreUnavailableError as error:
             self._log.warning("document_failed", document=intake.document, reason=str(error))
@@ -154,7 +157,8 @@ class Ingestion:
             raise ApiError(422, "The document has no text.", code="unreadable_document")
         generation = intake.generation
         for start in range(0, len(extracted.spans), INSERT_ROWS):
-            await self._add_batch(intake, generation, await self._rows(extracted, start), patience)
+            rows = await self._rows(extracted, start, intake.account)
+            await self._add_batch(intake, generation, rows, patience)
             if patience:
                 await self._put(intake, replace(begun, updated=int(time.time())), patience)
         kept = await self._patiently(lambda: self._collections.count(intake.scope, generation), patience)
@@ -174,13 +178,13 @@ class Ingestion:
             await self._patiently(lambda: self._collections.drop_passages(intake.scope, before=generation), patience)
         return ready
 
-    async def _rows(self, extracted: Extracted, first: int) -> list[Row]:
+    async def _rows(self, extracted: Extracted, first: int, account: Account) -> list[Row]:
         """Embed the next batch of passages."""
         spans = extracted.spans[first : first + INSERT_ROWS]
         texts = [extracted.text[start:end] for start, end in spans]
         # The title tells what a passage from the middle of a document is about.
         titled = [f"{extracted.title}\n{text}" if extracted.title else text for text in texts]
-        vectors = await self._embedder.passages(titled)
+        vectors = await self._embedder.passages(titled, account)
         return [
             Row(first + offset, start, end, text, vector)
             for offset, ((start, end), text, vector) in enumerate(zip(spans, texts, vectors, strict=True))

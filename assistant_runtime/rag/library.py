@@ -14,6 +14,7 @@ from typing import Self
 import structlog
 
 from assistant_runtime.errors import ApiError, ProviderError
+from assistant_runtime.providers.base import Payer
 from assistant_runtime.providers.reranker import Reranker
 from assistant_runtime.rag.collections import Collections, Hit, Scope
 from assistant_runtime.rag.documents import Document, Findings, Passage, Upload, alive
@@ -21,6 +22,7 @@ from assistant_runtime.rag.embedder import Embedder
 from assistant_runtime.rag.extraction import Extraction
 from assistant_runtime.rag.ingestion import Ingestion, Intake
 from assistant_runtime.rag.milvus import MilvusConnection, milvus_of
+from assistant_runtime.security.accounts import Account
 from assistant_runtime.settings import Settings
 
 CANDIDATES = 4
@@ -61,7 +63,9 @@ class Library:
         self._max_documents = max_documents
         self._log = structlog.get_logger(__name__)
 
-    async def add(self, tenant: str, upload: Upload, *, background: bool) -> tuple[str, Document, bool]:
+    async def add(
+        self, tenant: str, upload: Upload, account: Account, *, background: bool
+    ) -> tuple[str, Document, bool]:
         """Take a document: at once, or in the background.
 
         The same content under the same name changes nothing; other content replaces it.
@@ -87,7 +91,8 @@ class Library:
         if former and former.digest == upload.digest and alive(former).status in {"ready", "processing"}:
             return document, alive(former), False
         begun = await self._begin(scope, upload, former)
-        intake = Intake(tenant, document, upload, begun, await self._collections.next_place(scope, document))
+        place = await self._collections.next_place(scope, document)
+        intake = Intake(tenant, document, upload, begun, place, account.another() if background else account)
         if not background:
             return document, await self._ingestion.run(intake), True
         await self._ingestion.begin(intake)
@@ -123,7 +128,9 @@ class Library:
         if found is None:
             raise not_found(document)
 
-    async def search(self, tenant: str, query: str, limit: int, documents: Sequence[str] = ()) -> Findings:
+    async def search(
+        self, tenant: str, query: str, limit: int, account: Payer, documents: Sequence[str] = ()
+    ) -> Findings:
         """Find the passages that answer a query best, the best first.
 
         Raises
@@ -135,14 +142,14 @@ class Library:
         """
         scope = Scope(tenant, tuple(documents))
         await self._collections.open()
-        vector = await self._embedder.query(query)
+        vector = await self._embedder.query(query, account)
         wanted = min(limit * CANDIDATES, MAX_CANDIDATES)
         passages = await self._that_count(tenant, await self._collections.search(scope, query, vector, wanted))
         retrieval = "hybrid" if self._collections.hybrid else "dense"
         if self._reranker is None or not passages:
             return Findings(tuple(passages[:limit]), retrieval, reranked=False)
         try:
-            ranking = await self._reranker.rerank(query, [passage.text for passage in passages], limit)
+            ranking = await self._reranker.rerank(query, [passage.text for passage in passages], account, limit)
         except ProviderError as error:
             self._log.warning("rerank_failed", code=error.code)
             return Findings(tuple(passages[:limit]), retrieval, reranked=False, remark=error.message)

@@ -15,6 +15,7 @@ import structlog
 
 from assistant_runtime.children import without_secrets
 from assistant_runtime.errors import ProviderError
+from assistant_runtime.providers.base import Payer, Usage
 from assistant_runtime.rag.embed import LENGTH, LONGEST_TEXT, MAX_SECONDS, TOKENS, batches
 
 LOCAL_MODEL = "local/multilingual-e5-small"
@@ -42,22 +43,25 @@ class LocalEmbedder:
         self._closed = False
         self._log = structlog.get_logger(__name__)
 
-    async def passages(self, texts: Sequence[str]) -> list[list[float]]:
+    async def passages(self, texts: Sequence[str], account: Payer) -> list[list[float]]:
         """Give the vector of each passage; raises ProviderError."""
-        return (await self.counted(texts, is_query=False))[0]
+        return (await self.counted(texts, account, is_query=False))[0]
 
-    async def query(self, text: str) -> list[float]:
+    async def query(self, text: str, account: Payer) -> list[float]:
         """Give the vector of a query; raises ProviderError."""
-        return (await self.counted([text], is_query=True))[0][0]
+        return (await self.counted([text], account, is_query=True))[0][0]
 
-    async def counted(self, texts: Sequence[str], *, is_query: bool) -> tuple[list[list[float]], int]:
+    async def counted(self, texts: Sequence[str], account: Payer, *, is_query: bool) -> tuple[list[list[float]], int]:
         """Give the vector of each text, and the number of tokens of all texts.
 
         Raises
         ------
         ProviderError
             503: the process ended twice while it read these texts.
+        ApiError
+            429: the account has nothing left.
         """
+        await account.hold(texts)
         vectors: list[list[float]] = []
         tokens = 0
         for batch in batches([text[:LONGEST_TEXT] for text in texts]):
@@ -65,6 +69,7 @@ class LocalEmbedder:
             found, count = _read(await self._in_turn(request, len(batch)))
             vectors += found
             tokens += count
+        account.spend(LOCAL_MODEL, Usage(tokens, 0))
         return vectors, tokens
 
     async def aclose(self) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from assistant_runtime.security.accounts import Accounts
 from assistant_runtime.security.api_keys import ApiKeys, Digests
 from assistant_runtime.security.authentication import Authentication
 from assistant_runtime.security.rate_limit import RateLimit
@@ -26,7 +27,7 @@ class Security:
 
     authentication: Authentication
     limit: RateLimit | None
-    budgets: Budgets
+    accounts: Accounts
     managed: "ManagedKeys | None"
     ledger: "UsageLedger | None"
     audit: "AuditLog | None"
@@ -44,13 +45,14 @@ def choose_security(settings: Settings, stores: Stores) -> Security:
         limit=settings.rate_limit_requests,
         window=settings.rate_limit_window,
     )
+    budgets = Budgets(
+        stores.budgets, MemoryBudgets(), daily=settings.token_budget_daily, monthly=settings.token_budget_monthly
+    )
     tokens = _tokens(settings, digests)
     return Security(
         Authentication(keys, digests, managed, tokens),
         limit if settings.rate_limit_enabled else None,
-        Budgets(
-            stores.budgets, MemoryBudgets(), daily=settings.token_budget_daily, monthly=settings.token_budget_monthly
-        ),
+        Accounts(budgets, ledger),
         managed,
         ledger,
         _audit(settings, stores),

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import structlog
 
 from assistant_runtime.errors import StoreUnavailableError
-from assistant_runtime.security.spending import Spent
+from assistant_runtime.security.accounts import Spent
 from assistant_runtime.stores.keys import SqlKeys, UsageRow
 
 FLUSH_SECONDS = 5.0
@@ -43,10 +43,10 @@ class UsageLedger:
         self._writing = asyncio.Lock()
         self._log = structlog.get_logger(__name__)
 
-    def add(self, key_id: str, spent: Spent) -> None:
-        """Count what a request took."""
+    def add(self, key_id: str, spent: list[Spent]) -> None:
+        """Count what was spent."""
         day = f"{datetime.fromtimestamp(self._clock(), UTC):%Y-%m-%d}"
-        for model, given, taken in spent.models:
+        for model, given, taken in spent:
             self._count((key_id, model[:MAX_MODEL], day), (1, given, taken))
 
     async def run(self) -> None:

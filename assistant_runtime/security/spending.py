@@ -1,18 +1,15 @@
-"""What a request spends: counted for its key, held against the key's budget, and written to the usage ledger.
+"""The keys' budgets of tokens.
 
-The rule of budgets: a request is admitted while tokens are left, and reserves an estimate of what it will take, or all
-that is left. When it is answered, the reservation becomes what the provider counted. A provider that tells no usage
-is counted as estimated. So a budget is exceeded at most by what the requests in flight take beyond
-their estimates. While Redis is down, each process counts by itself from an empty start.
+The rule: a model is asked while tokens are left. An estimate of what it will take is reserved before, or all that is
+left; afterwards the reservation becomes what the provider counted. So a budget is exceeded at most by what the asks in
+flight take beyond their estimates. While Redis is down, each process counts by itself from an empty start.
 """
 
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from assistant_runtime.errors import ApiError, StoreUnavailableError
-from assistant_runtime.providers.base import Usage
 from assistant_runtime.security.principal import Principal
 from assistant_runtime.stores.budgets import NO_LIMIT, BudgetStore, Period, Reserved, seconds_left
 
@@ -21,43 +18,6 @@ BYTES_PER_TOKEN = 4
 
 EXPECTED_ANSWER = 1024
 """Tokens; longer than most answers, so that the estimate is rather too high."""
-
-SPENDING_PATHS = ("/v1/chat/", "/v1/responses", "/v1/embeddings", "/v1/rerank", "/v1/writers", "/v1/agents")
-"""Where a POST asks a provider."""
-
-
-@dataclass(slots=True)
-class Spent:
-    """What one request has spent so far, model by model."""
-
-    models: list[tuple[str, int, int]] = field(default_factory=list)
-    """Model, tokens of input and of output."""
-    untold: bool = False
-    """Whether a provider answered without telling its tokens."""
-
-    @property
-    def tokens(self) -> int:
-        """All of them."""
-        return sum(given + taken for _, given, taken in self.models)
-
-
-_SPENT: ContextVar[Spent | None] = ContextVar("spent", default=None)
-
-
-def spend(model: str, usage: Usage | None) -> None:
-    """Note what an answer of a provider took, for the request that is being answered."""
-    spent = _SPENT.get()
-    if spent is None:
-        return
-    spent.untold = spent.untold or usage is None
-    spent.models.append((model, usage.input_tokens if usage else 0, usage.output_tokens if usage else 0))
-
-
-def begin_spending() -> Spent:
-    """Begin to note what this task's request takes."""
-    spent = Spent()
-    _SPENT.set(spent)
-    return spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +63,23 @@ class Budgets:
         self._monthly = monthly or NO_LIMIT
         self._clock = clock
 
-    async def reserve(self, principal: Principal, body_bytes: int) -> Reservation | None:
-        """Hold tokens for a request; None: the key has no budget.
+    def limits(self, principal: Principal) -> tuple[int, int] | None:
+        """Give a key's budgets for a day and for a month, NO_LIMIT without one; None: it has neither."""
+        daily = self._daily if principal.budget_daily is None else principal.budget_daily
+        monthly = self._monthly if principal.budget_monthly is None else principal.budget_monthly
+        return None if daily == NO_LIMIT and monthly == NO_LIMIT else (daily, monthly)
+
+    async def reserve(self, principal: Principal, amount: int) -> Reservation:
+        """Hold tokens of a key that has a budget.
 
         Raises
         ------
         ApiError
             429, with `Retry-After` in seconds: nothing is left.
         """
-        daily = self._daily if principal.budget_daily is None else principal.budget_daily
-        monthly = self._monthly if principal.budget_monthly is None else principal.budget_monthly
-        if daily == NO_LIMIT and monthly == NO_LIMIT:
-            return None
+        daily, monthly = self.limits(principal) or (NO_LIMIT, NO_LIMIT)
         now = self._clock()
-        period, amount = Period.of(now), body_bytes // BYTES_PER_TOKEN + EXPECTED_ANSWER
-        store = self._store
+        period, store = Period.of(now), self._store
         try:
             got = await store.reserve(principal.key_id, period, amount, daily, monthly)
         except StoreUnavailableError:
@@ -127,11 +89,10 @@ class Budgets:
             raise _exceeded(now, got, daily, monthly)
         return Reservation(principal.key_id, period, got.amount, store, _headers(now, got, daily, monthly))
 
-    async def settle(self, reservation: Reservation, spent: Spent) -> None:
-        """Count what a request took in place of what was held for it; raises StoreUnavailableError."""
-        taken = max(reservation.amount, spent.tokens) if spent.untold else spent.tokens
-        if taken != reservation.amount:
-            await reservation.store.settle(reservation.key_id, reservation.period, taken - reservation.amount)
+    async def settle(self, reservation: Reservation, difference: int) -> None:
+        """Correct what a reservation counted by so many tokens; raises StoreUnavailableError."""
+        if difference:
+            await reservation.store.settle(reservation.key_id, reservation.period, difference)
 
 
 def _exceeded(now: datetime, got: Reserved, daily: int, monthly: int) -> ApiError:

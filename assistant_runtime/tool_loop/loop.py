@@ -274,7 +274,7 @@ class ToolLoop:
         turn = Turn(
             question,
             Conversation(question.payload),
-            Runner(self._environment, question.tenant, question.request_id, record),
+            Runner(self._environment, question.tenant, question.request_id, question.account, record),
             record,
             max_steps=None,
             allowed=self._allowed(options),

@@ -14,7 +14,8 @@ import orjson
 import structlog
 
 from assistant_runtime.ending import end
-from assistant_runtime.errors import ToolError
+from assistant_runtime.errors import ApiError, ToolError
+from assistant_runtime.providers.base import Payer
 from assistant_runtime.security.audit import note
 from assistant_runtime.telemetry import Metrics
 from assistant_runtime.tool_loop.fence import cut, fenced
@@ -65,19 +66,20 @@ class Runner:
     ----------
     environment
         The limits, and where calls are recorded.
-    tenant, request_id
-        For whom tools run.
+    tenant, request_id, account
+        For whom tools run, and who pays for models that they ask.
     record
         Gets a step for each call, and the sources.
     """
 
-    def __init__(self, environment: Environment, tenant: str, request_id: str, record: Record) -> None:
+    def __init__(self, environment: Environment, tenant: str, request_id: str, account: Payer, record: Record) -> None:
         limits = environment.limits
         self._limits = limits
         self._metrics = environment.metrics
         self._key = environment.fence_key
         self._tenant = tenant
         self._request_id = request_id
+        self._account = account
         self._record = record
         self._calls, self._seconds, self._bytes = limits.calls, limits.total_seconds, limits.total_bytes
         self._made: set[tuple[str, bytes]] = set()
@@ -151,12 +153,13 @@ class Runner:
         try:
             arguments = _parsed(call.arguments)
             async with asyncio.timeout_at(deadline):
-                result = await tool.run(arguments, ToolCall(self._tenant, self._request_id, deadline, max_bytes))
+                call_ = ToolCall(self._tenant, self._request_id, self._account, deadline, max_bytes)
+                result = await tool.run(arguments, call_)
             result = ToolResult(cut(result.text, max_bytes), result.sources)
             step.end("done")
         except TimeoutError:
             kind, result = "timeout", self._failed(step, f"no answer within {seconds:g} seconds")
-        except ToolError as error:
+        except (ToolError, ApiError) as error:
             kind, result = "tool_error", self._failed(step, str(error)[:MAX_ERROR_CHARACTERS])
         except Exception:  # noqa: BLE001 - a tool's bug must not end the turn
             structlog.get_logger(__name__).exception("tool_failed", tool=call.name, request_id=self._request_id)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from assistant_runtime.checks import Check
 from assistant_runtime.errors import ToolError
+from assistant_runtime.providers.base import Payer
 from assistant_runtime.settings.values import problem_lines
 
 TOOL_NAME = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
@@ -57,6 +58,8 @@ class ToolCall:
 
     tenant: str
     request_id: str
+    account: Payer
+    """Pays for models that the tool asks."""
     deadline: float
     """When the call ends, on the event loop's clock, in seconds."""
     max_bytes: int

@@ -132,7 +132,7 @@ class FirecrawlSearch:
         self._server = server
         self._reranker = reranker
 
-    async def run(self, arguments: Mapping[str, Any], _: ToolCall) -> ToolResult:
+    async def run(self, arguments: Mapping[str, Any], call: ToolCall) -> ToolResult:
         """Search."""
         wanted = parse_arguments(SearchArguments, arguments)
         limit = wanted.max_results * (3 if self._reranker else 1)
@@ -145,7 +145,7 @@ class FirecrawlSearch:
         ]
         if not found:
             return ToolResult("Nothing was found.")
-        return shown(await best(found, wanted.query, wanted.max_results, self._reranker))
+        return shown(await best(found, wanted.query, wanted.max_results, self._reranker, call.account))
 
 
 class Firecrawl:

@@ -44,7 +44,7 @@ class SearchDocuments:
         """Search for the tenant of the call."""
         asked = parse_arguments(SearchDocumentsArguments, arguments)
         try:
-            findings = await self._library.search(call.tenant, asked.query, asked.top_k or self._limit)
+            findings = await self._library.search(call.tenant, asked.query, asked.top_k or self._limit, call.account)
         except StoreUnavailableError:
             raise ToolError("the documents can't be searched now: their store does not answer") from None
         except (ApiError, ProviderError) as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from assistant_runtime.errors import ProviderError
+from assistant_runtime.providers.base import Payer
 from assistant_runtime.providers.reranker import Reranker
 from assistant_runtime.tools.base import Source, ToolResult
 
@@ -24,14 +25,16 @@ class Found:
     text: str
 
 
-async def best(found: Sequence[Found], query: str, count: int, reranker: Reranker | None) -> list[Found]:
+async def best(
+    found: Sequence[Found], query: str, count: int, reranker: Reranker | None, account: Payer
+) -> list[Found]:
     """Give the `count` best results; without a reranker, or while it fails, the first ones."""
     if reranker is None or len(found) <= 1:
         return list(found[:count])
     candidates = found[:MAX_RERANKED]
     try:
         texts = [f"{each.source.title}\n{each.text}"[:MAX_TEXT_CHARACTERS] for each in candidates]
-        ranking = await reranker.rerank(query, texts, count)
+        ranking = await reranker.rerank(query, texts, account, count)
     except ProviderError as error:
         structlog.get_logger(__name__).warning("rerank_failed", reason=error.message)
         return list(found[:count])

@@ -59,7 +59,7 @@ class SearXNG:
         """Give the one tool."""
         return (self,)
 
-    async def run(self, arguments: Mapping[str, Any], _: ToolCall) -> ToolResult:
+    async def run(self, arguments: Mapping[str, Any], call: ToolCall) -> ToolResult:
         """Search."""
         wanted = parse_arguments(SearchArguments, arguments)
         params = {"q": wanted.query, "format": "json"}
@@ -72,7 +72,7 @@ class SearXNG:
         found = _results(answer)
         if not found:
             return ToolResult(_nothing(answer))
-        return shown(await best(found, wanted.query, wanted.max_results, self._reranker))
+        return shown(await best(found, wanted.query, wanted.max_results, self._reranker, call.account))
 
 
 def _results(answer: Any) -> list[Found]:

@@ -83,11 +83,21 @@ class Result(_Frozen):
     """Ids of the drafts that it comes from, the best first."""
 
 
+class Payer(_Frozen):
+    """The key that a job was begun with, and its budgets as they were then."""
+
+    key_id: str
+    budget_daily: int | None
+    budget_monthly: int | None
+
+
 class Job(_Frozen):
     """A writing job."""
 
     id: str
     tenant: str
+    payer: Annotated[Payer | None, Field(exclude=True)] = None
+    """Who pays for the models; None for a job of a version that did not keep it. No client is told."""
     assignment: Assignment
     status: Status = "queued"
     version: int = 1
@@ -125,6 +135,7 @@ class Job(_Frozen):
         return sorted(written, key=lambda draft: (-(draft.mean or 0.0), -draft.round, draft.writer))
 
 
-def new_job(tenant: str, assignment: Assignment, now: float) -> Job:
+def new_job(tenant: str, assignment: Assignment, now: float, payer: Payer | None = None) -> Job:
     """Return a job that waits to be taken up."""
-    return Job(id=f"write_{secrets.token_hex(12)}", tenant=tenant, assignment=assignment, created=now, updated=now)
+    job_id = f"write_{secrets.token_hex(12)}"
+    return Job(id=job_id, tenant=tenant, payer=payer, assignment=assignment, created=now, updated=now)

@@ -49,7 +49,7 @@ class MongoJobs:
         """List a tenant's jobs, the newest first."""
         cursor = self._jobs.find({"tenant": tenant}).sort("job.created", DESCENDING).limit(limit)
         found = await self._connection.call(lambda: cursor.to_list(limit))
-        return [Job.model_validate(each["job"]) for each in found]
+        return [job for each in found if (job := _job(each))]
 
     async def replace(self, job: Job, owner: str | None = None) -> bool:
         """Keep a job in place of its version before."""
@@ -92,8 +92,9 @@ class MongoJobs:
 
 def _fields(job: Job) -> dict[str, Any]:
     """Return a job as it is kept, beside what it is found by."""
-    return {"tenant": job.tenant, "waits": job.status not in ENDED, "job": job.model_dump(mode="json")}
+    payer = job.payer.model_dump() if job.payer else None
+    return {"tenant": job.tenant, "waits": job.status not in ENDED, "payer": payer, "job": job.model_dump(mode="json")}
 
 
 def _job(document: Mapping[str, Any] | None) -> Job | None:
-    return Job.model_validate(document["job"]) if document else None
+    return Job.model_validate({**document["job"], "payer": document.get("payer")}) if document else None

@@ -35,16 +35,18 @@ class Runner:
     ----------
     store
         Where the jobs are.
-    ask
-        Asks a model.
+    asking
+        Gives how models are asked for a job.
     at_once
         Jobs that are worked on at the same time.
     clock
         Seconds since 1970.
     """
 
-    def __init__(self, store: JobStore, ask: Ask, at_once: int, clock: Callable[[], float] = time.time) -> None:
-        self._store, self._ask, self._at_once, self._clock = store, ask, at_once, clock
+    def __init__(
+        self, store: JobStore, asking: Callable[[Job], Ask], at_once: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store, self._asking, self._at_once, self._clock = store, asking, at_once, clock
         self._owner = secrets.token_hex(8)
         self._wake = asyncio.Event()
         self._log = structlog.get_logger(__name__)
@@ -97,7 +99,8 @@ class Runner:
         if job.attempts > MAX_ATTEMPTS:
             reason = f"{MAX_ATTEMPTS} replicas took this job up, and none brought it to its end."
             return await held.commit(lambda it: it.changed(self._clock(), status="failed", error=reason))
-        work = asyncio.create_task(Panel(self._ask, held.commit, self._clock).work(job))  # noqa: TID251 - one job, which ends
+        panel = Panel(self._asking(job), held.commit, self._clock)
+        work = asyncio.create_task(panel.work(job))  # noqa: TID251 - one job, which ends
         keep = asyncio.create_task(held.keep())  # noqa: TID251 - one job ends it
         try:
             await asyncio.wait({work, keep}, return_when=asyncio.FIRST_COMPLETED)

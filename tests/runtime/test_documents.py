@@ -17,7 +17,11 @@ from assistant_runtime.rag.collections import Collections, Scope
 from assistant_runtime.rag.documents import Upload
 from assistant_runtime.rag.library import library_of
 from assistant_runtime.rag.local_embedder import LocalEmbedder
+from assistant_runtime.security.accounts import Account
+from assistant_runtime.security.principal import Principal
+from assistant_runtime.security.spending import Budgets
 from assistant_runtime.settings import Settings
+from assistant_runtime.stores.budgets import MemoryBudgets
 from assistant_runtime.tools.base import ToolCall
 from assistant_runtime.tools.retrieval import SearchDocuments
 from tests.support.milvus import MilvusLiteServer, MilvusServer, run_milvus, run_milvus_lite
@@ -420,12 +424,14 @@ async def test_the_tool_gives_passages_with_their_sources(lite: MilvusLiteServer
     assert library is not None
     assert milvus is not None
     tool = SearchDocuments(library, 2)
+    budgets = Budgets(MemoryBudgets(), MemoryBudgets(), daily=0, monthly=0)
+    account = Account(Principal("one", "one"), budgets, None)
     async with aclosing(embedder), library:
         await milvus.probe()
-        await library.add("one", Upload("leave.md", "text/markdown", LEAVE.encode()), background=False)
-        call = ToolCall("one", "req", 0.0, 10_000)
+        await library.add("one", Upload("leave.md", "text/markdown", LEAVE.encode()), account, background=False)
+        call = ToolCall("one", "req", account, 0.0, 10_000)
         result = await tool.run({"query": "parental leave"}, call)
-        nobody = await tool.run({"query": "parental leave"}, ToolCall("two", "req", 0.0, 10_000))
+        nobody = await tool.run({"query": "parental leave"}, ToolCall("two", "req", account, 0.0, 10_000))
         with pytest.raises(ToolError):
             await tool.run({"query": 7}, call)
     assert result.text.startswith("[[1]] Leave")

@@ -12,6 +12,7 @@ from assistant_runtime.providers.health import ProviderWatch
 from assistant_runtime.providers.openai_compatible import OpenAICompatibleProvider
 from assistant_runtime.providers.routing import Routing
 from assistant_runtime.rag.local_embedder import LOCAL_MODEL
+from assistant_runtime.security.accounts import OwnExpense
 from assistant_runtime.settings.providers import ProviderSettings
 from tests.support.runtime import Reply, Runtime, run_runtime
 from tests.support.upstream import MODEL, Upstream, answers, embeddings, refuses
@@ -151,8 +152,8 @@ def provider_at(upstream: Upstream) -> OpenAICompatibleProvider:
 async def test_vectors_come_in_the_order_of_the_texts(upstream: Upstream) -> None:
     texts = ["x" * (number + 1) for number in range(BATCH_TEXTS + 3)]
     async with provider_at(upstream) as provider:
-        vectors = await embedder(provider).embed(texts)
-        assert await embedder(provider).embed([]) == []
+        vectors = await embedder(provider).embed(texts, OwnExpense())
+        assert await embedder(provider).embed([], OwnExpense()) == []
     assert [vector[0] for vector in vectors] == [float(len(text)) for text in texts]
     assert [len(request["input"]) for request in upstream.requests] == [BATCH_TEXTS, 3]
 
@@ -164,11 +165,11 @@ async def test_something_else_than_vectors_is_a_failure(upstream: Upstream, data
     upstream.script = [answers(json.dumps({"data": data}))]
     async with provider_at(upstream) as provider:
         with pytest.raises(ProviderError, match="something else than 1 embeddings"):
-            await embedder(provider).embed(["x"])
+            await embedder(provider).embed(["x"], OwnExpense())
 
 
 async def test_without_a_model_no_text_is_sent(upstream: Upstream) -> None:
     async with provider_at(upstream) as provider:
         with pytest.raises(ApiError, match="EMBEDDING_MODEL"):
-            await embedder(provider, model="").embed(["x"])
+            await embedder(provider, model="").embed(["x"], OwnExpense())
     assert upstream.requests == []

@@ -14,6 +14,7 @@ from assistant_runtime.errors import ProviderError
 from assistant_runtime.rag.embed import BATCH_CHARACTERS, batches
 from assistant_runtime.rag.embedder import similarity
 from assistant_runtime.rag.local_embedder import LOCAL_DIMENSIONS, LOCAL_MODEL, LocalEmbedder
+from assistant_runtime.security.accounts import OwnExpense
 from tests.support.runtime import cancelled, eventually, run_runtime
 from tests.support.upstream import Upstream
 
@@ -78,15 +79,15 @@ def test_texts_are_embedded_together_only_as_far_as_memory_has_a_bound() -> None
 async def test_how_much_is_read_while_somebody_waits_has_a_bound() -> None:
     async with local_embedder() as embedder:
         embedder.patience = 2 * 200
-        near, far = await similarity(embedder, "word", ["word " * 40 + "x" * 5000, "x" * 5000])
-        cut, _ = await similarity(embedder, "word", ["word " * 40, "x"])
+        near, far = await similarity(embedder, "word", ["word " * 40 + "x" * 5000, "x" * 5000], OwnExpense())
+        cut, _ = await similarity(embedder, "word", ["word " * 40, "x"], OwnExpense())
     assert near == pytest.approx(cut)
     assert near > far
 
 
 async def test_of_a_text_without_end_the_beginning_is_embedded() -> None:
     async with local_embedder() as embedder:
-        endless, cut = await embedder.passages(["word " * 200_000, "word " * 2000])
+        endless, cut = await embedder.passages(["word " * 200_000, "word " * 2000], OwnExpense())
     assert endless == pytest.approx(cut)
 
 
@@ -94,22 +95,22 @@ async def test_characters_that_stand_for_many_stay_within_the_engines_memory() -
     blessing = "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}"
     spelled = unicodedata.normalize("NFKC", blessing)
     async with local_embedder() as embedder:
-        await embedder.query(blessing * 4000)
-        assert await embedder.passages([blessing]) == await embedder.passages([spelled])
+        await embedder.query(blessing * 4000, OwnExpense())
+        assert await embedder.passages([blessing], OwnExpense()) == await embedder.passages([spelled], OwnExpense())
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\x00b", "\n", "", " ", "\U0010ffff", "\u0301" * 500])
 async def test_any_text_has_a_vector(text: str) -> None:
     async with local_embedder() as embedder:
-        vectors = await embedder.passages([text, "next"])
+        vectors = await embedder.passages([text, "next"], OwnExpense())
         assert [len(vector) for vector in vectors] == [LOCAL_DIMENSIONS] * 2
-        assert vectors[1] == pytest.approx((await embedder.passages(["next"]))[0], abs=1e-6)
+        assert vectors[1] == pytest.approx((await embedder.passages(["next"], OwnExpense()))[0], abs=1e-6)
 
 
 async def test_its_process_gets_none_of_the_runtimes_variables(monkeypatch: pytest.MonkeyPatch, engine: Path) -> None:
     monkeypatch.setenv("SECRET_KEY", "of the runtime")
     async with local_embedder() as embedder:
-        await embedder.query("text")
+        await embedder.query("text", OwnExpense())
         (pid,) = processes(engine)
         variables = environment_of(pid)
     assert variables
@@ -119,8 +120,8 @@ async def test_its_process_gets_none_of_the_runtimes_variables(monkeypatch: pyte
 @pytest.mark.parametrize("text", ["aborts", "swells", "babbles"])
 async def test_a_text_that_ends_the_engine_fails_alone(engine: Path, text: str) -> None:
     async with local_embedder() as embedder:
-        failing = asyncio.create_task(embedder.query(text))
-        going_on = [asyncio.create_task(embedder.query("harmless")) for _ in range(3)]
+        failing = asyncio.create_task(embedder.query(text, OwnExpense()))
+        going_on = [asyncio.create_task(embedder.query("harmless", OwnExpense())) for _ in range(3)]
         with pytest.raises(ProviderError, match="stopped") as failed:
             await failing
         assert [len(vector) for vector in await asyncio.gather(*going_on)] == [LOCAL_DIMENSIONS] * 3
@@ -129,10 +130,10 @@ async def test_a_text_that_ends_the_engine_fails_alone(engine: Path, text: str) 
 
 async def test_a_process_that_is_killed_meanwhile_costs_nobody_an_answer(engine: Path) -> None:
     async with local_embedder() as embedder:
-        await embedder.query("text")
+        await embedder.query("text", OwnExpense())
         (first,) = processes(engine)
         os.kill(first, signal.SIGSTOP)
-        asked = asyncio.create_task(embedder.query("text"))
+        asked = asyncio.create_task(embedder.query("text", OwnExpense()))
         await asyncio.sleep(0)
         os.kill(first, signal.SIGKILL)
         assert len(await asked) == LOCAL_DIMENSIONS
@@ -141,26 +142,26 @@ async def test_a_process_that_is_killed_meanwhile_costs_nobody_an_answer(engine:
 
 async def test_an_engine_that_hangs_is_ended(engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with local_embedder() as embedder:
-        await embedder.query("text")
+        await embedder.query("text", OwnExpense())
         monkeypatch.setattr("assistant_runtime.rag.local_embedder.MAX_SECONDS", 0.01)
         with pytest.raises(ProviderError, match="stopped"):
-            await embedder.query("hangs")
+            await embedder.query("hangs", OwnExpense())
     assert len(processes(engine)) <= 2
 
 
 @pytest.mark.usefixtures("engine")
 async def test_what_the_engine_prints_is_no_answer() -> None:
     async with local_embedder() as embedder:
-        assert len(await embedder.query("prints")) == LOCAL_DIMENSIONS
+        assert len(await embedder.query("prints", OwnExpense())) == LOCAL_DIMENSIONS
 
 
 async def test_a_caller_that_leaves_leaves_the_others_their_own_answers(engine: Path) -> None:
     async with local_embedder() as embedder:
-        await embedder.query("text")
+        await embedder.query("text", OwnExpense())
         (process,) = processes(engine)
         os.kill(process, signal.SIGSTOP)
-        leaving = asyncio.create_task(embedder.counted(["one two"], is_query=True))
-        staying = asyncio.create_task(embedder.counted(["one two three"], is_query=True))
+        leaving = asyncio.create_task(embedder.counted(["one two"], OwnExpense(), is_query=True))
+        staying = asyncio.create_task(embedder.counted(["one two three"], OwnExpense(), is_query=True))
         await asyncio.sleep(0)
         await cancelled(leaving)
         os.kill(process, signal.SIGCONT)
@@ -171,7 +172,7 @@ async def test_a_caller_that_leaves_leaves_the_others_their_own_answers(engine: 
 
 async def test_closing_ends_what_is_computed(engine: Path) -> None:
     embedder = LocalEmbedder()
-    hanging = [asyncio.create_task(embedder.query("hangs")) for _ in range(2)]
+    hanging = [asyncio.create_task(embedder.query("hangs", OwnExpense())) for _ in range(2)]
     (pid,) = await eventually(lambda: processes(engine))
     await embedder.aclose()
     results = await asyncio.gather(*hanging, return_exceptions=True)

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from assistant_runtime.errors import ProviderError
 from assistant_runtime.providers.json_client import JsonClient
 from assistant_runtime.providers.reranker import Reranker
+from assistant_runtime.security.accounts import OwnExpense
 from tests.support.json_server import JsonServer, run_json_server
 
 RESULTS = {"model": "m", "usage": {"total_tokens": 9}, "results": [{"index": 0, "relevance_score": 0.1}]}
@@ -31,7 +32,7 @@ async def test_the_best_document_comes_first(server: JsonServer) -> None:
     scores = [{"index": 0, "relevance_score": 0.1}, {"index": 1, "relevance_score": 0.9}]
     server.answer("POST", "/v1/rerank", RESULTS | {"results": scores})
     async with reranker(server.url) as client:
-        ranking = await client.rerank("capital?", ["Berlin", "Paris"], top_n=2)
+        ranking = await client.rerank("capital?", ["Berlin", "Paris"], OwnExpense(), top_n=2)
     assert [result.index for result in ranking.results] == [1, 0]
     assert (ranking.model, ranking.total_tokens) == ("m", 9)
     (asked,) = server.requests
@@ -49,7 +50,7 @@ async def test_the_best_document_comes_first(server: JsonServer) -> None:
 async def test_the_url_may_be_the_root_the_version_or_the_whole(server: JsonServer, path: str) -> None:
     server.answer("POST", "/v1/rerank", RESULTS)
     async with reranker(server.url + path) as client:
-        await client.rerank("q", ["d"])
+        await client.rerank("q", ["d"], OwnExpense())
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ async def test_failures_are_told_without_the_key(server: JsonServer, body: Any, 
     server.answer("POST", "/v1/rerank", body, status=status)
     async with reranker(server.url) as client:
         with pytest.raises(ProviderError) as failed:
-            await client.rerank("q", ["d"])
+            await client.rerank("q", ["d"], OwnExpense())
     assert failed.value.code == code
     assert KEY not in failed.value.message
 
@@ -74,4 +75,4 @@ async def test_failures_are_told_without_the_key(server: JsonServer, body: Any, 
 async def test_a_server_that_is_down_is_named() -> None:
     async with reranker("http://127.0.0.1:9") as client:
         with pytest.raises(ProviderError, match="the reranker can't be reached"):
-            await client.rerank("q", ["d"])
+            await client.rerank("q", ["d"], OwnExpense())

@@ -169,7 +169,7 @@ class Replica:
     """A runner of its own, on a store that others share."""
 
     def __init__(self, store: MemoryJobs, models: Models) -> None:
-        self.runner = Runner(store, models, 2)
+        self.runner = Runner(store, lambda _: models, 2)
         self.task = asyncio.create_task(self.runner.run())
 
     async def stop(self) -> None:

@@ -19,7 +19,7 @@ from assistant_runtime.api.responses.request import ResponsesRequest, chat_paylo
 from assistant_runtime.api.responses.stored import StoredResponses
 from assistant_runtime.api.responses.tools import client_tools
 from assistant_runtime.api.session_header import with_session
-from assistant_runtime.errors import ProviderError
+from assistant_runtime.errors import ApiError, ProviderError
 from assistant_runtime.tool_loop.conversation import following
 from assistant_runtime.tool_loop.loop import AssistedStream, ToolLoop
 from assistant_runtime.tool_loop.options import FIELD
@@ -65,6 +65,7 @@ class Responses(JsonEndpoint):
             payload,
             context.tenant,
             context.request_id,
+            context.account,
             read_cache,
             write_cache,
             idempotency_key=place.response_id if place.session_id else "",
@@ -114,6 +115,9 @@ async def _translated(
     except ProviderError as error:
         context.facts |= {"truncated": True, "error": error.code}
         yield events.fail(error.message, error.code)
+    except ApiError as error:
+        context.facts |= {"truncated": True, "error": error.error["code"]}
+        yield events.fail(str(error), error.error["code"])
     except asyncio.CancelledError:
         if not client.gone and not stream.complete:
             context.facts |= {"truncated": True, "error": "server_shutting_down"}
