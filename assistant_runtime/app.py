@@ -84,6 +84,7 @@ EXPOSED_HEADERS = (
     "retry-after",
     "x-agent-version",
     "x-cache",
+    "x-ignored-params",
     "x-provider",
     "x-request-id",
     "x-ratelimit-limit-requests",

@@ -103,7 +103,12 @@ class ProviderError(AssistantError):
     retry_after
         The provider's `Retry-After`, unchanged.
     error
-        The provider's own error object, for a 4xx that is the client's to mend.
+        The provider's own error, in OpenAI's shape.
+    provider_status
+        The provider's own HTTP status, of its answer or within it; 0: it gave none.
+    at_fault
+        Whether the failure says something against the provider, and not only of this request or of load.
+        None: as `fallback` says.
     """
 
     def __init__(
@@ -115,10 +120,14 @@ class ProviderError(AssistantError):
         fallback: bool = True,
         retry_after: str | None = None,
         error: Mapping[str, Any] | None = None,
+        provider_status: int = 0,
+        at_fault: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.provider_status = provider_status
+        self.at_fault = fallback if at_fault is None else at_fault
         self.code = code
         self.fallback = fallback
         self.retry_after = retry_after
@@ -127,7 +136,7 @@ class ProviderError(AssistantError):
     def to_api_error(self) -> ApiError:
         """Give what the client is told."""
         headers = {"retry-after": self.retry_after} if self.retry_after else {}
-        own = self.error or {}
+        own = {} if self.status in {502, 503, 504} else self.error or {}
         default_type = "rate_limit_error" if self.status == 429 else "upstream_error"  # noqa: PLR2004 - HTTP's number
         code = own.get("code")
         answer = ApiError(

@@ -12,25 +12,29 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-import orjson
-
+from assistant_runtime import json_text
 from assistant_runtime.errors import ProviderError, StoreUnavailableError
 from assistant_runtime.providers.base import Completion, CompletionStream, Payer, Usage
+from assistant_runtime.providers.dialect.adaptations import Asked
+from assistant_runtime.providers.dialect.asking import Dialects, LeftOut
 from assistant_runtime.providers.routing import Candidate, Routing, first_answer
 from assistant_runtime.stores.response_cache import ResponseCache
 from assistant_runtime.telemetry import OTHER_MODEL, Metrics, ModelCall
 
-USAGE_REFUSED_SECONDS = 300.0
-"""For how long a provider that does not know `stream_options` is not sent them, before it is tried again."""
+COUNTING = frozenset({"stream_options"})
+"""What the runtime adds to a stream's request, to count its tokens also if the client does not ask for them."""
 
 T = TypeVar("T")
 
 
-class FailureReports(Protocol):
-    """Wants to know when a provider failed."""
+class Reports(Protocol):
+    """Wants to know how requests to providers end."""
 
     def report_failure(self, provider: str) -> None:
         """A request to the provider failed."""
+
+    def report_success(self, provider: str) -> None:
+        """The provider has answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Question:
     """Names the turn in its session, so that asking again keeps it once."""
     about: Mapping[str, Any] | None = None
     """Kept with the turn, together with how its answer ended; None: nothing is."""
+    own_tools: frozenset[str] = frozenset()
+    """Names of the functions in the request that the runtime offers: a provider may refuse these."""
 
     @property
     def model(self) -> str | None:
@@ -71,6 +77,8 @@ class Answer:
     provider: str
     cache: str
     """`hit`, `miss` or `bypass`."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What the provider does not take of the request."""
 
 
 @dataclass(slots=True)
@@ -80,6 +88,8 @@ class AnswerStream:
     events: AsyncGenerator[bytes, None]
     provider: str
     source: CompletionStream
+    left_out: tuple[LeftOut, ...] = ()
+    """What the provider does not take of the request."""
 
     @property
     def complete(self) -> bool:
@@ -104,20 +114,15 @@ class Turns:
     metrics
         Where calls are recorded.
     reports
-        Told when a provider fails.
+        Gets to know how requests end.
     """
 
-    def __init__(
-        self, routing: Routing, cache: ResponseCache | None, metrics: Metrics, reports: FailureReports
-    ) -> None:
+    def __init__(self, routing: Routing, cache: ResponseCache | None, metrics: Metrics, reports: Reports) -> None:
         self._routing = routing
         self._cache = cache
         self._metrics = metrics
         self._reports = reports
-        self._refused_usage: dict[str, float] = {}
-        """Providers that do not know `stream_options`, and until when they are not sent them."""
-        self._newer_name: set[tuple[str, str]] = set()
-        """Providers and models that take `max_tokens` by its newer name alone."""
+        self._dialects = Dialects()
 
     async def answer(self, question: Question) -> Answer:
         """Answer at once.
@@ -137,18 +142,23 @@ class Turns:
         if cached:
             return Answer(cached, candidates[0].provider.name, result)
 
+        left_out: tuple[LeftOut, ...] = ()
+
         async def complete(candidate: Candidate) -> Completion:
-            return await self._understood(
-                question,
-                candidate,
-                lambda: candidate.provider.complete(self._body(question, candidate), question.request_id),
+            nonlocal left_out
+            completion, left_out = await self._dialects.ask(
+                candidate.provider.name,
+                Asked(question.payload | {"model": candidate.model}, question.own_tools),
+                lambda payload: candidate.provider.complete(json_text.dumps(payload), question.request_id),
             )
+            return completion
 
         candidate, completion = await first_answer(candidates, lambda it: self._timed(question.account, it, complete))
         same = (candidate.pool, candidate.model) == (candidates[0].pool, candidates[0].model)
-        if same and question.write_cache and completion.whole:
+        # An answer to less than was asked is not kept: what is kept does not say so.
+        if same and question.write_cache and completion.whole and not any(each.field for each in left_out):
             await self._write_cache(key, completion.body)
-        return Answer(completion.body, candidate.provider.name, result)
+        return Answer(completion.body, candidate.provider.name, result, left_out)
 
     async def stream(self, question: Question) -> AnswerStream:
         """Answer as a stream; returns when the first event is there, until when another candidate may be asked.
@@ -164,49 +174,34 @@ class Turns:
         candidates = self._routing.candidates(question.model)
         self._metrics.cache_result("bypass")
 
+        left_out: tuple[LeftOut, ...] = ()
+
         async def begin(candidate: Candidate) -> tuple[CompletionStream, float]:
+            nonlocal left_out
             started = time.perf_counter()
-            return await self._understood(question, candidate, lambda: self._begin(question, candidate)), started
+            stream, left_out = await self._begin(question, candidate)
+            return stream, started
 
         candidate, (stream, started) = await first_answer(
             candidates, lambda it: self._watched(question.account, it, begin)
         )
         self._metrics.first_chunk(self._call(candidate, stream.summary.model), time.perf_counter() - started)
         return AnswerStream(
-            self._recorded(question.account, candidate, stream, started), candidate.provider.name, stream
+            self._recorded(question.account, candidate, stream, started), candidate.provider.name, stream, left_out
         )
 
-    async def _begin(self, question: Question, candidate: Candidate) -> CompletionStream:
+    async def _begin(self, question: Question, candidate: Candidate) -> tuple[CompletionStream, tuple[LeftOut, ...]]:
         """Begin a stream that tells its tokens, also if the client does not ask for them: they are counted here."""
-        provider, wanted = candidate.provider, question.wants_usage
-        if wanted or self._refused_usage.get(provider.name, 0.0) > time.perf_counter():
-            return await provider.stream(self._body(question, candidate), question.request_id, hide_usage=not wanted)
-        counted = {"stream_options": {**(question.payload.get("stream_options") or {}), "include_usage": True}}
-        try:
-            return await provider.stream(self._body(question, candidate, counted), question.request_id, hide_usage=True)
-        except ProviderError as error:
-            if error.fallback or "stream_options" not in f"{error.message} {error.error}":
-                raise
-        self._refused_usage[provider.name] = time.perf_counter() + USAGE_REFUSED_SECONDS
-        return await provider.stream(self._body(question, candidate), question.request_id, hide_usage=True)
-
-    async def _understood(self, question: Question, candidate: Candidate, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask; a model that takes `max_tokens` by its newer name alone, as OpenAI's later ones, is asked by that."""
-        place = (candidate.provider.name, candidate.model)
-        by_older_name = "max_tokens" in question.payload and place not in self._newer_name
-        try:
-            return await ask()
-        except ProviderError as error:
-            if error.fallback or not by_older_name or "max_completion_tokens" not in error.message:
-                raise
-        self._newer_name.add(place)
-        return await ask()
-
-    def _body(self, question: Question, candidate: Candidate, more: Mapping[str, Any] | None = None) -> bytes:
-        payload = question.payload | {"model": candidate.model} | dict(more or {})
-        if "max_tokens" in payload and (candidate.provider.name, candidate.model) in self._newer_name:
-            payload = {"max_completion_tokens": payload.pop("max_tokens")} | payload
-        return orjson.dumps(payload)
+        payload, wanted = question.payload | {"model": candidate.model}, question.wants_usage
+        if not wanted:
+            payload["stream_options"] = {**(payload.get("stream_options") or {}), "include_usage": True}
+        return await self._dialects.ask(
+            candidate.provider.name,
+            Asked(payload, question.own_tools, frozenset() if wanted else COUNTING),
+            lambda payload: candidate.provider.stream(
+                json_text.dumps(payload), question.request_id, hide_usage=not wanted
+            ),
+        )
 
     async def _timed(
         self, account: Payer, candidate: Candidate, ask: Callable[[Candidate], Awaitable[Completion]]
@@ -221,7 +216,7 @@ class Turns:
         """Ask one candidate, recording a failure, and a client that left."""
         started = time.perf_counter()
         try:
-            return await ask(candidate)
+            answer = await ask(candidate)
         except asyncio.CancelledError:
             # The provider may charge for what it had begun.
             account.spend(self._call(candidate, "").request_model, None)
@@ -229,6 +224,8 @@ class Turns:
         except ProviderError as error:
             self._record_failure(candidate, started, error)
             raise
+        self._reports.report_success(candidate.provider.name)
+        return answer
 
     async def _recorded(
         self, account: Payer, candidate: Candidate, stream: CompletionStream, started: float
@@ -253,7 +250,7 @@ class Turns:
     def _record_failure(self, candidate: Candidate, started: float, error: ProviderError) -> None:
         call = self._call(candidate, "", error.code)
         self._metrics.operation(call, time.perf_counter() - started, None)
-        if error.fallback:
+        if error.at_fault:
             self._reports.report_failure(candidate.provider.name)
 
     def _call(self, candidate: Candidate, response_model: str, error_type: str = "") -> ModelCall:

@@ -5,7 +5,7 @@ them into the OpenAPI document.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from assistant_runtime.api.client_watch import ClientWatch
 from assistant_runtime.api.context import RequestContext, context_of, encoded
 from assistant_runtime.api.request_body import parse, read_body
+from assistant_runtime.providers.dialect.asking import LeftOut
 from assistant_runtime.tool_loop.loop import AssistedStream
 from assistant_runtime.turn import Answer, AnswerStream
 
@@ -41,7 +42,8 @@ class Call:
     async def send_answer(self, answer: Answer, body: bytes | None = None) -> None:
         """Send an answer that was not streamed, as it is or written anew as `body`."""
         self.context.facts |= {"provider": answer.provider, "cache": answer.cache}
-        await self.send_json(body or answer.body, {"x-provider": answer.provider, "x-cache": answer.cache})
+        headers = {"x-provider": answer.provider, "x-cache": answer.cache, **self._ignored(answer.left_out)}
+        await self.send_json(body or answer.body, headers)
 
     async def send_json(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Send a whole answer."""
@@ -52,7 +54,7 @@ class Call:
     async def send_stream(self, stream: AnswerStream | AssistedStream, events: AsyncIterator[bytes]) -> None:
         """Send the events that were made of a stream, and close the stream however that ends."""
         self.context.facts["provider"] = stream.provider
-        headers = STREAM_HEADERS | {"x-provider": stream.provider}
+        headers = STREAM_HEADERS | {"x-provider": stream.provider, **self._ignored(stream.left_out)}
         try:
             await self.send({"type": "http.response.start", "status": 200, "headers": encoded(headers)})
             async for found in events:
@@ -60,6 +62,14 @@ class Call:
         finally:
             await stream.aclose()
         await self.send({"type": "http.response.body", "body": b""})
+
+    def _ignored(self, left_out: Sequence[LeftOut]) -> dict[str, str]:
+        """Tell the client which of its fields the model does not take."""
+        if not left_out:
+            return {}
+        fields = ", ".join(dict.fromkeys(each.field for each in left_out if each.field))
+        self.context.facts["left_out"] = fields or "tools"
+        return {"x-ignored-params": fields} if fields else {}
 
 
 class JsonEndpoint(ABC):

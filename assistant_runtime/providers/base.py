@@ -87,6 +87,8 @@ class Provider(Protocol):
     """Share of the requests among neighbours that have one; 0: none, strictly in order."""
     retries: int
     """How often a request is sent again before its first token."""
+    any_model: bool
+    """Whether it is asked for models that its list lacks."""
 
     async def __aenter__(self) -> Self:
         """Open what requests need."""
@@ -108,50 +110,3 @@ class Provider(Protocol):
 
     async def models(self) -> ModelList:
         """List the provider's models; empty where it has no list. Raises ProviderError."""
-
-
-def is_whole(payload: Mapping[str, Any]) -> bool:
-    """Whether every choice of an answer came to its end: gateways put failures into a choice of a 200."""
-    choices = payload.get("choices")
-    return (
-        isinstance(choices, list)
-        and bool(choices)
-        and all(
-            isinstance(choice, dict) and not choice.get("error") and choice.get("finish_reason") not in {None, "error"}
-            for choice in choices
-        )
-    )
-
-
-def is_readable(payload: Mapping[str, Any], said: str) -> bool:
-    """Whether what the runtime reads of an answer, or of a stream's chunk, is of the types that OpenAI's API has.
-
-    Parameters
-    ----------
-    said
-        Where a choice has its message: `message`, or `delta` in a stream.
-    """
-    choices = payload.get("choices")
-    return choices is None or (isinstance(choices, list) and all(_is_choice(choice, said) for choice in choices))
-
-
-def _is_choice(choice: Any, said: str) -> bool:
-    if not isinstance(choice, dict):
-        return False
-    reason, message = choice.get("finish_reason"), choice.get(said)
-    if not (reason is None or isinstance(reason, str)) or not (message is None or isinstance(message, dict)):
-        return False
-    calls = message.get("tool_calls") if message else None
-    return not calls or (
-        isinstance(calls, list)
-        and all(isinstance(call, dict) and isinstance(call.get("function") or {}, dict) for call in calls)
-    )
-
-
-def read_usage(payload: Mapping[str, Any]) -> Usage | None:
-    """Read `usage` from an answer or a stream's chunk; None where the provider did not count."""
-    usage = payload.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens") or 0
-    return Usage(prompt, completion) if isinstance(prompt, int) and isinstance(completion, int) else None

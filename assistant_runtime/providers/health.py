@@ -3,19 +3,25 @@
 Listing models costs no tokens, needs the key, and is part of the API, so it is both the readiness check and the source
 of GET /v1/models. Because it runs in the background, /ready and /v1/models answer from memory and never wait for a
 provider. A failed chat wakes the probe, so that readiness follows within moments.
+
+Some providers refuse the list to keys that may chat. Then a chat that is answered is the proof, and the refusal is a
+remark. As a pod that is not ready gets no chat, the probe itself asks for one token where nobody else has asked yet.
 """
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import orjson
 import structlog
 
 from assistant_runtime.errors import ProviderError
-from assistant_runtime.providers.base import Provider
+from assistant_runtime.providers.base import ModelList, Provider
+from assistant_runtime.providers.dialect.model_lists import PREFIX
 from assistant_runtime.supervisor import Work
 
 UP_INTERVAL_SECONDS = 30.0
@@ -27,6 +33,14 @@ DOWN_INTERVAL_SECONDS = 2.0
 MIN_INTERVAL_SECONDS = 1.0
 """A burst of failing chats is one reason to probe, not many."""
 
+PROOF_SECONDS = 30.0
+"""For an answer of one token, for which a local server may have to load its model first."""
+
+LIST_REFUSED = "chats are answered, but not its list of models: {reason}"
+
+VERSION = re.compile(r"[-@:](v?\d{2,}[\d.-]*|latest|preview([-.\d]*)|exp([-.\d]*)|stable)$")
+"""What tells one version of a model from another, at the end of its name: `-2024-08-06`, `-0613`, `-latest`."""
+
 
 @dataclass(slots=True)
 class ProviderHealth:
@@ -37,6 +51,14 @@ class ProviderHealth:
     detail: str = "not asked yet"
     models: tuple[Mapping[str, Any], ...] = ()
     names: frozenset[str] = frozenset()
+    families: frozenset[str] = frozenset()
+    """The names without their versions."""
+    unlisted: bool = False
+    """It works, but its list of models can't be had."""
+    proven: bool = False
+    """A chat was answered, and none has failed since."""
+    answered: bool = False
+    """A chat was answered since the last probe."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -59,20 +81,33 @@ class ProviderWatch:
 
     def report_failure(self, provider: str) -> None:
         """Probe a provider now: a request to it failed."""
-        self._health[provider].wake.set()
+        health = self._health[provider]
+        health.proven = health.answered = False
+        health.wake.set()
+
+    def report_success(self, provider: str) -> None:
+        """Note that a provider has answered a chat, which is proof that it works whatever its list says."""
+        health = self._health[provider]
+        health.proven = health.answered = True
+        if health.status != "up":
+            self._works_unlisted(health, health.detail)
 
     def has_model(self, provider: str, model: str) -> bool:
         """Whether the provider lists the model."""
         return model in self._health[provider].names
 
     def may_have_model(self, provider: str, model: str) -> bool:
-        """Whether the provider's list leaves it open: there is none, or the model is in it under another tag.
+        """Whether the provider may have a model that its list does not name.
 
-        Lists name `vendor/model` where OpenRouter takes `vendor/model:online` as well, and `model:latest` where Ollama
-        takes `model`.
+        A provider that is set so, or is the only one, decides itself. Otherwise the list leaves it open: there is
+        none, or the model is in it in another version or under another tag. Lists name `vendor/model` where
+        OpenRouter takes `vendor/model:online` as well, and `model:latest` where Ollama takes `model`.
         """
-        names = self._health[provider].names
-        return not names or f"{model}:latest" in names or model.rpartition(":")[0] in names
+        health = self._health[provider]
+        if health.provider.any_model or len(self._health) == 1 or not health.names:
+            return True
+        name = model.removeprefix(PREFIX)
+        return name in health.names or name.rpartition(":")[0] in health.names or _family(name) in health.families
 
     def refresh(self) -> None:
         """List every provider's models now; those that were just listed wait a moment."""
@@ -101,7 +136,8 @@ class ProviderWatch:
         return {
             "status": status,
             "required": True,
-            "degraded": status == "up" and len(statuses) > 1,
+            "degraded": status == "up"
+            and (len(statuses) > 1 or any(health.unlisted for health in self._health.values())),
             "providers": each,
         }
 
@@ -116,21 +152,66 @@ class ProviderWatch:
                     await health.wake.wait()
 
     async def _probe(self, health: ProviderHealth) -> None:
-        before = health.status
         try:
             listed = await health.provider.models()
         except ProviderError as error:
-            health.status, health.detail = "down", error.message
+            await self._unlisted(health, error)
         except Exception:  # noqa: BLE001 - a bug with one provider must not end the probes of the others
             self._log.exception("provider_probe_failed", provider=health.provider.name)
-            health.status, health.detail = "down", "the probe failed; the log says why"
+            self._set(health, "down", "the probe failed; the log says why")
         else:
-            health.status, health.detail = "up", listed.remark
-            # No list, as with a 429, says nothing against the one that is known.
-            health.models = listed.models or health.models
-            health.names = frozenset(str(model.get("id")) for model in health.models)
-        if health.status != before:
-            self._log.info("provider_status", provider=health.provider.name, status=health.status, detail=health.detail)
+            self._listed(health, listed)
+        health.answered = False
+
+    def _listed(self, health: ProviderHealth, listed: ModelList) -> None:
+        health.unlisted = False
+        # No list, as with a 429, says nothing against the one that is known.
+        health.models = listed.models or health.models
+        health.names = frozenset(str(model.get("id")) for model in health.models)
+        health.families = frozenset(map(_family, health.names))
+        self._set(health, "up", listed.remark)
+
+    async def _unlisted(self, health: ProviderHealth, error: ProviderError) -> None:
+        """Find out whether a provider works that does not list its models."""
+        refused = 400 <= error.provider_status < 500  # noqa: PLR2004 - HTTP's number
+        problem = error.message
+        if refused and not health.proven:
+            problem = await self._prove(health, problem)
+        if (refused and health.proven) or health.answered:
+            self._works_unlisted(health, error.message)
+        else:
+            self._set(health, "down", problem)
+
+    async def _prove(self, health: ProviderHealth, reason: str) -> str:
+        """Ask for one token; gives what is wrong if none comes."""
+        provider = health.provider
+        body = {"model": provider.default_model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+        try:
+            async with asyncio.timeout(PROOF_SECONDS):
+                await provider.complete(orjson.dumps(body), "probe")
+        except ProviderError as error:
+            # One that refuses this very request has accepted the key.
+            health.proven = not error.at_fault
+            reason = error.message
+        except TimeoutError:
+            reason = f"{reason}; and a chat was not answered within {PROOF_SECONDS:g} seconds"
+        else:
+            health.proven = True
+        return reason
+
+    def _works_unlisted(self, health: ProviderHealth, reason: str) -> None:
+        health.unlisted = True
+        self._set(health, "up", LIST_REFUSED.format(reason=reason))
+
+    def _set(self, health: ProviderHealth, status: str, detail: str) -> None:
+        if health.status != status:
+            self._log.info("provider_status", provider=health.provider.name, status=status, detail=detail)
+        health.status, health.detail = status, detail
+
+
+def _family(name: str) -> str:
+    """Give a model's name without its version."""
+    return VERSION.sub("", name)
 
 
 def _told(health: ProviderHealth) -> dict[str, str]:

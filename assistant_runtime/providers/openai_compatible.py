@@ -5,16 +5,19 @@ quote keys in their own messages.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
-import orjson
-
+from assistant_runtime import json_text
 from assistant_runtime.errors import ProviderError
-from assistant_runtime.providers.base import Completion, CompletionStream, ModelList, is_readable, is_whole, read_usage
+from assistant_runtime.providers.base import Completion, CompletionStream, ModelList
 from assistant_runtime.providers.connection import BadResponseError, Connection, DisconnectedError
+from assistant_runtime.providers.dialect.errors import failed
+from assistant_runtime.providers.dialect.model_lists import models_in
+from assistant_runtime.providers.dialect.reading import is_empty, is_readable, is_whole, read_usage
+from assistant_runtime.providers.dialect.verdict import Verdicts
 from assistant_runtime.providers.pool import ConnectFailedError, ConnectionPool
 from assistant_runtime.providers.sse import EventReader, bad_event
 from assistant_runtime.settings.providers import ProviderSettings
@@ -36,9 +39,6 @@ close fails, because a POST is not sent twice."""
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Far above any answer; bounds what one broken provider can make this process hold."""
 
-MAX_REASON_CHARACTERS = 500
-"""Enough of a provider's message to act on."""
-
 NO_MODELS = "has no GET /models (404); check that the base URL ends in its version, such as /v1"
 
 FAILURES = (TimeoutError, ConnectFailedError, DisconnectedError, BadResponseError)
@@ -49,9 +49,6 @@ CA_SETTING = "OPENAI_COMPATIBLE_CA_FILE (ca_file in PROVIDERS)"
 
 USER_AGENT = "ai-assistant-runtime"
 """Some providers' front doors refuse requests without one."""
-
-PASSED_ON = frozenset({400, 404, 409, 413, 415, 422})
-"""Statuses that are about the client's request: another provider would say the same."""
 
 
 class OpenAICompatibleProvider:
@@ -67,12 +64,13 @@ class OpenAICompatibleProvider:
         self.name = settings.name
         self.base_url = settings.base_url
         self.default_model = settings.default_model
-        self.weight, self.retries = settings.weight, settings.retries
+        self.weight, self.retries, self.any_model = settings.weight, settings.retries, settings.any_model
         self._key = settings.api_key.get_secret_value() if settings.api_key else ""
         self._chat = self._head("POST", "/chat/completions")
         self._embeddings = self._head("POST", "/embeddings")
         self._models = self._head("GET", "/models") + b"\r\n"
         self._timeout = settings.timeout
+        self._verdicts = Verdicts(self.name, self._without_key)
         self._pool = ConnectionPool(settings.base_url, keepalive=KEEPALIVE_SECONDS, ca_file=settings.ca_file)
 
     def _head(self, method: str, path: str) -> bytes:
@@ -99,6 +97,8 @@ class OpenAICompatibleProvider:
         answer, payload = await self._whole(self._chat, body, request_id)
         if not is_readable(payload, "message"):
             raise bad_event("something else than an answer")
+        if is_empty(payload):
+            raise self._nothing_said(payload)
         return Completion(answer, str(payload.get("model") or ""), read_usage(payload), is_whole(payload))
 
     async def embeddings(self, body: bytes, request_id: str) -> Completion:
@@ -114,16 +114,15 @@ class OpenAICompatibleProvider:
         payload = _json_object(answer)
         if payload is None:
             raise bad_event("an answer that is no JSON object")
-        if payload.get("error"):
+        if payload.get("error") or (not payload.get("data") and failed(payload)):
             # Some providers put a failure of the model behind them into a 200.
-            reason = self._own_reason(payload).get("message")
-            raise ProviderError(502, f"provider {self.name} failed: {reason}", code="provider_error")
+            raise self._verdicts.of_answer(payload)
         return answer, payload
 
     async def stream(self, body: bytes, request_id: str, *, hide_usage: bool) -> CompletionStream:
         """Answer a chat request as a stream, once its first event is there."""
         connection = await self._post(self._chat, body, request_id, whole=False)
-        reader = EventReader(hide_usage=hide_usage)
+        reader = EventReader(hide_usage=hide_usage, verdict=self._stream_failure)
         events = self._events(connection, reader)
         try:
             first = await anext(events)
@@ -145,11 +144,8 @@ class OpenAICompatibleProvider:
         if status in {405, 429, 501}:
             return ModelList()
         if status >= 300:  # noqa: PLR2004 - HTTP's number
-            raise self._refusal(connection, answer)
-        models = (_json_object(answer) or {}).get("data")
-        return ModelList(
-            tuple(model for model in models if isinstance(model, dict)) if isinstance(models, list) else ()
-        )
+            raise self._verdicts.of_status(status, answer, None)
+        return ModelList(models_in(answer))
 
     async def _post(self, head: bytes, body: bytes, request_id: str, *, whole: bool) -> Connection:
         """Send a request; gives the connection with a 200."""
@@ -162,7 +158,8 @@ class OpenAICompatibleProvider:
             answer = connection.body() if whole else await _read_all(connection)
         finally:
             self._pool.release(connection)
-        raise self._refusal(connection, answer)
+        retry_after = connection.headers.get(b"retry-after", b"").decode("latin-1") or None
+        raise self._verdicts.of_status(connection.status, answer, retry_after)
 
     async def _request(self, request: bytes, *, whole: bool) -> Connection:
         try:
@@ -184,15 +181,13 @@ class OpenAICompatibleProvider:
                 held += reader.feed(data)
                 if reader.started and held:
                     yield held
-                # What came before the answer are comments, which a provider may send for minutes.
-                held = b""
+                    held = b""
                 if reader.summary.done or reader.problem:
                     break
             held += b"" if reader.problem else reader.finish()
             if reader.started and held:
                 yield held
             if reader.problem:
-                reader.problem.message = self._without_key(reader.problem.message)
                 raise reader.problem
             await _read_tail(connection)
         finally:
@@ -205,30 +200,13 @@ class OpenAICompatibleProvider:
         except FAILURES as error:
             raise self._translated(error) from error
 
-    def _refusal(self, response: Connection, answer: bytes) -> ProviderError:
-        """Turn a status other than 200 into what the client may be told."""
-        status = response.status
-        if status in {401, 403}:
-            # The provider's text is left out: it quotes the key.
-            return ProviderError(
-                502, f"provider {self.name} refused the runtime's key ({status})", code="provider_auth_error"
-            )
-        error = self._own_reason(_json_object(answer) or {})
-        reason = f"provider {self.name} answered {status}: {error.get('message') or 'no reason given'}"
-        if status in PASSED_ON:
-            code = "model_not_found" if status == 404 else "provider_rejected"  # noqa: PLR2004 - HTTP's number
-            return ProviderError(status, reason, code=code, fallback=False, error=error)
-        retry_after = response.headers.get(b"retry-after", b"").decode("latin-1") or None
-        if status == 429:  # noqa: PLR2004 - HTTP's number
-            return ProviderError(429, reason, code="provider_rate_limited", retry_after=retry_after)
-        told = {503: 503, 408: 504, 504: 504}.get(status, 502)
-        return ProviderError(told, reason, code="provider_error", retry_after=retry_after)
+    def _nothing_said(self, payload: dict[str, Any]) -> ProviderError:
+        """Give the error for an answer without a choice, or with one that failed."""
+        broken = next((choice for choice in payload.get("choices") or () if choice.get("error")), None)
+        return self._verdicts.of_answer(broken) if broken else bad_event("something else than an answer")
 
-    def _own_reason(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        error = payload.get("error") or payload.get("detail") or payload.get("message") or {}
-        error = dict(error) if isinstance(error, dict) else {"message": str(error)}
-        error["message"] = self._without_key(str(error.get("message") or ""))[:MAX_REASON_CHARACTERS]
-        return error
+    def _stream_failure(self, payload: Any) -> ProviderError:
+        return self._verdicts.of_answer(payload, "provider_stream_error")
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
@@ -247,8 +225,8 @@ class OpenAICompatibleProvider:
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
     try:
-        payload = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        payload = json_text.loads(body)
+    except ValueError:
         return None
     return payload if isinstance(payload, dict) else None
 

@@ -240,7 +240,7 @@ async def _guarded(candidate: Candidate, ask: Callable[[Candidate], Awaitable[T]
         answer = await ask(candidate)
     except ProviderError as error:
         # A refused request or a limit is an answer: the provider works.
-        if error.fallback and error.code != "provider_rate_limited":
+        if error.at_fault:
             # Or one request that a provider can't bear, sent again and again, would keep it from everyone.
             breaker.failed(probe=probe, again=again)
         else:

@@ -22,8 +22,8 @@ from assistant_runtime.settings.values import CertificatesFile, Group, TimeoutSe
 PROVIDER_NAME = r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$"
 """Provider names stand in model names ("name/model"), metric labels and URLs of dashboards."""
 
-LOCAL_TIMEOUT_SECONDS = 300.0
-"""A small model on a laptop that does other things as well takes minutes for a long answer."""
+PROVIDER_TIMEOUT_SECONDS = 600.0
+"""As long as OpenAI's own clients wait: a model that thinks, or has to be loaded, takes minutes to its first token."""
 
 
 def provider_key(value: Any) -> Any:
@@ -61,9 +61,10 @@ class ProviderSettings(BaseModel):
     name: ProviderName
     base_url: ProviderURL
     default_model: str = Field(min_length=1)
-    timeout: TimeoutSeconds = 60.0
+    timeout: TimeoutSeconds = PROVIDER_TIMEOUT_SECONDS
     weight: Weight = 0
     retries: Retries = 2
+    any_model: bool = False
     ca_file: CertificatesFile = None
     api_key_env: str | None = None
     _api_key: SecretStr | None = PrivateAttr(default=None)
@@ -103,7 +104,7 @@ class ProvidersGroup(Group):
         "", description="Model for requests that name none or `default`. Needed with OPENAI_COMPATIBLE_BASE_URL."
     )
     openai_compatible_timeout: TimeoutSeconds = Field(
-        60.0, description="Seconds until the provider's first byte, and between bytes."
+        PROVIDER_TIMEOUT_SECONDS, description="Seconds until the provider's first byte, and between bytes."
     )
     openai_compatible_ca_file: CertificatesFile = Field(
         None, description="Certificates that the first provider's must come from. Empty: the system's."
@@ -118,6 +119,13 @@ class ProvidersGroup(Group):
     openai_compatible_retries: Retries = Field(
         2, description="How often a request to the first provider is sent again, when nobody else answered either."
     )
+    openai_compatible_any_model: bool = Field(
+        default=False,
+        description=(
+            "Ask the first provider for models that its list lacks as well, such as Azure's deployments. A sole "
+            "provider is always asked."
+        ),
+    )
     provider_breaker_failures: int = Field(
         5, ge=0, le=1000, description="Failed requests in a row after which a provider is left alone. 0: never."
     )
@@ -128,8 +136,8 @@ class ProvidersGroup(Group):
         (),
         description=(
             'Further providers, a JSON list of {"name", "base_url", "default_model", "timeout", "weight", "retries", '
-            '"ca_file", "api_key_env"}; `api_key_env` names the environment variable that holds the key, the others '
-            "are as the variables of the first provider."
+            '"any_model", "ca_file", "api_key_env"}; `api_key_env` names the environment variable that holds the key, '
+            "the others are as the variables of the first provider."
         ),
     )
     embedding_model: str = Field(
@@ -171,6 +179,7 @@ class ProvidersGroup(Group):
             timeout=self.openai_compatible_timeout,
             weight=self.openai_compatible_weight,
             retries=self.openai_compatible_retries,
+            any_model=self.openai_compatible_any_model,
             ca_file=self.openai_compatible_ca_file,
         )
         first._api_key = self.openai_compatible_api_key  # noqa: SLF001 - a key is no field: fields are printed
@@ -182,7 +191,6 @@ class ProvidersGroup(Group):
                 name="local",
                 base_url=f"http://127.0.0.1:{self.local_model_port}/v1",
                 default_model=MODEL,
-                timeout=LOCAL_TIMEOUT_SECONDS,
             )
 
     def problems(self) -> Iterable[str]:

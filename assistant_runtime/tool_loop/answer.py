@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
+from assistant_runtime import json_text
+from assistant_runtime.providers.dialect.calls import calls_of
+from assistant_runtime.providers.dialect.reading import finish_reason, text_of
+from assistant_runtime.providers.dialect.thoughts import kept_fields
 from assistant_runtime.tool_loop.conversation import Round
 
 SEPARATOR = "\n\n"
@@ -13,37 +15,17 @@ SEPARATOR = "\n\n"
 
 def read_answer(body: bytes) -> tuple[dict[str, Any], Round]:
     """Decode an answer, and read its first choice; the provider's client has checked that it is an object."""
-    payload: dict[str, Any] = orjson.loads(body)
+    payload: dict[str, Any] = json_text.loads(body)
     choices = payload.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
-    calls = message.get("tool_calls")
     return payload, Round(
-        text_of(message.get("content")),
-        with_ids(call for call in calls if isinstance(call, dict)) if isinstance(calls, list) else (),
-        choice.get("finish_reason"),
+        json_text.whole(text_of(message.get("content"))),
+        calls_of(message),
+        finish_reason(choice.get("finish_reason")),
+        kept_fields(message),
     )
-
-
-def text_of(content: Any) -> str:
-    """Give the text of a message's content, which some models send in parts, with their thoughts among them."""
-    if isinstance(content, list):
-        texts = (part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text")
-        return "".join(text for text in texts if isinstance(text, str))
-    return content if isinstance(content, str) else ""
-
-
-def with_ids(calls: Any) -> tuple[Mapping[str, Any], ...]:
-    """Give every call a name, arguments and an id of its own, which some servers leave out."""
-    found = []
-    for place, call in enumerate(calls):
-        function = call.get("function") if isinstance(call.get("function"), dict) else {}
-        arguments = function.get("arguments") or ""
-        arguments = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
-        whole = {**function, "name": str(function.get("name") or ""), "arguments": arguments}
-        found.append({**call, "id": str(call.get("id") or f"call_{place}"), "type": "function", "function": whole})
-    return tuple(found)
 
 
 def add_usage(total: dict[str, Any], usage: Any) -> None:
@@ -78,12 +60,13 @@ class Joined:
         """Give model and tokens of the whole answer; `payload` is the last round's."""
         return {"model": payload.get("model"), "usage": self._usage or None}
 
-    def end(self, payload: dict[str, Any], calls: tuple[Mapping[str, Any], ...], finish_reason: str | None) -> bytes:
+    def end(self, payload: dict[str, Any], calls: tuple[Mapping[str, Any], ...], reason: str | None) -> bytes:
         """Give the whole answer; `payload` is the last round's, `calls` are those for the client."""
         choices = payload.get("choices")
         if isinstance(choices, list) and choices and isinstance(choices[0], dict):
             message = {**(choices[0].get("message") or {"role": "assistant"})}
             message.pop("tool_calls", None)
+            message.pop("function_call", None)
             if isinstance(message.get("content"), list):
                 earlier = self._said[:-1] if text_of(message["content"]) else self._said
                 message["content"] = [*({"type": "text", "text": text} for text in earlier), *message["content"]]
@@ -91,7 +74,7 @@ class Joined:
                 message["content"] = SEPARATOR.join(self._said)
             if calls:
                 message["tool_calls"] = list(calls)
-            choices[0] = {**choices[0], "message": message, "finish_reason": finish_reason}
+            choices[0] = {**choices[0], "message": message, "finish_reason": reason}
         if self._usage:
             payload["usage"] = self._usage
-        return orjson.dumps({**payload, **self._first})
+        return json_text.dumps({**payload, **self._first})

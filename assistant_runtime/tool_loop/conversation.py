@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from assistant_runtime.agents.base import HANDOFF_PREFIX
+from assistant_runtime.providers.dialect.adaptations import tool_name
+from assistant_runtime.providers.dialect.thoughts import with_thoughts
 from assistant_runtime.settings.agents import Agent
 from assistant_runtime.stores.tool_pairing import paired
 from assistant_runtime.tool_loop.options import FIELD
@@ -26,6 +28,9 @@ class Round:
     calls: tuple[Mapping[str, Any], ...]
     """The calls, each as the model's message has it."""
     finish_reason: str | None
+    """In OpenAI's words."""
+    thoughts: Mapping[str, Any]
+    """What the model thought, in the fields in which it came: some providers want these back."""
 
 
 class Conversation:
@@ -45,7 +50,7 @@ class Conversation:
         self.asked = len(self._kept)
         """How many of the turn's messages are the client's."""
         self._client_tools: list[Any] = list(payload.get("tools") or ())
-        self._client_names = {_name(tool) for tool in self._client_tools}
+        self._client_names = {tool_name(tool) for tool in self._client_tools}
         self._tools: Mapping[str, Tool] = {}
         self._handoffs: Mapping[str, Agent] = {}
         self.agent: Agent | None = None
@@ -61,6 +66,11 @@ class Conversation:
     def handoffs(self) -> Mapping[str, Agent]:
         """The agents that may be handed over to in this round, by the function's name."""
         return {} if self.final else self._handoffs
+
+    @property
+    def own_tools(self) -> frozenset[str]:
+        """The names of all functions that the runtime offers in this round."""
+        return frozenset() if self.final else frozenset((*self._tools, *self._handoffs))
 
     @property
     def kept(self) -> list[Any]:
@@ -97,7 +107,7 @@ class Conversation:
 
     def add(self, found: Round, answers: Mapping[str, str]) -> None:
         """Add the model's calls and their results; a tool that had to be called has been called now."""
-        added: list[Any] = [said(found.content, found.calls)]
+        added: list[Any] = [said(found, found.calls)]
         added += [{"role": "tool", "tool_call_id": call["id"], "content": answers[call["id"]]} for call in found.calls]
         self._messages += added
         self._kept += added
@@ -115,8 +125,8 @@ class Conversation:
         if not tools:
             return {}
         fields = {"tools": list(tools), **self._choice}
-        chosen = _name(fields.get("tool_choice"))
-        if chosen and chosen not in {_name(tool) for tool in tools}:
+        chosen = tool_name(fields.get("tool_choice"))
+        if chosen and chosen not in {tool_name(tool) for tool in tools}:
             del fields["tool_choice"]
         return fields
 
@@ -128,10 +138,10 @@ def following(history: Sequence[Any], messages: Sequence[Any]) -> list[Any]:
     return [*system, *whole]
 
 
-def said(content: str, calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Write what the model said as a message."""
+def said(found: Round, calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Write what the model said as a message, with its thoughts, and with some of its calls."""
     asked = [dict(call) for call in calls]
-    message = {"role": "assistant", "content": content or (None if asked else "")}
+    message = with_thoughts({"role": "assistant", "content": found.content or (None if asked else "")}, found.thoughts)
     return {**message, "tool_calls": asked} if asked else message
 
 
@@ -141,9 +151,3 @@ def function(name: str, description: str, parameters: Mapping[str, Any]) -> dict
         "type": "function",
         "function": {"name": name, "description": description, "parameters": dict(parameters)},
     }
-
-
-def _name(tool: Any) -> str:
-    """Give the function's name of a tool, a choice or a call; empty for anything else."""
-    found = tool.get("function") if isinstance(tool, dict) else None
-    return str(found.get("name") or "") if isinstance(found, dict) else ""

@@ -6,15 +6,15 @@ it to ask again, because its result would have no place in the client's conversa
 """
 
 import secrets
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from assistant_runtime.agents.base import MODEL_PREFIX, AgentDirectory
 from assistant_runtime.ending import to_its_end
-from assistant_runtime.errors import ApiError, ProviderError
+from assistant_runtime.errors import ApiError
+from assistant_runtime.providers.dialect.asking import LeftOut
 from assistant_runtime.settings.agents import Agent
 from assistant_runtime.stores.history import History, Window
 from assistant_runtime.tool_loop.answer import Joined, read_answer
@@ -27,13 +27,7 @@ from assistant_runtime.tools.base import Tool
 from assistant_runtime.tools.toolbox import Toolbox
 from assistant_runtime.turn import Answer, AnswerStream, Question, Turns
 
-REFUSAL_SECONDS = 300.0
-"""For how long a model that takes no tools is asked without them at once, before they are tried again."""
-
-MAX_REFUSING = 256
-"""Models that are remembered as taking no tools; clients can invent names."""
-
-T = TypeVar("T")
+A = TypeVar("A", Answer, AnswerStream)
 
 
 @dataclass(slots=True)
@@ -56,10 +50,20 @@ class Turn:
     """The answer's model and tokens, as the client is told."""
     window: Window | None = None
     """The session's messages before this turn; None: no session."""
+    left_out: list[LeftOut] = field(default_factory=list)
+    """What providers did not take, in any round."""
 
     def asked(self) -> Question:
         """Give the next round's question."""
-        return replace(self.question, payload=self.conversation.payload())
+        return replace(self.question, payload=self.conversation.payload(), own_tools=self.conversation.own_tools)
+
+    def note(self, left_out: Iterable[LeftOut]) -> None:
+        """Note what the provider does not take."""
+        for each in left_out:
+            note = _note(each, self.conversation.own_tools)
+            if note not in self.record.notes:
+                self.record.notes.append(note)
+                self.left_out.append(each)
 
 
 class AssistedStream:
@@ -75,6 +79,7 @@ class AssistedStream:
 
     def __init__(self, loop: "ToolLoop", turn: Turn, first: AnswerStream) -> None:
         self.provider = first.provider
+        self.left_out = tuple(turn.left_out)
         self.complete = False
         self._loop = loop
         self._turn = turn
@@ -100,6 +105,8 @@ class AssistedStream:
                 if passing := reader.feed(events):
                     yield passing
             await self._current.aclose()
+            if passing := reader.rest():
+                yield passing
             found = reader.end()
             async with aclosing(self._loop.advance(turn, found)) as steps:
                 async for step in steps:
@@ -141,7 +148,6 @@ class ToolLoop:
         self._toolbox = toolbox
         self._agents = agents
         self._environment = environment
-        self._refusing: dict[str, float] = {}
 
     def has_tool(self, name: str) -> bool:
         """Whether the runtime has a tool of that name, at this moment."""
@@ -186,7 +192,8 @@ class ToolLoop:
         await self.keep(turn, found)
         payload[FIELD] = turn.record.told()
         body = joined.end(payload, turn.handed_over, _finish_reason(turn, found))
-        return Answer(body, answer.provider, turn.caches.pop() if len(turn.caches) == 1 else "miss")
+        cache = turn.caches.pop() if len(turn.caches) == 1 else "miss"
+        return Answer(body, answer.provider, cache, tuple(turn.left_out))
 
     async def stream(self, question: Question) -> AssistedStream:
         """Answer as a stream; returns when the first round's first event is there.
@@ -234,7 +241,7 @@ class ToolLoop:
         messages = turn.conversation.kept
         calls = () if incomplete else turn.handed_over
         if found.content or calls or not incomplete:
-            messages.append(said(found.content, calls))
+            messages.append(said(found, calls))
         elif not messages or messages[-1].get("role") not in {"assistant", "tool"}:
             return
         key = turn.question.idempotency_key or f"turn_{secrets.token_hex(16)}"
@@ -250,22 +257,13 @@ class ToolLoop:
         else:
             turn.record.session = {"id": session.id, "version": session.version}
 
-    async def _ask(self, turn: Turn, ask: Callable[[Question], Awaitable[T]]) -> T:
-        """Ask for one round; a model that takes no tools is asked again without them."""
+    async def _ask(self, turn: Turn, ask: Callable[[Question], Awaitable[A]]) -> A:
+        """Ask for one round."""
         turn.steps += 1
         last = turn.max_steps is not None and turn.steps >= turn.max_steps
         turn.conversation.final = turn.conversation.final or last or turn.runner.exhausted
-        offered = turn.conversation.tools or turn.conversation.handoffs
-        try:
-            return await ask(turn.asked())
-        except ProviderError as error:
-            if not offered or turn.steps > 1 or "tool" not in error.message.lower():
-                raise
-            refusal = error
-        _withdraw(turn, refusal.message)
         answer = await ask(turn.asked())
-        # Only now: what was refused may have been the client's own, and others ask this model too.
-        self._remember_refusal(turn)
+        turn.note(answer.left_out)
         return answer
 
     async def _open(self, question: Question) -> Turn:
@@ -289,8 +287,6 @@ class ToolLoop:
             turn.max_steps = agent.max_steps
         else:
             turn.conversation.offer(self._offered(turn, None))
-        if self._refusing.get(str(turn.conversation.payload().get("model")), 0.0) > time.monotonic():
-            _withdraw(turn, "the model took none a moment ago")
         return turn
 
     async def _remember(self, turn: Turn, session_id: str) -> None:
@@ -345,11 +341,6 @@ class ToolLoop:
         step.end("done")
         return step
 
-    def _remember_refusal(self, turn: Turn) -> None:
-        if len(self._refusing) >= MAX_REFUSING:
-            self._refusing.pop(next(iter(self._refusing)))
-        self._refusing[str(turn.conversation.payload().get("model"))] = time.monotonic() + REFUSAL_SECONDS
-
 
 def _about(turn: Turn, found: Round, messages: Sequence[Any]) -> Mapping[str, Any] | None:
     """Give what is kept with the turn beside its messages: how the answer ended, and how many of them it is."""
@@ -366,9 +357,11 @@ def _agent_name(options: AssistantOptions, model: str | None) -> str:
     return model.removeprefix(MODEL_PREFIX) if model and model.startswith(MODEL_PREFIX) else ""
 
 
-def _withdraw(turn: Turn, reason: str) -> None:
-    turn.conversation.final = True
-    turn.record.notes.append(f"answered without the server's tools: {reason}")
+def _note(left_out: LeftOut, offered: frozenset[str]) -> str:
+    if left_out.field:
+        return f"{left_out.field} was left out, because the model does not take it: {left_out.reason}"
+    which = "tools" if left_out.tools == offered else f"tools {', '.join(sorted(left_out.tools))}"
+    return f"answered without the server's {which}: {left_out.reason}"
 
 
 def _left_out(turn: Turn, calls: list[Asked], reason: str) -> list[Step]:

@@ -4,16 +4,21 @@ Whatever a provider sends beside text (reasoning, log probabilities) passes too.
 round's throughout; the role is said once; the end, and the tokens, are told when all rounds are done.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import orjson
-
-from assistant_runtime.providers.sse import DONE, EVENT_END, event_data
-from assistant_runtime.tool_loop.answer import SEPARATOR, add_usage, with_ids
+from assistant_runtime import json_text
+from assistant_runtime.providers.dialect.calls import StreamedCalls
+from assistant_runtime.providers.dialect.reading import finish_reason, said_in, text_of, usage_of
+from assistant_runtime.providers.dialect.thoughts import StreamedThoughts
+from assistant_runtime.providers.sse import DONE, DONE_DATA, EVENT_END, event_data
+from assistant_runtime.tool_loop.answer import SEPARATOR, add_usage
 from assistant_runtime.tool_loop.conversation import Round
 from assistant_runtime.tool_loop.options import FIELD
 from assistant_runtime.tool_loop.record import Record, Step
+
+READ_FIELDS = frozenset({"role", "content", "tool_calls", "function_call"})
+"""Of a delta, what is read here; anything else passes as it came."""
 
 
 def split_events(events: bytes) -> Iterator[bytes]:
@@ -26,7 +31,7 @@ def split_events(events: bytes) -> Iterator[bytes]:
 
 def encoded(chunk: Mapping[str, Any]) -> bytes:
     """Write a chunk as an event."""
-    return b"data: " + orjson.dumps(chunk) + b"\n\n"
+    return b"data: " + json_text.dumps(chunk) + b"\n\n"
 
 
 class Stitched:
@@ -67,6 +72,10 @@ class Stitched:
         """Give model and tokens of the answer so far."""
         return {"model": self._identity["model"], "usage": self._usage or None}
 
+    def own_delta(self, delta: Mapping[str, Any]) -> bytes:
+        """Give a chunk of our own that adds this."""
+        return encoded({**self._identity, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+
     def _own(self, finish_reason: str | None, further: Mapping[str, Any]) -> bytes:
         choice = {"index": 0, "delta": {}, "finish_reason": finish_reason}
         return encoded({**self._identity, "choices": [choice], **further})
@@ -80,7 +89,8 @@ class Stitched:
 
     def count(self, chunk: dict[str, Any]) -> None:
         """Take the tokens out of a chunk."""
-        add_usage(self._usage, chunk.pop("usage", None))
+        add_usage(self._usage, usage_of(chunk))
+        chunk.pop("usage", None)
 
     def first_role(self) -> bool:
         """Whether the role is still to be told."""
@@ -115,42 +125,52 @@ class RoundReader:
         self._is_clients = is_clients
         self._separate = separate
         self._content: list[str] = []
-        self._calls: dict[int, StreamedCall] = {}
+        self._calls = StreamedCalls()
+        self._thoughts = StreamedThoughts()
+        self._places: dict[int, int | None] = {}
+        """Where each call is in the client's stream; None: it is the runtime's."""
         self._finish_reason: str | None = None
 
     def feed(self, events: bytes) -> bytes:
         """Read whole events; gives those that pass now."""
         return b"".join(self._read(event) for event in split_events(events))
 
+    def rest(self) -> bytes:
+        """Give the client's calls that were held to the end, because they have no arguments."""
+        calls = [piece for slot in range(len(self._calls)) for piece in self._release(slot, final=True)]
+        return self._stitched.own_delta({"tool_calls": calls}) if calls else b""
+
     def end(self) -> Round:
         """Give the whole round."""
-        calls = with_ids(call.whole() for _, call in sorted(self._calls.items()))
-        return Round("".join(self._content), calls, self._finish_reason)
+        content = json_text.whole("".join(self._content))
+        return Round(content, self._calls.whole(), self._finish_reason, self._thoughts.fields())
 
     def _read(self, event: bytes) -> bytes:
         data = event_data(event)
-        if not data or data == b"[DONE]":
+        if not data or data in DONE_DATA:
             return b"" if data else event
-        chunk: dict[str, Any] = orjson.loads(data)
+        chunk: dict[str, Any] = json_text.loads(data)
         self._stitched.count(chunk)
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             return b""
         self._stitched.identify(chunk)
         choice = choices[0]
-        self._finish_reason = choice.get("finish_reason") or self._finish_reason
-        delta = self._delta(choice.get("delta") or {})
+        self._finish_reason = finish_reason(choice.get("finish_reason")) or self._finish_reason
+        delta = self._delta(said_in(choice))
         if not delta:
             return b""
+        choice.pop("message", None)
         chunk["choices"] = [{**choice, "delta": delta, "finish_reason": None}]
         return encoded(chunk)
 
-    def _delta(self, delta: dict[str, Any]) -> dict[str, Any]:
+    def _delta(self, delta: Mapping[str, Any]) -> dict[str, Any]:
         """Give what passes of a delta."""
-        passing = {name: value for name, value in delta.items() if name not in {"role", "content", "tool_calls"}}
+        passing = {name: value for name, value in delta.items() if name not in READ_FIELDS}
+        self._thoughts.add(delta)
         if content := delta.get("content"):
             passing["content"] = self._say(content)
-        if calls := list(self._call_deltas(delta.get("tool_calls") or ())):
+        if calls := list(self._call_deltas(delta)):
             passing["tool_calls"] = calls
         if not any(value not in (None, "", [], {}) for value in passing.values()):
             passing = {}
@@ -159,57 +179,34 @@ class RoundReader:
         return passing
 
     def _say(self, content: Any) -> Any:
-        if not isinstance(content, str):
+        """Note what is said; text passes with a separator before it where text of another round came before."""
+        text = text_of(content)
+        if not text:
             return content
-        self._content.append(content)
+        self._content.append(text)
         self._stitched.say()
-        if self._separate:
-            self._separate = False
-            return SEPARATOR + content
-        return content
+        separator, self._separate = SEPARATOR if self._separate else "", False
+        if isinstance(content, str):
+            return separator + content
+        return [{"type": "text", "text": separator}, *content] if separator else content
 
-    def _call_deltas(self, deltas: Iterable[Any]) -> Iterator[dict[str, Any]]:
-        for delta in deltas:
-            if not isinstance(delta, dict):
-                continue
-            index = delta.get("index")
-            index = index if isinstance(index, int) else len(self._calls)
-            call = self._calls.setdefault(index, StreamedCall())
-            call.add(delta)
-            if call.clients is None and call.name:
-                call.clients = self._is_clients(call.name)
-                call.index = self._stitched.next_client_call() if call.clients else 0
-            if call.clients:
-                yield from call.release()
+    def _call_deltas(self, delta: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        for piece in self._calls.feed(delta):
+            yield from self._release(piece.slot, piece.arguments)
 
+    def _release(self, slot: int, arguments: str = "", *, final: bool = False) -> Iterator[dict[str, Any]]:
+        """Give a piece of a call to the client, once it is known to be the client's: when its name is whole."""
+        call = self._calls[slot]
+        if slot in self._places:
+            place = self._places[slot]
+            if place is not None and arguments:
+                yield {"index": place, "function": {"arguments": arguments}}
+        elif call.name and (call.begun or final):
+            place = self._places[slot] = self._place(call.name)
+            if place is not None:
+                function = {"name": call.name, "arguments": call.arguments}
+                head = {"index": place, "id": self._calls.own_id(slot), "type": "function"}
+                yield {**call.more, **head, "function": function}
 
-class StreamedCall:
-    """One call that arrives in pieces; pieces for the client are held until it is known to be its."""
-
-    def __init__(self) -> None:
-        self.name = ""
-        self.clients: bool | None = None
-        self.index = 0
-        """Its place among the client's calls."""
-        self._whole: dict[str, Any] = {}
-        self._arguments: list[str] = []
-        self._held: list[dict[str, Any]] = []
-
-    def add(self, delta: dict[str, Any]) -> None:
-        """Take a piece."""
-        self._held.append(delta)
-        function = delta.get("function") or {}
-        self.name = self.name or str(function.get("name") or "")
-        if arguments := function.get("arguments"):
-            self._arguments.append(arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode())
-        self._whole |= {name: value for name, value in delta.items() if value and name not in {"index", "function"}}
-
-    def release(self) -> Iterator[dict[str, Any]]:
-        """Give the pieces that are held."""
-        for delta in self._held:
-            yield {**delta, "index": self.index}
-        self._held = []
-
-    def whole(self) -> dict[str, Any]:
-        """Give the call as a message that was not streamed has it."""
-        return {**self._whole, "function": {"name": self.name, "arguments": "".join(self._arguments)}}
+    def _place(self, name: str) -> int | None:
+        return self._stitched.next_client_call() if self._is_clients(name) else None

@@ -13,8 +13,8 @@ from typing import Any, Self
 import httpx
 
 CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 300.0
-"""A small model on a busy machine may think for minutes before its first word."""
+ANSWER_SECONDS = 600.0
+"""As long as the runtime waits for a provider."""
 
 SESSIONS_SHOWN = 50
 """As many as a person looks through."""

@@ -31,6 +31,7 @@ PROVIDERS = st.lists(
             "timeout": DURATIONS,
             "weight": st.integers(0, 1000),
             "retries": st.integers(0, 10),
+            "anyModel": st.booleans(),
         },
     ),
     min_size=1,

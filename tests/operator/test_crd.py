@@ -253,6 +253,7 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     "providers.items[].caFrom.kind": (_provider(caFrom=NAMED), _provider(caFrom={**NAMED, "kind": "ConfigMap"})),
     "providers.items[].weight": ({}, {"providers": {"items": [{**ITEM, "weight": 3}]}}),
     "providers.items[].retries": ({}, {"providers": {"items": [{**ITEM, "retries": 0}]}}),
+    "providers.items[].anyModel": ({}, {"providers": {"items": [{**ITEM, "anyModel": True}]}}),
     "providers.circuitBreaker.failures": ({}, {"providers": {**PROVIDERS, "circuitBreaker": {"failures": 3}}}),
     "providers.circuitBreaker.pause": ({}, {"providers": {**PROVIDERS, "circuitBreaker": {"pause": "1m"}}}),
     "providers.embeddingModel": ({}, {"providers": {**PROVIDERS, "embeddingModel": "embedder"}}),

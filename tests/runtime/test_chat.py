@@ -12,7 +12,7 @@ from tests.support.upstream import MODEL, Upstream, answers, completion, refuses
 
 
 async def test_the_answer_is_the_providers_byte_for_byte(upstream: Upstream) -> None:
-    body = '{"id": "x",  "object":"chat.completion", "choices": [], "unknown_field": 1.50}'
+    body = '{"id": "x",  "object":"chat.completion", "choices": [{"message": {"content": "x"}}], "u": 1.50}'
     upstream.script = [answers(body)]
     async with run_runtime(upstream) as runtime:
         reply = await runtime.chat()

@@ -47,13 +47,26 @@ def with_list(upstream: Upstream) -> Upstream:
         ("embeddings", {"input": "hi"}),
     ],
 )
-async def test_a_model_that_nobody_has_is_not_found(with_list: Upstream, path: str, fields: dict[str, Any]) -> None:
-    async with run_runtime(with_list, embedding_model="vectors") as runtime:
+async def test_a_model_that_nobody_has_is_not_found(
+    with_list: Upstream, second: Upstream, path: str, fields: dict[str, Any]
+) -> None:
+    async with run_runtime(with_list, second, embedding_model="vectors") as runtime:
         await eventually(lambda: listed(runtime, "seen"))
+        await eventually(lambda: listed(runtime, f"second/{MODEL}"))
         reply = await ask(runtime, path, model="nonsense", **fields)
     assert (reply.status, reply.error) == (404, UNKNOWN)
     assert reply.headers["x-request-id"].startswith("req_")
-    assert with_list.requests == [], "many servers answer to any name"
+    assert with_list.requests == second.requests == [], "many servers answer to any name"
+
+
+async def test_a_sole_provider_and_one_that_is_set_so_decide_themselves(with_list: Upstream, second: Upstream) -> None:
+    async with run_runtime(with_list) as runtime:
+        await eventually(lambda: listed(runtime, "seen"))
+        assert (await runtime.chat(model="my-deployment")).status == 200
+    async with run_runtime(with_list, second, openai_compatible_any_model=True) as runtime:
+        await eventually(lambda: listed(runtime, f"second/{MODEL}"))
+        assert (await runtime.chat(model="my-deployment")).headers["x-provider"] == "first"
+    assert [request["model"] for request in with_list.requests] == ["my-deployment"] * 2
 
 
 async def test_a_provider_without_a_list_decides_itself(upstream: Upstream, second: Upstream) -> None:
@@ -83,9 +96,10 @@ async def test_what_lists_leave_open_is_asked_for(upstream: Upstream, model: str
     assert [request["model"] for request in upstream.requests] == [model.removeprefix("first/")]
 
 
-async def test_a_model_that_has_just_come_is_found_in_a_moment(with_list: Upstream) -> None:
-    async with run_runtime(with_list) as runtime:
+async def test_a_model_that_has_just_come_is_found_in_a_moment(with_list: Upstream, second: Upstream) -> None:
+    async with run_runtime(with_list, second) as runtime:
         await eventually(lambda: listed(runtime, "seen"))
+        await eventually(lambda: listed(runtime, f"second/{MODEL}"))
         assert (await runtime.chat(model="new")).status == 404
         with_list.models = (*with_list.models, "new")
 

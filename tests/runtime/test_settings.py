@@ -80,7 +80,7 @@ def test_further_providers_take_their_key_from_the_variable_they_name(monkeypatc
     preferred, first = settings.providers_in_order
     assert (preferred.name, preferred.base_url, preferred.timeout) == ("backup", "http://b/v1", 5)
     assert preferred.api_key == SecretStr("b-secret")
-    assert (first.name, first.timeout, first.api_key) == ("openai_compatible", 60, None)
+    assert (first.name, first.timeout, first.api_key) == ("openai_compatible", 600, None)
 
 
 def test_a_key_from_a_file_loses_its_newline(monkeypatch: pytest.MonkeyPatch) -> None:

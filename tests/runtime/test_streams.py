@@ -96,10 +96,11 @@ async def test_a_provider_that_counts_no_stream_is_asked_without(upstream: Upstr
 
 
 async def test_a_client_that_asks_for_tokens_hears_that_there_are_none(upstream: Upstream) -> None:
-    upstream.script = [refuses(400, "Unknown parameter: 'stream_options'")]
+    upstream.script = [refuses(400, "Unknown parameter: 'stream_options'"), writes(WHOLE)]
     async with run_runtime(upstream) as runtime:
         reply = await runtime.chat(stream=True, stream_options={"include_usage": True})
-    assert (reply.status, len(upstream.requests)) == (400, 1)
+    assert (reply.status, reply.headers["x-ignored-params"]) == (200, "stream_options")
+    assert ["stream_options" in request for request in upstream.requests] == [True, False]
 
 
 async def test_comments_before_the_answer_hold_nothing_up(upstream: Upstream) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from assistant_runtime.api.responses.ids import output_id
 from assistant_runtime.api.responses.tools import ClientTools, custom_input
-from assistant_runtime.tool_loop.answer import text_of
+from assistant_runtime.providers.dialect.reading import text_of
 from assistant_runtime.tool_loop.options import FIELD
 
 CITED = re.compile(r"\[(\d{1,3})\]")

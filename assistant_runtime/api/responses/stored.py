@@ -12,9 +12,10 @@ from assistant_runtime.api.responses.given import given_items
 from assistant_runtime.api.responses.ids import given_place, response_of, session_of
 from assistant_runtime.api.responses.tools import ClientTools, client_tools
 from assistant_runtime.errors import ApiError
+from assistant_runtime.providers.dialect.reading import text_of
 from assistant_runtime.stores.conversations import Conversations, StoredMessage, Unit
 from assistant_runtime.stores.history import History
-from assistant_runtime.tool_loop.answer import SEPARATOR, text_of
+from assistant_runtime.tool_loop.answer import SEPARATOR
 from assistant_runtime.tool_loop.options import FIELD
 
 AT_ONCE = 8

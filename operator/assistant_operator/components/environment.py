@@ -253,20 +253,21 @@ def _providers(assistant: AIAssistant) -> list[Object]:
     return variables
 
 
-def _provider(provider: Provider) -> dict[str, str | int]:
+def _provider(provider: Provider) -> dict[str, str | int | bool]:
     """Describe a provider, all but its key, by the names that the variables of the first one have too."""
-    described: dict[str, str | int] = {
+    described: dict[str, str | int | bool] = {
         "name": provider.name,
         "base_url": provider.base_url,
         "default_model": provider.model,
         "timeout": seconds(provider.timeout),
         "weight": provider.weight,
         "retries": provider.retries,
+        "any_model": provider.any_model,
     }
     return described | ({"ca_file": _certificate(_authority(provider))} if provider.ca_from else {})
 
 
-def _further_provider(provider: Provider) -> dict[str, str | int]:
+def _further_provider(provider: Provider) -> dict[str, str | int | bool]:
     return _provider(provider) | ({"api_key_env": _key_variable(provider)} if provider.api_key_from else {})
 
 

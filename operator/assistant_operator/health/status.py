@@ -11,9 +11,6 @@ from assistant_operator.health.workload import Health
 from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import Mode
 
-_RESTING = (conditions.SUSPENDED, conditions.SCALED_TO_ZERO)
-
-
 Status = dict[str, Any]
 
 
@@ -26,6 +23,8 @@ class Assessed:
     """Type of the condition that reports it."""
     mode: Mode
     health: Health
+
+_RESTING = (conditions.SUSPENDED, conditions.SCALED_TO_ZERO)
 
 
 @dataclass(frozen=True)

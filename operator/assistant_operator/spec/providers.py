@@ -32,12 +32,14 @@ class Provider(Model):
     """Secret key that holds the provider's API key. Default: none is sent."""
     ca_from: CertificateKeyRef | None = None
     """Key with the certificates (PEM) to trust for the provider. Default: those that the image trusts."""
-    timeout: Timeout = "60s"
+    timeout: Timeout = "10m"
     """Longest wait for the provider's first byte, and between two of its bytes."""
     weight: Annotated[int, Field(ge=0, le=1000)] = 0
     """Share of the requests among neighbours in the order that have one. 0: providers are asked strictly in order."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     """Times that the provider is asked again, before the first token, when nobody else answered either."""
+    any_model: bool = False
+    """Whether it is asked for models that its list lacks, such as Azure's deployments. A sole provider always is."""
 
 
 class CircuitBreaker(Model):

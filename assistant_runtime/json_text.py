@@ -1,0 +1,46 @@
+"""JSON as it is sent: strict and fast where it can be, lenient where a sender is not strict.
+
+Some servers send lone surrogates, characters cut in two, `-Infinity` or `NaN`. What only passes through the runtime is
+never decoded and encoded again; this is for what has to be read.
+"""
+
+import json
+from typing import Any
+
+import orjson
+
+
+def loads(data: bytes) -> Any:
+    """Decode JSON; `NaN` and `Infinity` become None, and bytes that are no UTF-8 become replacement characters.
+
+    Raises
+    ------
+    ValueError
+        It is no JSON, however leniently it is read.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return _lenient(data)
+
+
+def dumps(value: Any) -> bytes:
+    """Encode JSON; a lone surrogate is written as an escape, as it came."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def whole(text: str) -> str:
+    """Join surrogates that arrived apart, and replace those that stay alone: no store takes them."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _lenient(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None, strict=False)
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deeply") from error
