@@ -10,11 +10,14 @@ uvicorn by itself would refuse connections from the first moment, and close the 
 import asyncio
 import signal
 import socket
+from collections.abc import Iterator
+from functools import partial
 from types import FrameType
 
 import structlog
 import uvicorn
 
+from assistant_runtime.api.connection_limits import ConnectionLimits, look_again_and_again
 from assistant_runtime.api.protocol import RuntimeProtocol
 from assistant_runtime.app import create_app
 from assistant_runtime.lifecycle import Lifecycle
@@ -59,6 +62,10 @@ class RuntimeServer(uvicorn.Server):
         """Start listening; from here on signals have a loop to run in."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        look_again_and_again(self._loop, self._connections)
+
+    def _connections(self) -> Iterator[RuntimeProtocol]:
+        return (each for each in self.server_state.connections if isinstance(each, RuntimeProtocol))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Take a signal; it is not raised again at the end, so that a drained process exits with 0."""
@@ -105,8 +112,8 @@ class RuntimeServer(uvicorn.Server):
         for request in requests:
             request.cancel()
         _, unfinished = await asyncio.wait(requests, timeout=LAST_WORDS_SECONDS)
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, RuntimeProtocol) and connection.flow.write_paused:
+        for connection in list(self._connections()):
+            if connection.flow.write_paused:
                 connection.transport.abort()
         if unfinished:
             _, unfinished = await asyncio.wait(unfinished, timeout=SETTLE_SECONDS)
@@ -123,7 +130,7 @@ def build_server(settings: Settings) -> RuntimeServer:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=RuntimeProtocol,
+        http=partial(RuntimeProtocol, ConnectionLimits.of(settings)),  # type: ignore[arg-type]  # it is only called
         ws="none",
         lifespan="on",
         access_log=False,

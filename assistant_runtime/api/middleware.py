@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assistant_runtime.api.context import RequestContext, context_of, encoded, header, open_context
+from assistant_runtime.api.protocol import TOO_SLOW
 from assistant_runtime.api.saturation import Saturation
 from assistant_runtime.errors import ApiError, ProviderError, StoreUnavailableError
 from assistant_runtime.lifecycle import Lifecycle
@@ -107,6 +108,43 @@ class RequestRecord:
         return str(getattr(route, "path", UNMATCHED))
 
 
+class Exchange:
+    """One request's way in and out, and how far it has come.
+
+    Raises an ApiError (408) into whoever reads a body that does not come.
+    """
+
+    __slots__ = ("_receive", "_send", "_state", "gone", "started")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._state = scope["state"]
+        self._receive = receive
+        self._send = send
+        self.started = False
+        """Whether the answer has begun."""
+        self.gone = False
+        """Whether the client left before that."""
+
+    async def receive(self) -> Message:
+        """Give what comes of the request."""
+        message = await self._receive()
+        if TOO_SLOW in self._state:
+            raise _too_slow()
+        if message["type"] == "http.disconnect" and not self.started:
+            self.gone = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a piece of the answer, unless nobody is there for it."""
+        if self.gone:
+            return
+        if TOO_SLOW in self._state and not self.started:
+            # A framework that reads the body has an answer of its own for whatever reading it raises.
+            raise _too_slow()
+        self.started = True
+        await self._send(message)
+
+
 class ErrorAnswers:
     """Answer every exception in OpenAI's error shape, and nobody whose client left before the answer began.
 
@@ -126,30 +164,17 @@ class ErrorAnswers:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = gone = False
-
-        async def receive_watched() -> Message:
-            nonlocal gone
-            message = await receive()
-            gone = gone or (message["type"] == "http.disconnect" and not started)
-            return message
-
-        async def send_watched(message: Message) -> None:
-            nonlocal started
-            if not gone:
-                started = True
-                await send(message)
-
+        exchange, context = Exchange(scope, receive, send), context_of(scope)
         try:
-            await self._app(scope, receive_watched, send_watched)
+            await self._app(scope, exchange.receive, exchange.send)
         except (Exception, asyncio.CancelledError) as error:
-            if started:
+            if exchange.started:
                 # Only a broken connection tells the client that this answer is not whole.
                 raise
-            if not gone:
-                await send_error(send, self._translate(error, context_of(scope)), context_of(scope))
-        if gone:
-            context_of(scope).facts["client_gone"] = True
+            if not exchange.gone:
+                await send_error(send, self._translate(error, context), context)
+        if exchange.gone:
+            context.facts["client_gone"] = True
 
     def _translate(self, error: BaseException, context: RequestContext) -> ApiError:
         if isinstance(error, asyncio.CancelledError):
@@ -168,6 +193,15 @@ class ErrorAnswers:
             error_type="server_error",
             code="internal_error",
         )
+
+
+def _too_slow() -> ApiError:
+    return ApiError(
+        408,
+        "The request's body did not come in time. Send it at once, or faster.",
+        code="request_timeout",
+        headers={"connection": "close"},
+    )
 
 
 def _store_unavailable() -> ApiError:

@@ -1,14 +1,21 @@
 """uvicorn's HTTP protocol with three additions.
 
-A request's head has a bound, answers are written in few pieces, and an offer to change to another protocol is not
-heard: the parser would take a request's body for that protocol, and drop it.
+A client has limits: on the length of a request's head, on the time that head, body and reading take it, and on the
+number of connections. Answers are written in few pieces. An offer to change to another protocol is not heard: the
+parser would take a request's body for that protocol, and drop it.
 """
 
 import asyncio
+import math
 import re
-from typing import Any
+from http import HTTPStatus
+from itertools import islice
+from typing import Any, Literal
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from assistant_runtime.api.connection_limits import ConnectionLimits
+from assistant_runtime.errors import ApiError
 
 MAX_HEAD_BYTES = (256 + 64) * 1024
 """Far more than any proxy lets through: 64 KiB of head, and one read of at most 256 KiB, which may end in a body.
@@ -18,6 +25,31 @@ UPGRADE = re.compile(rb"\r\nupgrade(?=:)", re.IGNORECASE)
 """An offer that a server may leave aside. Java's own client makes it, of HTTP/2, with requests over plain HTTP."""
 
 HEAD_END = b"\r\n\r\n"
+
+Phase = Literal["nothing", "head", "body"]
+"""What has come of the request that is being read."""
+
+NOTHING: Phase = "nothing"
+HEAD: Phase = "head"
+BODY: Phase = "body"
+
+NEVER = math.inf
+"""When a connection is late that nothing is expected of."""
+
+TOO_SLOW = "body_too_slow"
+"""In a request's state: its body does not come, and whoever reads it is to give up."""
+
+LOOKED_AT = 64
+"""Connections among which one that is idle is searched for, so that a crowd of new ones costs little."""
+
+LATE = ApiError(408, "The request did not come in time.", code="request_timeout")
+TOO_MANY = ApiError(
+    503,
+    "The server has as many connections as it may have. Connect again in a moment.",
+    error_type="server_error",
+    code="too_many_connections",
+    headers={"retry-after": "1"},
+)
 
 MAX_GATHERED_BYTES = 64 * 1024
 """What may wait for the end of the loop's turn; more goes out at once, so that the transport's own bound holds."""
@@ -78,35 +110,116 @@ class GatheringTransport(asyncio.Transport):
 
 
 class RuntimeProtocol(HttpToolsProtocol):
-    """Cut a connection whose request line and headers do not end, stay with HTTP/1.1, and gather what is written."""
+    """Keep a client within its limits, stay with HTTP/1.1, and gather what is written.
 
-    _head_bytes = 0
-    _in_head = True
+    Parameters
+    ----------
+    limits
+        What a client may take.
+    """
+
+    def __init__(self, limits: ConnectionLimits, **options: Any) -> None:
+        super().__init__(**options)
+        self._limits = limits
+        self._phase = NOTHING
+        self._head_bytes = 0
+        self._due = self._write_due = NEVER
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        """Begin."""
+        """Begin, if there is room."""
         super().connection_made(GatheringTransport(transport, self.loop))
+        self._due = self.loop.time() + self._limits.head
+        if len(self.connections) > self._limits.connections and not self._make_room():
+            self._refuse(TOO_MANY)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, unless they make the head too long."""
-        if self._in_head:
+        if self._phase is not BODY:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self.transport.abort()
                 return
             data = _without_upgrade(data)
         super().data_received(data)
+        if self._phase is BODY:
+            now = self.loop.time()
+            self._due = min(self._due + len(data) / self._limits.body_rate, now + self._limits.body)
+        elif self._due == NEVER and (self._phase is HEAD or self._head_bytes):
+            self._due = self.loop.time() + self._limits.head
+
+    def on_message_begin(self) -> None:
+        """Note that a head has begun."""
+        self._phase = HEAD
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Note that what follows is the body."""
-        self._in_head = False
+        self._phase = BODY
         self._head_bytes = 0
+        self._due = NEVER
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Note that the next bytes begin a new head."""
-        self._in_head = True
+        self._phase = NOTHING
+        self._due = NEVER
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """Note that the client does not read as fast as it is answered."""
+        self._write_due = self.loop.time() + self._limits.write
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Note that the client has read."""
+        self._write_due = NEVER
+        super().resume_writing()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def look(self, now: float, since: float) -> None:
+        """End what is late at the loop's time `now`; the last look was `since` seconds ago."""
+        if self._write_due == NEVER and self.transport.is_closing():
+            # What the client does not read keeps a connection that was closed.
+            self._write_due = now + self._limits.write
+        if now > self._write_due:
+            self.transport.abort()
+        elif self.flow.read_paused:
+            # The client waits for this server.
+            self._due += since
+        elif now > self._due:
+            self._end_late(now)
+
+    def _end_late(self, now: float) -> None:
+        """End a request that does not come: in its log line if it has one, and with 408 if it has begun."""
+        if self._phase is BODY and not self.cycle.response_started:
+            self.cycle.scope["state"][TOO_SLOW] = True
+            self.cycle.message_event.set()
+            self._due = now + self._limits.head
+        elif self.idle and self._phase is HEAD:
+            self._refuse(LATE)
+        else:
+            self.transport.abort()
+
+    def _make_room(self) -> bool:
+        """Cut a connection on which nothing is being answered, so that one which asks finds room."""
+        for other in islice(self.connections, LOOKED_AT):
+            if isinstance(other, RuntimeProtocol) and other is not self and other.idle:
+                self.connections.discard(other)
+                other.transport.abort()
+                return True
+        return False
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answer for a request of which there is no more than a piece, and close."""
+        body = error.body
+        told = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+        head = "".join(f"{name}: {value}\r\n" for name, value in (told | error.headers).items())
+        self.transport.write(f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n{head}\r\n".encode() + body)
+        self.transport.close()
 
 
 def _without_upgrade(data: bytes) -> bytes:

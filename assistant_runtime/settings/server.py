@@ -118,6 +118,38 @@ class ServerGroup(ProcessGroup):
     max_request_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, description="Largest request body in bytes; a bigger one is answered with 413."
     )
+    request_head_timeout_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="Seconds that a request's line and headers may take, from the first byte or a new connection on.",
+    )
+    request_body_timeout_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description=(
+            "Seconds that a request's body may stop for, or fall behind REQUEST_MIN_BYTES_PER_SECOND; then 408."
+        ),
+    )
+    request_min_bytes_per_second: int = Field(
+        500, ge=1, le=1_000_000_000, description="Bytes a second at which a request's body must come."
+    )
+    stalled_write_timeout_seconds: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        description="Seconds that an answer waits for a client that does not read; then its connection is cut.",
+    )
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description=(
+            "Connections that a process keeps, at most half of the files that it may open. A new one takes the place "
+            "of an idle one; where all are answered, it gets 503."
+        ),
+    )
     drain_delay_seconds: float = Field(
         5.0, ge=0, le=600, description="Seconds to go on accepting after SIGTERM, while /ready says 503."
     )
