@@ -73,11 +73,21 @@ REASONS = (
 )
 """Reasons that the operator gives itself. The reason of a failing pod is Kubernetes' own, such as ImagePullBackOff."""
 
+RESTING = (SUSPENDED, SCALED_TO_ZERO)
+"""Reasons of what runs no pods because the spec asks for none."""
+
 VOLUMES_KEPT = "VolumesKept"
 """Reason of the event that tells which volumes a component leaves when it is turned off."""
 
 _MESSAGE_LIMIT = 2000
 """Characters of a message that are kept: room for what happened, and no log dump in a status."""
+
+
+def urgency(reason: str) -> int:
+    """Rank the reason of what does not serve: a problem is 0, what is under way 1, and what rests on purpose 2."""
+    if reason in RESTING:
+        return 2
+    return 1 if reason == PROGRESSING else 0
 
 
 def condition(kind: str, status: bool, reason: str, message: str) -> Condition:

@@ -31,6 +31,16 @@ APPLIED_HASH = f"{GROUP}/applied-hash"
 CONFIG_HASH = f"{GROUP}/config-hash"
 """Pod template annotation: hash of the Secrets and ConfigMaps that the pod reads, so that a change rolls it."""
 
+KEPT = {
+    "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+    "argocd.argoproj.io/compare-options": "IgnoreExtraneous",
+}
+"""Annotations of what outlives the AIAssistant.
+
+Argo CD takes an object whose instance label is the name of an Application for that Application's, and would delete one
+that has no owner and is not in its repository.
+"""
+
 VOLUME_SIZES = f"{GROUP}/volume-sizes"
 """Annotation of a StatefulSet whose volumes grew: their sizes as asked for last, by claim template, as JSON."""
 

@@ -281,7 +281,7 @@ def test_suspend_stops_every_pod_and_resume_brings_them_back(kube: Kube) -> None
     create(kube)
     create(kube, suspend=True)
     eventually(lambda: not kube.list("pods"), "no pods")
-    kube.wait_for_reason("demo", "Suspended")
+    assert kube.wait_for_reason("demo", "Suspended")["status"] == "True"
     assert {"demo", "demo-redis"} <= kube.names("service")
     create(kube, suspend=False)
     eventually(lambda: len(kube.list("pods")) == 7, "all pods are back")

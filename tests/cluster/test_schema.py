@@ -14,6 +14,7 @@ from tests.cluster.conftest import own_namespace
 from tests.operator.assistants import PROVIDERS, resource
 from tests.operator.bad_input import BAD_NAMES, BAD_SPECS
 from tests.support.api import RefusedError
+from tests.support.kstatus import statuses
 from tests.support.kube import Kube
 
 pytestmark = pytest.mark.cluster
@@ -55,6 +56,14 @@ def test_bad_name_is_refused(kube: Kube, name: str) -> None:
         _dry_run(kube, _assistant(name))
 
 
+def test_what_no_operator_has_seen_is_not_taken_for_done(kube: Kube) -> None:
+    kube.api.create(_assistant("unseen"), kube.namespace)
+    found = kube.must("aia", "unseen")
+    assert found["status"]["observedGeneration"] == -1
+    assert statuses([found]) == ["InProgress"]
+    kube.api.delete("aia", "unseen", kube.namespace)
+
+
 def test_the_longest_name_is_taken(kube: Kube) -> None:
     _dry_run(kube, _assistant("a" * 52))
 
@@ -79,7 +88,8 @@ def _shown(page: Path) -> list[dict[str, Any]]:
     """The AIAssistants that a page shows: whole ones, and those of which it shows a part of the spec."""
     blocks = re.findall(r"^ *```yaml\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE)
     found = [yaml.safe_load(textwrap.dedent(block)) for block in blocks]
-    return [body if "kind" in body else _assistant(**body["spec"]) for body in found if "spec" in body]
+    shown = [body for body in found if "spec" in body and body.get("kind", "AIAssistant") == "AIAssistant"]
+    return [body if "kind" in body else _assistant(**body["spec"]) for body in shown]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if _shown(page)], ids=lambda page: page.stem)

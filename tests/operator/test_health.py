@@ -62,6 +62,13 @@ def test_no_pods_on_purpose_is_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
+    "status", [_rolled_out(2), {**_rolled_out(0), "observedGeneration": 1}], ids=["pods stop", "not seen"]
+)
+def test_it_rests_once_every_pod_has_stopped(status: dict[str, int]) -> None:
+    assert _judge(_workload(0, **status), suspended=True).reason == "Progressing"
+
+
+@pytest.mark.parametrize(
     ("pod", "reason", "message"),
     [
         (_waiting("ImagePullBackOff", "Back-off pulling image a:1"), "ImagePullBackOff", "Back-off pulling image a:1"),

@@ -75,6 +75,17 @@ async def test_credentials_come_first_then_objects_in_order_then_status() -> Non
     assert [verb for verb, _, _ in writes] == ["create"] * 6 + ["apply"] * len(kinds) + ["status", "create"]
 
 
+async def test_what_has_no_owner_is_kept_by_argo_cd() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    ownerless = [body for body in bench.client.objects.values() if body["kind"] == "Secret"]
+    for body in bench.client.objects.values():
+        ownerless += body.get("spec", {}).get("volumeClaimTemplates", [])
+    assert len(ownerless) == 6 + 3
+    for body in ownerless:
+        assert body["metadata"]["annotations"]["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
+
+
 async def test_an_unchanged_assistant_costs_no_request() -> None:
     bench = Bench()
     await bench.reconcile()

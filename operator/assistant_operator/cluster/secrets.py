@@ -81,6 +81,7 @@ class Secrets(Contents):
                 "name": credential.name,
                 "namespace": assistant.namespace,
                 "labels": labels.standard(assistant.name, credential.component),
+                "annotations": labels.KEPT,
             },
             "type": "Opaque",
             "data": _encode(credential.changes({})),

@@ -47,11 +47,7 @@ def _told(ready: Object) -> tuple[Any, Any]:
 async def record_event(api: Client, regarding: Object, ready: dict[str, Any], now: str) -> None:
     """Record an event about the resource; `now` is RFC 3339 with microseconds."""
     metadata = regarding["metadata"]
-    quiet = ready["status"] == "True" or ready["reason"] in (
-        conditions.PROGRESSING,
-        conditions.SUSPENDED,
-        conditions.SCALED_TO_ZERO,
-    )
+    quiet = ready["status"] == "True" or ready["reason"] == conditions.PROGRESSING
     event = {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.kind,

@@ -24,8 +24,6 @@ class Assessed:
     mode: Mode
     health: Health
 
-_RESTING = (conditions.SUSPENDED, conditions.SCALED_TO_ZERO)
-
 
 @dataclass(frozen=True)
 class Findings:
@@ -90,15 +88,17 @@ def _ready(findings: Findings) -> Condition:
         return conditions.condition(conditions.TYPE_READY, False, findings.error.reason, findings.error.message)
     failing = _first_failing(findings)
     if failing:
+        # What rests as the spec asks is as it should be: to wait for it would never end.
+        settled = failing["reason"] in conditions.RESTING
         message = f"{failing['type']}: {failing['message']}"
-        return conditions.condition(conditions.TYPE_READY, False, failing["reason"], message)
+        return conditions.condition(conditions.TYPE_READY, settled, failing["reason"], message)
     return conditions.condition(conditions.TYPE_READY, True, conditions.READY, "Every component is ready.")
 
 
 def _first_failing(findings: Findings) -> Condition | None:
-    """Return the condition to blame: one with a real problem before one that is merely under way."""
+    """Return the condition to name: one with a problem before one that is under way, and that before one at rest."""
     failing = [entry for entry in (*_components(findings), *findings.policies) if entry["status"] != "True"]
-    return min(failing, key=lambda entry: entry["reason"] == conditions.PROGRESSING, default=None)
+    return min(failing, key=lambda entry: conditions.urgency(entry["reason"]), default=None)
 
 
 def _progress(ready: Condition, findings: Findings) -> list[Condition]:
@@ -109,8 +109,6 @@ def _progress(ready: Condition, findings: Findings) -> list[Condition]:
         growing = (found.health.growth for found in findings.components if found.health.growth)
         told = [conditions.condition(conditions.TYPE_RECONCILING, True, conditions.VOLUME_GROWING, t) for t in growing]
         return told[:1]
-    if ready["reason"] in _RESTING:
-        return []
     return [conditions.condition(conditions.TYPE_RECONCILING, True, ready["reason"], ready["message"])]
 
 
@@ -126,7 +124,11 @@ def _phase(ready: Condition, error: ReconcileError | None) -> str:
         return "Stalled"
     if error:
         return "Pending"
-    return "Ready" if ready["status"] == "True" else _PHASES.get(ready["reason"], "Progressing")
+    return _PHASES.get(ready["reason"], "Progressing")
 
 
-_PHASES = {conditions.SUSPENDED: "Suspended", conditions.SCALED_TO_ZERO: "ScaledToZero"}
+_PHASES = {
+    conditions.READY: "Ready",
+    conditions.SUSPENDED: "Suspended",
+    conditions.SCALED_TO_ZERO: "ScaledToZero",
+}

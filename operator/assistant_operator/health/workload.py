@@ -31,7 +31,7 @@ def elsewhere() -> Health:
 
 def resting(health: Health) -> bool:
     """Tell whether no pods run on purpose."""
-    return health.reason in (conditions.SUSPENDED, conditions.SCALED_TO_ZERO)
+    return health.reason in conditions.RESTING
 
 
 def assess(scene: Scene | None, *, suspended: bool) -> Health:
@@ -45,11 +45,13 @@ def assess(scene: Scene | None, *, suspended: bool) -> Health:
     spec, status = workload["spec"], workload.get("status") or {}
     wanted, exist = spec.get("replicas", 1), status.get("replicas", 0)
     ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
-    if wanted == 0:
+    current = status.get("observedGeneration", 0) >= workload["metadata"].get("generation", 0)
+    if wanted == 0 and current and not exist:
         reason = conditions.SUSPENDED if suspended else conditions.SCALED_TO_ZERO
         message = "spec.suspend is true: no pods run." if suspended else "spec.replicas is 0: no pods run."
-        return Health(False, reason, message, exist, ready)
-    current = status.get("observedGeneration", 0) >= workload["metadata"].get("generation", 0)
+        return Health(False, reason, message)
+    if wanted == 0:
+        return Health(False, conditions.PROGRESSING, f"{exist} pods are stopping.", exist, ready)
     if current and updated >= wanted and ready >= wanted and exist <= wanted:
         return Health(True, conditions.READY, f"{ready}/{wanted} pods are ready.", exist, ready)
     counts, wrong = f"{ready}/{wanted} pods are ready", first(scene)
@@ -62,7 +64,7 @@ def assess(scene: Scene | None, *, suspended: bool) -> Health:
 def together(parts: Mapping[str, Health]) -> Health:
     """Judge a component by its workloads, named by part: it serves when all do.
 
-    Otherwise the first that fails gives reason and message; one with a real problem before one that is under way.
+    Otherwise the first that fails gives reason and message; one with a problem before one that is under way.
     """
     exist, ready = (sum(getattr(part, count) for part in parts.values()) for count in ("replicas", "ready_replicas"))
     failing = [(name, part) for name, part in parts.items() if not part.ready]
@@ -70,7 +72,7 @@ def together(parts: Mapping[str, Health]) -> Health:
         growth = next((part.growth for part in parts.values() if part.growth), "")
         message = f"{ready}/{exist} pods are ready. {growth}".rstrip()
         return Health(True, conditions.READY, message, exist, ready, growth=growth)
-    name, worst = min(failing, key=lambda named: named[1].reason == conditions.PROGRESSING)
+    name, worst = min(failing, key=lambda named: conditions.urgency(named[1].reason))
     message = worst.message if len(parts) == 1 else f"{name}: {worst.message}"
     unsettled = any(part.unsettled for part in parts.values())
     return Health(False, worst.reason, message, exist, ready, worst.quotes, unsettled)

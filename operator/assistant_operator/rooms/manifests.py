@@ -89,8 +89,8 @@ def volume_claim(name: str, assistant: AIAssistant, component: str, storage: Sto
         "resources": {"requests": {"storage": storage.size}},
         "storageClassName": storage.storage_class_name,
     }
-    claim_labels = labels.template(assistant.name, component)
-    return {"metadata": {"name": name, "labels": claim_labels}, "spec": prune_none(spec)}
+    metadata = {"name": name, "labels": labels.template(assistant.name, component), "annotations": labels.KEPT}
+    return {"metadata": metadata, "spec": prune_none(spec)}
 
 
 def env(name: str, value: str | float | bool) -> Object:

@@ -79,7 +79,8 @@ def _object_schema() -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": _structural(AIAssistantSpec),
-            "status": _structural(AIAssistantStatus),
+            # An AIAssistant that no operator has seen yet has a generation and no status, which kstatus takes for done.
+            "status": {**_structural(AIAssistantStatus), "default": {"observedGeneration": -1}},
         },
         "x-kubernetes-validations": [NAME_RULE.schema()],
     }
