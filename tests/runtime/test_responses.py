@@ -113,6 +113,39 @@ async def test_a_functions_result_goes_back(upstream: Upstream) -> None:
     assert upstream.requests[1]["tools"][0]["function"]["name"] == "clock"
 
 
+@pytest.mark.parametrize(
+    ("part", "file"),
+    [
+        (
+            {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"},
+            {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"},
+        ),
+        ({"filename": "a.txt", "file_data": "YQ=="}, {"filename": "a.txt", "file_data": "data:text/plain;base64,YQ=="}),
+        ({"file_data": "JVBE"}, {"file_data": "data:application/pdf;base64,JVBE"}),
+        ({"file_id": "file_1", "filename": None}, {"file_id": "file_1"}),
+    ],
+)
+async def test_a_file_becomes_the_chats_file(upstream: Upstream, part: dict[str, Any], file: dict[str, Any]) -> None:
+    content = [{"type": "input_text", "text": "Sum it up."}, {"type": "input_file", **part}]
+    async with serving(upstream) as (runtime, _):
+        assert (await post(runtime, input=[{"role": "user", "content": content}])).status == 200
+    assert upstream.requests[0]["messages"][0]["content"][1] == {"type": "file", "file": file}
+
+
+async def test_sound_is_passed_on(upstream: Upstream) -> None:
+    sound = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
+    async with serving(upstream) as (runtime, _):
+        assert (await post(runtime, input=[{"role": "user", "content": [sound]}])).status == 200
+    assert upstream.requests[0]["messages"][0]["content"] == [sound]
+
+
+@pytest.mark.parametrize("value", [0, -1])
+async def test_no_limit_of_tokens_is_an_absent_field(upstream: Upstream, value: int) -> None:
+    async with serving(upstream) as (runtime, _):
+        assert (await post(runtime, input="hi", max_output_tokens=value)).status == 200
+    assert "max_tokens" not in upstream.requests[0]
+
+
 async def test_calls_stay_one_message_whatever_was_thought_between(upstream: Upstream) -> None:
     """A provider refuses a call whose result does not come next."""
     thought = {"type": "reasoning", "id": "rs_1", "summary": []}
@@ -323,7 +356,12 @@ async def test_errors_have_the_classes_that_clients_catch(upstream: Upstream) ->
         ({"input": []}, "input"),
         ({"input": [{"role": "king", "content": "hi"}]}, "input[0].role"),
         ({"input": [{"role": "user", "content": 5}]}, "input[0].content"),
-        ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0].type"),
+        ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0].file_data"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "https://example.org/a"}]}]},
+            "input[0].content[0].file_data",
+        ),
+        ({"input": [{"role": "user", "content": [{"type": "input_video"}]}]}, "input[0].content[0].type"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].id"),
         ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),
         ({"input": "hi", "temperature": 3}, "temperature"),

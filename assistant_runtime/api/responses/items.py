@@ -1,5 +1,6 @@
 """The Responses API's input items as messages of a chat."""
 
+import mimetypes
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -124,4 +125,21 @@ def _part(part: Any, where: str) -> dict[str, Any]:
     if kind == "input_image":
         image = {"url": text_field(part, "image_url", where)}
         return {"type": "image_url", "image_url": image | ({"detail": part["detail"]} if part.get("detail") else {})}
-    raise bad(f"{where}.type", f"parts of the type {kind!r} are not taken; there are: input_text, input_image")
+    if kind == "input_file":
+        return {"type": "file", "file": _file(part, where)}
+    if kind == "input_audio":
+        return {"type": "input_audio", "input_audio": part.get("input_audio")}
+    known = "input_text, input_image, input_file, input_audio"
+    raise bad(f"{where}.type", f"parts of the type {kind!r} are not taken; there are: {known}")
+
+
+def _file(part: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Give a file as a chat has it: with its content, or by an id that the provider knows."""
+    found = {name: part[name] for name in ("filename", "file_data", "file_id") if isinstance(part.get(name), str)}
+    data = found.get("file_data")
+    if data is None and "file_id" not in found:
+        raise bad(f"{where}.file_data", "must be the file's content as a data URL; addresses are not fetched")
+    if data is not None and not data.startswith("data:"):
+        media_type = mimetypes.guess_type(found.get("filename", ""))[0] or "application/pdf"
+        found["file_data"] = f"data:{media_type};base64,{data}"
+    return found

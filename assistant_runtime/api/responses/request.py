@@ -62,7 +62,7 @@ class ResponsesRequest(BaseModel):
     parallel_tool_calls: bool | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
-    max_output_tokens: int | None = Field(None, ge=1)
+    max_output_tokens: int | None = Field(None, ge=-1, description="0 and -1 mean no limit.")
     metadata: dict[str, str] | None = Field(None, max_length=16)
     text: TextOptions | None = None
     reasoning: ReasoningOptions | None = None
@@ -91,7 +91,7 @@ def chat_payload(asked: Mapping[str, Any], tools: ClientTools) -> dict[str, Any]
     payload["messages"] = chat_messages(asked, tools)
     if model := asked.get("model"):
         payload["model"] = model
-    if tokens := asked.get("max_output_tokens"):
+    if (tokens := asked.get("max_output_tokens") or 0) > 0:
         payload["max_tokens"] = tokens
     if effort := (asked.get("reasoning") or {}).get("effort"):
         payload["reasoning_effort"] = effort
