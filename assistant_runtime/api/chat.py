@@ -16,6 +16,10 @@ from assistant_runtime.errors import ApiError, ProviderError, error_body
 from assistant_runtime.tool_loop.loop import AssistedStream, ToolLoop
 from assistant_runtime.turn import AnswerStream, Question, Turns
 
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
+NO_LIMIT = (0, -1)
+"""What clients of local servers send for it; OpenAI and others refuse these."""
+
 MAX_KEY_CHARACTERS = 128
 """Of an Idempotency-Key; longer ones are cut."""
 
@@ -81,6 +85,9 @@ def truncated(reason: str, code: str) -> bytes:
 
 
 def _question(payload: dict[str, Any], context: RequestContext, scope: Scope) -> Question:
+    for name in TOKEN_LIMITS:
+        if payload.get(name) in NO_LIMIT:
+            del payload[name]
     read_cache, write_cache = caching(scope, payload)
     return Question(
         with_session(payload, scope),

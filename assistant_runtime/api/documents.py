@@ -222,7 +222,7 @@ async def _uploaded(form: FormData) -> Upload:
     if not name:
         raise ApiError(400, "name: the file has no name.", code="missing_required_parameter", param="name")
     content = await file.read()
-    media_type = media_type_of(file.filename or name, file.content_type or "")
+    media_type = media_type_of(file.filename or name, file.content_type or "", content)
     source = str(form.get("source") or "")[:MAX_SOURCE_CHARACTERS]
     return Upload(name, media_type, content, source, charset_of(file.content_type or ""))
 

@@ -13,6 +13,7 @@ import structlog
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assistant_runtime.api.content_encoding import serve_decompressed
 from assistant_runtime.api.context import RequestContext, context_of, encoded, header, open_context
 from assistant_runtime.api.protocol import TOO_SLOW
 from assistant_runtime.api.saturation import Saturation
@@ -68,7 +69,7 @@ class RequestRecord:
         self._metrics.request_started()
         span = self._metrics.tracing.request_started(scope["method"], scope["headers"])
         try:
-            await self._app(scope, receive, send_recorded)
+            await self._app(_as_get(scope) if scope["method"] == "HEAD" else scope, receive, send_recorded)
         finally:
             self._finish(scope, context, time.perf_counter() - started, span)
 
@@ -106,6 +107,11 @@ class RequestRecord:
             every = (*self._routes, *scope["app"].routes)
             route = next((each for each in every if each.matches(scope)[0] is not Match.NONE), None)
         return str(getattr(route, "path", UNMATCHED))
+
+
+def _as_get(scope: Scope) -> Scope:
+    """Give a HEAD as the GET that it stands for; the server leaves out the body of what is answered."""
+    return {**scope, "method": "GET"}
 
 
 class Exchange:
@@ -322,7 +328,7 @@ class Gate:
 
 
 class BodyLimit:
-    """Refuse a request body that is too long, by its declared length where there is one."""
+    """Refuse a request body that is too long, by its declared length where there is one, and decompressed too."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
@@ -335,10 +341,13 @@ class BodyLimit:
             return
         declared = header(scope, b"content-length")
         if declared is None:
-            await self._app(scope, self._counted(receive), send)
-            return
-        if int(declared) > self._max_bytes:
+            receive = self._counted(receive)
+        elif int(declared) > self._max_bytes:
             raise self._too_long()
+        encoding = (header(scope, b"content-encoding") or b"identity").decode("latin-1")
+        if encoding.strip().lower() != "identity":
+            await serve_decompressed(self._app, scope, receive, send, encoding=encoding, max_bytes=self._max_bytes)
+            return
         await self._app(scope, receive, send)
 
     def _counted(self, receive: Receive) -> Receive:

@@ -1,5 +1,6 @@
 """A request's body: read whole, decoded once, and validated with an error that names the field."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ from starlette.types import Receive
 
 from assistant_runtime.errors import ApiError
 from assistant_runtime.settings.values import field_path
+
+INEXACT = 2.0**63
+"""From here on the parser may have made a float of an integer."""
 
 
 async def read_body(receive: Receive) -> bytes | None:
@@ -47,7 +51,17 @@ def parse(body: bytes, model: type[BaseModel]) -> dict[str, Any]:
         model.model_validate(payload)
     except ValidationError as error:
         raise invalid_request(error.errors(include_input=False, include_url=False)[0], payload) from None
+    if any(type(value) is float and abs(value) >= INEXACT for value in payload.values()):
+        _restore_integers(payload, body)
     return payload
+
+
+def _restore_integers(payload: dict[str, Any], body: bytes) -> None:
+    """Write integers of more than 64 bits, such as a seed, as the client did: the parser makes floats of them."""
+    exact = json.loads(body)
+    for name, value in exact.items():
+        if type(value) is int and type(payload[name]) is float:
+            payload[name] = orjson.Fragment(str(value))
 
 
 def invalid_request(detail: Any, payload: Any) -> ApiError:

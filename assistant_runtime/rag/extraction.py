@@ -1,6 +1,7 @@
 """Run `extract` for one file, within bounds of time, and of how many run at once."""
 
 import asyncio
+import codecs
 import os
 import re
 import sys
@@ -50,8 +51,24 @@ class Extracted:
     spans: tuple[tuple[int, int], ...]
 
 
-def media_type_of(name: str, declared: str) -> str:
-    """Give the media type of a file that can be read.
+SNIFFED_BYTES = 64 * 1024
+CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+"""Bytes that no text has in any encoding but UTF-16, and that files of other kinds have soon."""
+
+MARKED_UP = (b"{\\rtf", b"%!PS")
+"""How files begin that are made of text and mean something else."""
+
+
+def is_text(content: bytes) -> bool:
+    """Whether a file is text, whatever its name: a table, a program, a log, a configuration."""
+    head = content[:SNIFFED_BYTES]
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    return not head.startswith(MARKED_UP) and not CONTROLS.search(head)
+
+
+def media_type_of(name: str, declared: str, content: bytes) -> str:
+    """Give the media type of a file that can be read; any text that is of no other type is plain text.
 
     Raises
     ------
@@ -65,9 +82,11 @@ def media_type_of(name: str, declared: str) -> str:
             return media_type
     if suffix in SUFFIXES:
         return SUFFIXES[suffix]
+    if is_text(content):
+        return "text/plain"
     raise ApiError(
         415,
-        f"Documents are {', '.join(sorted(KINDS))}; this is {given or 'of no known type'}.",
+        f"Documents are {', '.join(sorted(KINDS))}, or any other text; this is {given or 'of no known type'}.",
         code="unsupported_document",
         param="media_type",
     )

@@ -90,7 +90,7 @@ async def test_the_preferred_provider_is_asked_first(upstream: Upstream, second:
         ({"temperature": "hot"}, "temperature", "invalid_type"),
         ({"top_p": -0.1}, "top_p", "invalid_value"),
         ({"n": 0}, "n", "invalid_value"),
-        ({"max_tokens": 0}, "max_tokens", "invalid_value"),
+        ({"max_tokens": -2}, "max_tokens", "invalid_value"),
         ({"presence_penalty": 2.5}, "presence_penalty", "invalid_value"),
         ({"model": 5}, "model", "invalid_type"),
         ({"tools": {}}, "tools", "invalid_type"),
@@ -127,6 +127,24 @@ async def test_a_body_that_is_nested_too_deeply_is_answered_with_400(upstream: U
         assert (reply.status, reply.error["code"]) == (400, "invalid_json")
         assert "nested too deeply" in reply.error["message"]
     assert (reply.status == 200) is (depth < 253), "far deeper than any tool's schema"
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("value", [0, -1])
+async def test_no_limit_of_tokens_is_an_absent_field(upstream: Upstream, name: str, value: int) -> None:
+    async with run_runtime(upstream) as runtime:
+        reply = await runtime.post(json.dumps(QUESTION | {name: value}))
+    assert reply.status == 200
+    assert name not in upstream.requests[0]
+
+
+@pytest.mark.parametrize("seed", [2**63 - 1, 2**64, -(2**70), 10**40])
+async def test_an_integer_of_any_size_stays_one(upstream: Upstream, seed: int) -> None:
+    async with run_runtime(upstream) as runtime:
+        reply = await runtime.chat(seed=seed)
+    assert reply.status == 200
+    assert upstream.requests[0]["seed"] == seed
+    assert isinstance(upstream.requests[0]["seed"], int)
 
 
 async def test_a_missing_messages_field_is_named(upstream: Upstream) -> None:

@@ -270,9 +270,11 @@ async def test_files_are_uploaded_as_forms(lite: MilvusLiteServer) -> None:
 
         sent = await send(runtime, "POST", "/v1/documents", form("leave.md", LEAVE.encode(), source="intranet"))
         assert (sent.status, sent.json["media_type"], sent.json["source"]) == (201, "text/markdown", "intranet")
+        table = await send(runtime, "POST", "/v1/documents", form("leave.csv", b"parent,weeks\nany,12\n"))
+        assert (table.status, table.json["media_type"]) == (201, "text/plain")
         broken = await send(runtime, "POST", "/v1/documents", form("a.pdf", b"%PDF-1.4 nothing"))
         assert (broken.status, broken.error["code"]) == (422, "unreadable_document")
-        unknown = await send(runtime, "POST", "/v1/documents", form("a.exe", b"MZ"))
+        unknown = await send(runtime, "POST", "/v1/documents", form("a.exe", b"MZ\x90\0\3"))
         assert (unknown.status, unknown.error["code"]) == (415, "unsupported_document")
         nothing = await send(runtime, "POST", "/v1/documents", aiohttp.FormData({"name": "a"}))
         assert nothing.status in {400, 415}

@@ -182,10 +182,39 @@ async def test_a_reader_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_a_files_type_is_its_own_or_its_names(name: str, declared: str, expected: str) -> None:
-    assert media_type_of(name, declared) == expected
+    assert media_type_of(name, declared, b"\0") == expected
 
 
-def test_an_unknown_type_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("name", "declared", "content"),
+    [
+        ("a.csv", "text/csv", b"name,days\r\nleave,12\r\n"),
+        ("a.json", "application/json", b'{"leave": 12}'),
+        ("a.py", "text/x-python", b"def leave():\n\treturn 12\n"),
+        ("a.log", "", b"\x1b[32mok\x1b[0m leave taken\n"),
+        ("Makefile", "application/octet-stream", b"leave:\n\techo 12\n"),
+        ("a.csv", "application/vnd.ms-excel", "été".encode("utf-16")),
+        ("a.ini", "", "días=12".encode("latin-1")),
+        ("a.csv", "text/csv", "假期,12".encode("gbk")),
+        ("a.jp", "", "休暇".encode("iso2022_jp")),
+    ],
+)
+def test_any_text_is_read_as_text(name: str, declared: str, content: bytes) -> None:
+    assert media_type_of(name, declared, content) == "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.exe", b"MZ\x90\x00\x03"),
+        ("a.png", b"\x89PNG\r\n\x1a\n"),
+        ("a.docx", b"PK\x03\x04"),
+        ("a.gz", b"\x1f\x8b\x08"),
+        ("a.rtf", b"{\\rtf1 leave}"),
+        ("a.ps", b"%!PS-Adobe-3.0"),
+    ],
+)
+def test_what_is_no_text_is_refused(name: str, content: bytes) -> None:
     with pytest.raises(ApiError) as refused:
-        media_type_of("a.exe", "application/octet-stream")
+        media_type_of(name, "application/octet-stream", content)
     assert refused.value.status == 415
