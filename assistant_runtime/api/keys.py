@@ -12,7 +12,7 @@ from assistant_runtime.security.audit import note
 from assistant_runtime.security.managed_keys import ManagedKeys
 from assistant_runtime.security.principal import USER_SCOPES, Scope
 from assistant_runtime.settings.security import MAX_TOKENS
-from assistant_runtime.stores.keys import StoredKey
+from assistant_runtime.stores.keys import FIRST, StoredKey, WantedUsage
 
 PRINTED = r"^[^\x00-\x1f]*$"
 """No control characters: PostgreSQL takes no NUL."""
@@ -28,6 +28,10 @@ ROOT = "/v1/keys"
 PATH = "/v1/keys/{key_id}"
 PAGE = 100
 """Entries of a page, at most."""
+
+
+USAGE_PAGE = 1000
+"""Entries of a page of usage, at most."""
 
 
 class KeyLimit(BaseModel):
@@ -104,7 +108,21 @@ class KeyList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[KeyAnswer]
+    has_more: bool
     next: str | None
+
+
+class UsageQuery(BaseModel):
+    """Which usage is asked for."""
+
+    since: date | None = Field(None, description="First day; default: 30 days ago.")
+    until: date | None = Field(None, description="Last day; default: today.")
+    key_id: str | None = Field(None, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
+    user: str | None = Field(
+        None, max_length=128, pattern=PRINTED, description="Name of a user: of the user's keys alone."
+    )
+    limit: int = Field(USAGE_PAGE, ge=1, le=USAGE_PAGE)
+    after: str = Field("", max_length=400, pattern=PRINTED, description="`next` of the page before.")
 
 
 class UsageEntry(BaseModel):
@@ -119,10 +137,12 @@ class UsageEntry(BaseModel):
 
 
 class UsageList(BaseModel):
-    """What was spent, by day."""
+    """What was spent, by day; `next` is the `after` of the next page."""
 
     object: Literal["list"] = "list"
     data: list[UsageEntry]
+    has_more: bool
+    next: str | None
 
 
 class KeyRoutes:
@@ -148,8 +168,8 @@ class KeyRoutes:
     ) -> KeyList:
         """List keys, also those that are revoked or have expired."""
         found = await self._keys.store.listed(limit + 1, after, user)
-        page = found[:limit]
-        return KeyList(data=[_answer(key) for key in page], next=page[-1].id if len(found) > limit else None)
+        page, more = found[:limit], len(found) > limit
+        return KeyList(data=[_answer(key) for key in page], has_more=more, next=page[-1].id if more else None)
 
     async def get(self, key_id: KeyId) -> KeyAnswer:
         """Give a key."""
@@ -170,18 +190,18 @@ class KeyRoutes:
         note("key_revoked", id=key.id)
         return _answer(key)
 
-    async def usage(
-        self,
-        since: Annotated[date | None, Query(description="First day; default: 30 days ago.")] = None,
-        until: Annotated[date | None, Query(description="Last day; default: today.")] = None,
-        key_id: Annotated[str | None, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")] = None,
-        user: OfUser = None,
-    ) -> UsageList:
+    async def usage(self, asked: Annotated[UsageQuery, Query()]) -> UsageList:
         """Tell what was spent."""
-        today = datetime.now(UTC).date()
-        first, last = since or today - timedelta(days=30), until or today
-        rows = await self._keys.store.usage(first.isoformat(), last.isoformat(), key_id, user)
-        return UsageList(data=[UsageEntry.model_validate(row, from_attributes=True) for row in rows])
+        today, limit = datetime.now(UTC).date(), asked.limit
+        first, last = asked.since or today - timedelta(days=30), asked.until or today
+        wanted = WantedUsage(first.isoformat(), last.isoformat(), asked.key_id, asked.user)
+        found = await self._keys.store.usage(wanted, limit + 1, _usage_place(asked.after))
+        page, more = found[:limit], len(found) > limit
+        return UsageList(
+            data=[UsageEntry.model_validate(row, from_attributes=True) for row in page],
+            has_more=more,
+            next=f"{page[-1].day}/{page[-1].key_id}/{page[-1].model}" if more else None,
+        )
 
     async def _known(self, key_id: str) -> StoredKey:
         key = await self._keys.store.get(key_id)
@@ -222,6 +242,17 @@ def wanted_key(body: NewKey) -> StoredKey:
         budget_monthly=body.token_budget_monthly,
         expires=now + body.expires_in if body.expires_in else None,
     )
+
+
+def _usage_place(after: str) -> tuple[str, str, str]:
+    """Read the `next` of a page of usage: a day, a key, and a model, which may have slashes of its own."""
+    if not after:
+        return FIRST
+    day, _, rest = after.partition("/")
+    key_id, found, model = rest.partition("/")
+    if not found:
+        raise ApiError(400, "after: give `next` of the page before.", code="invalid_value", param="after")
+    return day, key_id, model
 
 
 def _changes(body: KeyChange) -> dict[str, Any]:

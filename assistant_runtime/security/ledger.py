@@ -13,7 +13,7 @@ import structlog
 
 from assistant_runtime.errors import StoreUnavailableError
 from assistant_runtime.security.accounts import Spent
-from assistant_runtime.stores.keys import SqlKeys, UsageRow
+from assistant_runtime.stores.keys import MAX_SPENT, SqlKeys, UsageRow
 
 FLUSH_SECONDS = 5.0
 """What a killed process loses at most."""
@@ -47,7 +47,7 @@ class UsageLedger:
         """Count what was spent."""
         day = f"{datetime.fromtimestamp(self._clock(), UTC):%Y-%m-%d}"
         for model, given, taken in spent:
-            self._count((key_id, model[:MAX_MODEL], day), (1, given, taken))
+            self._count((key_id, _name(model), day), (1, given, taken))
 
     async def run(self) -> None:
         """Write until cancelled, and once more then."""
@@ -66,13 +66,13 @@ class UsageLedger:
 
     async def _write(self) -> None:
         counts, self._counts = self._counts, {}
-        if not counts:
-            return
-        rows = [UsageRow(*where, *numbers) for where, numbers in sorted(counts.items())]
+        waiting = sorted(counts.items())
         try:
-            await self._store.spend(rows)
+            while waiting:
+                await self._store.spend([UsageRow(*where, *numbers) for where, numbers in waiting[:MAX_SPENT]])
+                del waiting[:MAX_SPENT]
         except StoreUnavailableError:
-            for where, numbers in counts.items():
+            for where, numbers in waiting:
                 self._count(where, numbers)
 
     def _count(self, where: tuple[str, str, str], numbers: tuple[int, int, int]) -> None:
@@ -81,3 +81,8 @@ class UsageLedger:
             return
         requests, given, taken = self._counts.get(where, (0, 0, 0))
         self._counts[where] = (requests + numbers[0], given + numbers[1], taken + numbers[2])
+
+
+def _name(model: str) -> str:
+    """Give a model's name as a database takes it: a client may send any text."""
+    return model[:MAX_MODEL].replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()

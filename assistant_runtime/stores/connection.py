@@ -24,6 +24,9 @@ UP_INTERVAL_SECONDS = 5.0
 DOWN_INTERVAL_SECONDS = 1.0
 """How long a server that is back may stay unused."""
 
+ASIDE_SECONDS = 15.0
+"""For work that nobody waits for, as a ledger's flush or the deletion of what expired. The end of a process may."""
+
 T = TypeVar("T")
 
 
@@ -129,6 +132,26 @@ class StoreConnection(ABC):
             raise
         except Exception as error:
             raise self.given_up(error) from error
+
+    async def aside(self, command: Callable[[], Awaitable[T]]) -> T:
+        """Run work that nobody waits for, unless the server is known to be down.
+
+        It may take longer than a request's command, and its failure says nothing of the server.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The server is known to be down, or the work failed.
+        """
+        self.check_available()
+        try:
+            async with asyncio.timeout(ASIDE_SECONDS):
+                return await command()
+        except AssistantError:
+            raise
+        except Exception as error:
+            self._log.warning(f"{self.name.lower()}_background_work_failed", error=type(error).__name__)
+            raise StoreUnavailableError(f"{self.name} did not do background work") from error
 
     def check_available(self) -> None:
         """Raise StoreUnavailableError if the server is known to be down."""

@@ -4,7 +4,7 @@ A key is kept as an HMAC alone. Whoever reads the tables can neither use a key n
 SECRET_KEY.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Float,
+    Index,
     MetaData,
     RowMapping,
     String,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     inspect,
     select,
     text,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -71,6 +73,14 @@ USAGE = Table(
     Column("output_tokens", BigInteger, nullable=False),
 )
 
+USAGE_BY_DAY = Index("assistant_usage_by_day", USAGE.c.day, USAGE.c.key_id, USAGE.c.model)
+"""Usage is read by day, and expires by it."""
+
+
+def add_usage_by_day(connection: Connection) -> None:
+    """Make the index of a database that was made before it."""
+    USAGE_BY_DAY.create(connection, checkfirst=True)
+
 
 def add_disabled(connection: Connection) -> None:
     """Let the users be disabled of a database that was made before they could."""
@@ -116,6 +126,23 @@ class UsageRow:
     requests: int
     input_tokens: int
     output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class WantedUsage:
+    """Days of usage (YYYY-MM-DD), both included: of a key, of a user, or of everyone."""
+
+    since: str
+    until: str
+    key_id: str | None = None
+    user: str | None = None
+
+
+FIRST = ("", "", "")
+"""A place before every row of usage: day, key and model."""
+
+MAX_SPENT = 500
+"""Rows of usage in one statement: far below what PostgreSQL and SQLite take of parameters."""
 
 
 class SqlKeys:
@@ -179,28 +206,22 @@ class SqlKeys:
 
         return await self._connection.write(work)
 
-    async def spend(self, rows: list[UsageRow]) -> None:
-        """Add to what is counted, all or nothing."""
+    async def spend(self, rows: Sequence[UsageRow]) -> None:
+        """Add to what is counted, all or nothing, in one statement: at most MAX_SPENT rows, each key and day once."""
+        statement = self._insert(USAGE).values([asdict(row) for row in rows])
+        added = {name: USAGE.c[name] + statement.excluded[name] for name in COUNTS}
+        whole = statement.on_conflict_do_update(index_elements=["key_id", "model", "day"], set_=added)
+        await self._connection.write(lambda connection: connection.execute(whole), aside=True)
 
-        async def work(connection: AsyncConnection) -> None:
-            for row in rows:
-                statement = self._insert(USAGE).values(asdict(row))
-                added = {name: USAGE.c[name] + getattr(row, name) for name in COUNTS}
-                await connection.execute(
-                    statement.on_conflict_do_update(index_elements=["key_id", "model", "day"], set_=added)
-                )
-
-        await self._connection.write(work)
-
-    async def usage(self, since: str, until: str, key_id: str | None, user: str | None = None) -> list[UsageRow]:
-        """Give what was spent between two days (YYYY-MM-DD), both included: of a key, of a user, or of everyone."""
-        query = select(USAGE).where(USAGE.c.day >= since, USAGE.c.day <= until)
-        if key_id is not None:
-            query = query.where(USAGE.c.key_id == key_id)
-        if user is not None:
-            query = query.where(USAGE.c.key_id.in_(select(KEYS.c.id).where(KEYS.c.user == user)))
-        rows = await self._connection.rows(query.order_by(USAGE.c.day, USAGE.c.key_id, USAGE.c.model).limit(10_000))
-        return [UsageRow(**row) for row in rows]
+    async def usage(self, wanted: WantedUsage, limit: int, after: tuple[str, str, str] = FIRST) -> list[UsageRow]:
+        """Give what was spent by day, key and model, behind those of `after`."""
+        order = (USAGE.c.day, USAGE.c.key_id, USAGE.c.model)
+        query = select(USAGE).where(tuple_(*order) > tuple_(*after), USAGE.c.day.between(wanted.since, wanted.until))
+        if wanted.key_id is not None:
+            query = query.where(USAGE.c.key_id == wanted.key_id)
+        if wanted.user is not None:
+            query = query.where(USAGE.c.key_id.in_(select(KEYS.c.id).where(KEYS.c.user == wanted.user)))
+        return [UsageRow(**row) for row in await self._connection.rows(query.order_by(*order).limit(limit))]
 
     def _insert(self, table: Table) -> Any:
         """Give an insert that knows of conflicts; each dialect has one of its own."""

@@ -14,4 +14,5 @@ STEPS: tuple[Step, ...] = (
     agents_sql.add_version,
     keys.add_disabled,
     conversation_sql.add_about,
+    keys.add_usage_by_day,
 )

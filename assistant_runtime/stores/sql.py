@@ -78,8 +78,13 @@ class SqlConnection(StoreConnection):
 
         return await self.call(read)
 
-    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]], *, aside: bool = False) -> T:
         """Run work in one transaction.
+
+        Parameters
+        ----------
+        aside
+            Whether nobody waits for it, see `StoreConnection.aside`.
 
         Raises
         ------
@@ -96,7 +101,7 @@ class SqlConnection(StoreConnection):
             except IntegrityError as error:
                 raise TakenError from error
 
-        return await self.call(transaction)
+        return await (self.aside(transaction) if aside else self.call(transaction))
 
     def reason(self, error: Exception) -> str:
         """Say what is wrong without the URL, which may hold a password."""

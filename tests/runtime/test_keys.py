@@ -4,19 +4,21 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy import event, text
 
 from assistant_runtime.api.keys import NewKey, wanted_key
 from assistant_runtime.security import ledger, managed_keys
+from assistant_runtime.security.accounts import Spent
 from assistant_runtime.security.api_keys import Digests
 from assistant_runtime.security.spending import EXPECTED_ANSWER
 from assistant_runtime.settings import Settings
-from assistant_runtime.stores.keys import SqlKeys
+from assistant_runtime.stores.keys import SqlKeys, UsageRow, WantedUsage
 from assistant_runtime.stores.schema import STEPS
 from assistant_runtime.stores.sql import SqlConnection, engine_for
 from assistant_runtime.stores.users import SqlUsers
@@ -213,6 +215,80 @@ async def test_usage_that_is_being_written_when_the_runtime_ends_is_kept(
     await let_go
     assert await writer.fetchval("SELECT requests FROM assistant_usage") == 1
     await writer.close()
+
+
+@contextlib.asynccontextmanager
+async def ledger_of(database: dict[str, Any]) -> AsyncIterator[tuple[ledger.UsageLedger, SqlKeys, SqlConnection]]:
+    connection = SqlConnection(engine_for(Settings(**database)), STEPS)
+    await connection.probe()
+    store = SqlKeys(connection)
+    try:
+        yield ledger.UsageLedger(store, clock=lambda: DAY), store, connection
+    finally:
+        await connection.aclose()
+
+
+DAY = 1_700_000_000.0
+EVERY = WantedUsage("2023-11-14", "2023-11-14")
+
+
+def spent(model: str) -> list[Spent]:
+    return [(model, 2, 3)]
+
+
+async def test_many_counts_are_few_statements_and_none_is_lost(database: dict[str, Any]) -> None:
+    statements: list[str] = []
+    async with ledger_of(database) as (usage, store, connection):
+        event.listen(connection.engine.sync_engine, "before_cursor_execute", lambda *seen: statements.append(seen[2]))
+        for _ in range(2):
+            for number in range(1200):
+                usage.add(f"key_{number}", spent(MODEL))
+                usage.add(f"key_{number}", spent(MODEL))
+            await usage.flush()
+        assert len([each for each in statements if each.startswith("INSERT")]) == 6
+        rows = await store.usage(EVERY, 5000)
+    assert len(rows) == 1200
+    assert {(row.requests, row.input_tokens, row.output_tokens) for row in rows} == {(4, 8, 12)}
+
+
+async def test_a_flush_that_fails_is_repeated_and_leaves_the_database_up(database: dict[str, Any]) -> None:
+    async with ledger_of(database) as (usage, store, connection):
+        usage.add("key_a", spent(MODEL))
+        await connection.write(lambda it: it.execute(text("ALTER TABLE assistant_usage RENAME TO elsewhere")))
+        await usage.flush()
+        assert connection.available
+        await connection.write(lambda it: it.execute(text("ALTER TABLE elsewhere RENAME TO assistant_usage")))
+        usage.add("key_a", spent(MODEL))
+        await usage.flush()
+        assert [row.requests for row in await store.usage(EVERY, 10)] == [2]
+
+
+@pytest.mark.parametrize("model", ["a\x00b", "\ud800", "m" * 300])
+async def test_any_name_of_a_model_can_be_counted(database: dict[str, Any], model: str) -> None:
+    async with ledger_of(database) as (usage, store, _):
+        usage.add("key_a", spent(model))
+        usage.add("key_b", spent(MODEL))
+        await usage.flush()
+        assert len(await store.usage(EVERY, 10)) == 2
+
+
+async def test_usage_is_given_in_pages_and_no_day_is_left_out(upstream: Upstream, database: dict[str, Any]) -> None:
+    async with ledger_of(database) as (_, store, _):
+        days = [f"2023-11-{day:02}" for day in range(1, 8)]
+        for day in days:
+            await store.spend([UsageRow(key, "a/b", day, 1, 1, 1) for key in ("key_a", "key_b", "key_c")])
+    async with run_runtime(upstream, **database) as runtime:
+        found, after, pages = [], "", 0
+        while after is not None:
+            query = f"usage?since=2023-11-01&until=2023-11-30&limit=4&after={after}"
+            reply = (await ask(runtime, "GET", query)).json
+            assert reply["has_more"] == (reply["next"] is not None)
+            found += [(row["day"], row["key_id"]) for row in reply["data"]]
+            after, pages = reply["next"], pages + 1
+        nonsense = await ask(runtime, "GET", "usage?after=nonsense")
+    assert found == [(day, key) for day in days for key in ("key_a", "key_b", "key_c")]
+    assert pages == 6
+    assert (nonsense.status, nonsense.error["param"]) == (400, "after")
 
 
 async def after_the_end_began(runtime: Runtime, work: Callable[[], Awaitable[None]]) -> None:
