@@ -39,6 +39,17 @@ def whole(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def sane(value: Any) -> Any:
+    """Make whole every text in a JSON value, for what is going to be stored."""
+    if isinstance(value, str):
+        return whole(value)
+    if isinstance(value, list):
+        return [sane(each) for each in value]
+    if isinstance(value, dict):
+        return {name: sane(each) for name, each in value.items()}
+    return value
+
+
 def _lenient(data: bytes) -> Any:
     try:
         return json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None, strict=False)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assistant_runtime import json_text
 from assistant_runtime.agents.base import HANDOFF_PREFIX
 from assistant_runtime.providers.dialect.adaptations import tool_name
 from assistant_runtime.providers.dialect.thoughts import with_thoughts
@@ -140,8 +141,10 @@ def following(history: Sequence[Any], messages: Sequence[Any]) -> list[Any]:
 
 def said(found: Round, calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Write what the model said as a message, with its thoughts, and with some of its calls."""
-    asked = [dict(call) for call in calls]
-    message = with_thoughts({"role": "assistant", "content": found.content or (None if asked else "")}, found.thoughts)
+    asked = json_text.sane([dict(call) for call in calls])
+    message = with_thoughts(
+        {"role": "assistant", "content": found.content or (None if asked else "")}, json_text.sane(dict(found.thoughts))
+    )
     return {**message, "tool_calls": asked} if asked else message
 
 

@@ -335,7 +335,8 @@ async def test_an_answer_in_parts_keeps_them(upstream: Upstream, searxng: JsonSe
         response = (await runtime.post(asked, path="/v1/responses")).json
     assert first == parts
     assert second == [{"type": "text", "text": "Let me look."}, *parts]
-    assert [part["text"] for item in response["output"] for part in item["content"]] == ["Paris."]
+    assert [part["text"] for item in response["output"] for part in item["content"]] == ["Hm.", "Paris."]
+    assert [item["type"] for item in response["output"]] == ["reasoning", "message"]
 
 
 async def test_a_refusal_is_as_the_provider_gave_it(upstream: Upstream, searxng: JsonServer) -> None:

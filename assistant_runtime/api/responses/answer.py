@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from assistant_runtime.api.responses.ids import output_id
+from assistant_runtime.api.responses.reasoning import KIND, reasoning_item, wants_summary
 from assistant_runtime.api.responses.tools import ClientTools, custom_input
-from assistant_runtime.providers.dialect.reading import text_of
+from assistant_runtime.providers.dialect.calls import calls_of
+from assistant_runtime.providers.dialect.reading import finish_reason, text_of, usage_of
+from assistant_runtime.providers.dialect.thoughts import kept_fields
 from assistant_runtime.tool_loop.options import FIELD
 
 CITED = re.compile(r"\[(\d{1,3})\]")
@@ -35,7 +38,7 @@ def envelope(asked: Mapping[str, Any], tools: ClientTools, response_id: str, *, 
         "output": [],
         "parallel_tool_calls": asked.get("parallel_tool_calls") is not False,
         "previous_response_id": asked.get("previous_response_id"),
-        "reasoning": {"effort": (asked.get("reasoning") or {}).get("effort"), "summary": None},
+        "reasoning": {name: (asked.get("reasoning") or {}).get(name) for name in ("effort", "summary")},
         "store": stored,
         "temperature": asked.get("temperature"),
         "text": asked.get("text") or {"format": {"type": "text"}},
@@ -118,12 +121,12 @@ def completed(
     response: dict[str, Any],
     chat: Mapping[str, Any],
     output: Sequence[Any],
-    finish_reason: str | None,
+    ended: str | None,
     *,
     at: float | None = None,
 ) -> dict[str, Any]:
     """Give the response at its end, `at` seconds since 1970; `chat` has model, usage and record."""
-    reason = INCOMPLETE.get(finish_reason or "")
+    reason = INCOMPLETE.get(ended or "")
     done = {
         **response,
         "status": "incomplete" if reason else "completed",
@@ -140,15 +143,20 @@ def completed(
 
 
 def from_chat(
-    response: dict[str, Any], chat: Mapping[str, Any], tools: ClientTools, *, at: float | None = None
+    response: dict[str, Any],
+    chat: Mapping[str, Any],
+    tools: ClientTools,
+    *,
+    thoughts: Iterable[Mapping[str, Any]] | None = None,
+    at: float | None = None,
 ) -> dict[str, Any]:
-    """Make a response of a chat's answer that was not streamed."""
+    """Make a response of a chat's answer that was not streamed; `thoughts` are all of them, where there were more."""
     choices = chat.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     message = choice.get("message") or {}
-    finish_reason = choice.get("finish_reason")
-    status = "incomplete" if finish_reason in INCOMPLETE else "completed"
-    calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
+    reason = finish_reason(choice.get("finish_reason"))
+    status = "incomplete" if reason in INCOMPLETE else "completed"
+    calls = calls_of(message)
     output = [call_item(call_id(response["id"], call, place, tools), call, tools) for place, call in enumerate(calls)]
     message_id = output_id(response["id"], "msg", 0)
     text, refusal = text_of(message.get("content")), message.get("refusal")
@@ -156,4 +164,9 @@ def from_chat(
         output.insert(0, message_item(message_id, refusal_part(refusal), status))
     elif text or not calls:
         output.insert(0, message_item(message_id, text_part(text, chat.get(FIELD)), status))
-    return completed(response, chat, output, finish_reason, at=at)
+    thoughts = [kept_fields(message)] if thoughts is None else thoughts
+    output[:0] = [
+        reasoning_item(output_id(response["id"], KIND, place), fields, summary=wants_summary(response))
+        for place, fields in enumerate(filter(None, thoughts))
+    ]
+    return completed(response, {**chat, "usage": usage_of(chat)}, output, reason, at=at)

@@ -5,8 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import orjson
-
+from assistant_runtime import json_text
 from assistant_runtime.api.caching import caching
 from assistant_runtime.api.client_watch import ClientWatch
 from assistant_runtime.api.context import RequestContext
@@ -75,7 +74,7 @@ class Responses(JsonEndpoint):
         if not asked.get("stream"):
             async with self._beginning(place, context.tenant):
                 answer = await answering.answer(question)
-            await call.send_answer(answer, orjson.dumps(from_chat(response, orjson.loads(answer.body), tools)))
+            await call.send_answer(answer, json_text.dumps(from_chat(response, json_text.loads(answer.body), tools)))
             return
         async with self._beginning(place, context.tenant):
             stream = await answering.stream(question)

@@ -3,24 +3,17 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
-
-from assistant_runtime.api.responses.answer import (
-    INCOMPLETE,
-    call_item,
-    completed,
-    message_item,
-    refusal_part,
-    text_part,
-)
+from assistant_runtime import json_text
+from assistant_runtime.api.responses.answer import INCOMPLETE, completed
 from assistant_runtime.api.responses.ids import output_id
-from assistant_runtime.api.responses.tools import ClientTools, Form
-from assistant_runtime.providers.sse import event_data
+from assistant_runtime.api.responses.open_items import REFUSAL, TEXT, OpenCall, OpenMessage, OpenThoughts
+from assistant_runtime.api.responses.reasoning import KIND, wants_summary
+from assistant_runtime.api.responses.tools import ClientTools
+from assistant_runtime.providers.dialect.calls import StreamedCalls
+from assistant_runtime.providers.dialect.reading import finish_reason, reasoning_of, said_in, text_of, usage_of
+from assistant_runtime.providers.sse import DONE_DATA, event_data
 from assistant_runtime.tool_loop.options import FIELD
 from assistant_runtime.tool_loop.stream import split_events
-
-TEXT, REFUSAL = "output_text", "refusal"
-"""What a message has, in the names of its events."""
 
 
 class EventStream:
@@ -40,7 +33,10 @@ class EventStream:
         self._sequence = 0
         self._output: list[dict[str, Any]] = []
         self._message: OpenMessage | None = None
+        self._pieces = StreamedCalls()
         self._calls: dict[int, OpenCall] = {}
+        self._thoughts: OpenThoughts | None = None
+        self._thoughts_told = 0
         self._chat: dict[str, Any] = {}
         self._finish_reason: str | None = None
 
@@ -69,14 +65,16 @@ class EventStream:
     def _event(self, kind: str, **fields: Any) -> bytes:
         event = {"type": kind, "sequence_number": self._sequence, **fields}
         self._sequence += 1
-        return b"event: " + kind.encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
+        return b"event: " + kind.encode() + b"\ndata: " + json_text.dumps(event) + b"\n\n"
 
     def _translate(self, event: bytes) -> Iterator[bytes]:
         data = event_data(event)
-        if not data or data == b"[DONE]":
+        if not data or data in DONE_DATA:
             return
-        chunk: dict[str, Any] = orjson.loads(data)
-        self._chat |= {name: chunk[name] for name in ("model", "usage") if chunk.get(name)}
+        chunk: dict[str, Any] = json_text.loads(data)
+        self._chat |= {"model": chunk.get("model") or self._chat.get("model")}
+        if counted := usage_of(chunk):
+            self._chat["usage"] = counted
         told = chunk.get(FIELD)
         if isinstance(told, dict) and "step" in told:
             yield self._event("response.in_progress", response=self._response, assistant=told)
@@ -84,19 +82,49 @@ class EventStream:
             self._chat[FIELD] = told
         choices = chunk.get("choices")
         if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-            self._finish_reason = choices[0].get("finish_reason") or self._finish_reason
-            yield from self._delta(choices[0].get("delta") or {})
+            self._finish_reason = finish_reason(choices[0].get("finish_reason")) or self._finish_reason
+            yield from self._delta(said_in(choices[0]))
 
     def _delta(self, delta: Mapping[str, Any]) -> Iterator[bytes]:
-        for name, kind in (("content", TEXT), ("refusal", REFUSAL)):
-            text = delta.get(name)
-            if isinstance(text, str) and text:
-                yield from self._say(text, kind)
-        for piece in delta.get("tool_calls") or ():
-            if isinstance(piece, dict):
-                yield from self._call(piece)
+        yield from self._think(delta)
+        if text := text_of(delta.get("content")):
+            yield from self._say(text, TEXT)
+        if text := text_of(delta.get("refusal")):
+            yield from self._say(text, REFUSAL)
+        for piece in self._pieces.feed(delta):
+            yield from self._call(piece.slot, piece.arguments)
+
+    def _think(self, delta: Mapping[str, Any]) -> Iterator[bytes]:
+        """Tell thoughts; an item of them begins with its first text."""
+        text = reasoning_of(delta)
+        if text and self._thoughts is None:
+            item_id = output_id(self._response["id"], KIND, self._thoughts_told)
+            summary = wants_summary(self._response)
+            self._thoughts = thoughts = OpenThoughts(item_id, len(self._output), summary=summary)
+            self._thoughts_told += 1
+            item = thoughts.item(whole=False)
+            self._output.append(item)
+            yield self._event("response.output_item.added", output_index=thoughts.index, item=item)
+            yield self._event(f"{thoughts.part_event}.added", **thoughts.part_place, part=thoughts.part())
+        if self._thoughts is None:
+            return
+        self._thoughts.fields.add(delta)
+        if text:
+            self._thoughts.text.append(text)
+            yield self._event(f"{self._thoughts.event}.delta", **self._thoughts.part_place, delta=text)
+
+    def _end_thoughts(self) -> Iterator[bytes]:
+        thoughts, self._thoughts = self._thoughts, None
+        if thoughts is None:
+            return
+        part = thoughts.part()
+        item = self._output[thoughts.index] = thoughts.item(whole=True)
+        yield self._event(f"{thoughts.event}.done", **thoughts.part_place, text=part["text"])
+        yield self._event(f"{thoughts.part_event}.done", **thoughts.part_place, part=part)
+        yield self._event("response.output_item.done", output_index=thoughts.index, item=item)
 
     def _say(self, text: str, kind: str) -> Iterator[bytes]:
+        yield from self._end_thoughts()
         if self._message is None:
             self._message = message = OpenMessage(output_id(self._response["id"], "msg", 0), len(self._output), kind)
             item = {**message.item("in_progress"), "content": []}
@@ -108,26 +136,35 @@ class EventStream:
         logprobs: dict[str, Any] = {"logprobs": []} if message.kind == TEXT else {}
         yield self._event(f"response.{message.kind}.delta", **message.place, delta=text, **logprobs)
 
-    def _call(self, piece: Mapping[str, Any]) -> Iterator[bytes]:
-        index = piece.get("index")
-        index = index if isinstance(index, int) else len(self._calls)
-        call = self._calls.setdefault(index, OpenCall())
-        call.add(piece)
-        if not call.name:
+    def _call(self, slot: int, arguments: str) -> Iterator[bytes]:
+        """Tell a piece of a call, once its name is whole: when there are arguments."""
+        call = self._calls.get(slot)
+        if call is None:
+            if self._pieces[slot].name and self._pieces[slot].begun:
+                yield from self._open_call(slot)
             return
-        if not call.begun:
-            form, place = self._tools.form(call.name), sum(each.begun for each in self._calls.values())
-            item_id = output_id(self._response["id"], "ctc" if form.custom else "fc", place)
-            call.begin(item_id, form, len(self._output))
-            item = call.item(self._tools, "in_progress", "")
-            self._output.append(item)
-            yield self._event("response.output_item.added", output_index=call.index, item=item)
-        arguments = call.take_new()
         # A custom tool's text is known when its argument is whole.
         if arguments and not call.form.custom:
             yield self._event("response.function_call_arguments.delta", **call.place, delta=arguments)
 
+    def _open_call(self, slot: int) -> Iterator[bytes]:
+        yield from self._end_thoughts()
+        piece = self._pieces[slot]
+        form = self._tools.form(piece.name)
+        item_id = output_id(self._response["id"], "ctc" if form.custom else "fc", len(self._calls))
+        call = self._calls[slot] = OpenCall(piece, self._pieces.own_id(slot), item_id, form, len(self._output))
+        item = call.item(self._tools, "in_progress")
+        self._output.append(item)
+        yield self._event("response.output_item.added", output_index=call.index, item=item)
+        if piece.arguments and not form.custom:
+            yield self._event("response.function_call_arguments.delta", **call.place, delta=piece.arguments)
+
     def _close(self) -> Iterator[bytes]:
+        for slot in range(len(self._pieces)):
+            # Those without arguments; one without a name is nobody's.
+            if slot not in self._calls and self._pieces[slot].name:
+                yield from self._open_call(slot)
+        yield from self._end_thoughts()
         if self._message is None and not self._calls:
             yield from self._say("", TEXT)
         if self._message is not None:
@@ -135,11 +172,8 @@ class EventStream:
         for call in self._calls.values():
             yield from self._close_call(call)
 
-    def _close_call(self, call: "OpenCall") -> Iterator[bytes]:
-        if not call.begun:
-            # One without a name is nobody's.
-            return
-        item = self._output[call.index] = call.item(self._tools, "completed", call.arguments)
+    def _close_call(self, call: OpenCall) -> Iterator[bytes]:
+        item = self._output[call.index] = call.item(self._tools, "completed")
         if call.form.custom:
             yield self._event("response.custom_tool_call_input.delta", **call.place, delta=item["input"])
             yield self._event("response.custom_tool_call_input.done", **call.place, input=item["input"])
@@ -148,7 +182,7 @@ class EventStream:
             yield self._event("response.function_call_arguments.done", **call.place, **said)
         yield self._event("response.output_item.done", output_index=call.index, item=item)
 
-    def _close_message(self, message: "OpenMessage") -> Iterator[bytes]:
+    def _close_message(self, message: OpenMessage) -> Iterator[bytes]:
         status = "incomplete" if self._finish_reason in INCOMPLETE else "completed"
         part = message.part(self._chat.get(FIELD))
         item = self._output[message.index] = message.item(status, part)
@@ -163,72 +197,3 @@ class EventStream:
         yield self._event(f"response.{message.kind}.done", **message.place, **said)
         yield self._event("response.content_part.done", **message.place, part=part)
         yield self._event("response.output_item.done", output_index=message.index, item=item)
-
-
-class OpenMessage:
-    """The message that is being said, or in which the model refuses to answer."""
-
-    def __init__(self, item_id: str, index: int, kind: str) -> None:
-        self.index = index
-        self.kind = kind
-        self.text: list[str] = []
-        self.place = {"item_id": item_id, "output_index": index, "content_index": 0}
-
-    def part(self, record: Any = None) -> dict[str, Any]:
-        """Give its content, as far as it is known."""
-        text = "".join(self.text)
-        return text_part(text, record) if self.kind == TEXT else refusal_part(text)
-
-    def item(self, status: str, part: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Give it as an output item."""
-        return message_item(str(self.place["item_id"]), part or self.part(), status)
-
-
-class OpenCall:
-    """A call that arrives in pieces; its item begins when its name is known."""
-
-    def __init__(self) -> None:
-        self.begun = False
-        self.index = 0
-        self.form = Form("")
-        self._id = ""
-        self._call: dict[str, Any] = {}
-        self._arguments: list[str] = []
-        self._told = 0
-
-    @property
-    def name(self) -> str:
-        """The function's name, as far as it is known."""
-        return str((self._call.get("function") or {}).get("name") or "")
-
-    @property
-    def arguments(self) -> str:
-        """What has come of the arguments."""
-        return "".join(self._arguments)
-
-    @property
-    def place(self) -> dict[str, Any]:
-        """Where it stands in the output."""
-        return {"item_id": self._id, "output_index": self.index}
-
-    def add(self, piece: Mapping[str, Any]) -> None:
-        """Take a piece."""
-        function = piece.get("function") or {}
-        if arguments := function.get("arguments"):
-            self._arguments.append(str(arguments))
-        known = self._call.get("function") or {}
-        self._call = {**piece, **self._call, "function": {**function, **known}}
-
-    def begin(self, item_id: str, form: Form, index: int) -> None:
-        """Give it its place in the output."""
-        self.begun, self._id, self.form, self.index = True, item_id, form, index
-
-    def take_new(self) -> str:
-        """Give the arguments that have come since the last time."""
-        told, self._told = self._told, len(self._arguments)
-        return "".join(self._arguments[told:])
-
-    def item(self, tools: ClientTools, status: str, arguments: str) -> dict[str, Any]:
-        """Give the call as an output item."""
-        function = {"name": self.name, "arguments": arguments}
-        return call_item(self._id, {**self._call, "function": function}, tools, status)

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from assistant_runtime.api.responses.checks import bad, text_field
+from assistant_runtime.api.responses.reasoning import fields_of
 from assistant_runtime.api.responses.tools import ClientTools, call_arguments, chat_name
+from assistant_runtime.providers.dialect.thoughts import is_thought, with_thoughts
 
 HOSTED_ENDS = ("_call", "_call_output", "_approval_request", "_approval_response", "_list_tools", "_search_output")
 """How the types end of what OpenAI's own tools leave behind in a conversation."""
@@ -34,18 +36,18 @@ def chat_messages(asked: Mapping[str, Any], tools: ClientTools) -> list[dict[str
         raise bad("input", "give at least one item")
     for place, item in enumerate(given):
         _add(messages, item, f"input[{place}]", tools)
-    return messages
+    return [message for message in messages if not _is_bare(message)]
 
 
 def _add(messages: list[dict[str, Any]], item: Mapping[str, Any], where: str, tools: ClientTools) -> None:
     kind = text_field(item, "type", where) if item.get("type") else "message"
     if kind == "reasoning":
-        # Models think between calls too, which stay calls of one message all the same.
+        _add_thoughts(messages, fields_of(item))
         return
     if reader := _CALLS.get(kind):
         _add_call(messages, reader(item, where))
     elif reader := _ITEMS.get(kind):
-        messages.append(reader(item, where))
+        _add_message(messages, reader(item, where))
     elif kind.endswith(HOSTED_ENDS):
         note = f"input: items of the type {kind} were left out: no chat has them"
         if note not in tools.notes:
@@ -53,6 +55,38 @@ def _add(messages: list[dict[str, Any]], item: Mapping[str, Any], where: str, to
     else:
         known = ", ".join(sorted([*_ITEMS, *_CALLS, "reasoning"]))
         raise bad(f"{where}.type", f"items of the type {kind!r} are not taken; there are: {known}")
+
+
+def _add_message(messages: list[dict[str, Any]], message: dict[str, Any]) -> None:
+    """Add a message; what a model thought just before it is a part of it."""
+    if message["role"] == "assistant" and messages and _is_bare(messages[-1]):
+        message = with_thoughts(message, messages.pop())
+    messages.append(message)
+
+
+def _add_thoughts(messages: list[dict[str, Any]], fields: dict[str, Any]) -> None:
+    """Add thoughts to the answer that they are a part of: what follows, or the calls between which they came."""
+    if not fields:
+        return
+    if messages and messages[-1]["role"] == "assistant":
+        messages[-1] = with_thoughts(
+            messages[-1],
+            fields
+            | {
+                name: messages[-1][name] + value
+                for name, value in fields.items()
+                if isinstance(value, str | list) and type(messages[-1].get(name)) is type(value) and name != "content"
+            },
+        )
+    else:
+        messages.append({"role": "assistant", "content": None, **fields})
+
+
+def _is_bare(message: Mapping[str, Any]) -> bool:
+    """Whether a message has thoughts, and nothing that was said."""
+    content = message.get("content")
+    said = content is not None and not (isinstance(content, list) and all(map(is_thought, content)))
+    return message["role"] == "assistant" and not said and not message.get("tool_calls")
 
 
 def _add_call(messages: list[dict[str, Any]], call: dict[str, Any]) -> None:

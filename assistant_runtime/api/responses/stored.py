@@ -10,9 +10,11 @@ from typing import Any
 from assistant_runtime.api.responses.answer import from_chat
 from assistant_runtime.api.responses.given import given_items
 from assistant_runtime.api.responses.ids import given_place, response_of, session_of
+from assistant_runtime.api.responses.reasoning import KIND
 from assistant_runtime.api.responses.tools import ClientTools, client_tools
 from assistant_runtime.errors import ApiError
 from assistant_runtime.providers.dialect.reading import text_of
+from assistant_runtime.providers.dialect.thoughts import kept_fields
 from assistant_runtime.stores.conversations import Conversations, StoredMessage, Unit
 from assistant_runtime.stores.history import History
 from assistant_runtime.tool_loop.answer import SEPARATOR
@@ -106,7 +108,10 @@ class StoredResponses:
             ):
                 found |= {item["id"]: item for item in items}
         return [
-            _found(found, item, f"input[{place}]") if _is_reference(item) else item for place, item in enumerate(given)
+            _found(found, item, f"input[{place}]") if _is_reference(item) else item
+            for place, item in enumerate(given)
+            # Thoughts are no part of what was said; without them a conversation goes on.
+            if not (_is_reference(item) and str(item.get("id")).startswith(f"{KIND}_") and item.get("id") not in found)
         ]
 
     async def _items(self, tenant: str, keeper: str) -> Sequence[Mapping[str, Any]]:
@@ -139,7 +144,7 @@ def _response(unit: Unit) -> dict[str, Any]:
     choice = {"message": message, "finish_reason": about.get("finish_reason")}
     record = {**(about.get(FIELD) or {}), "session": {"id": unit.session_id, "version": unit.version}}
     chat = {"model": about.get("model"), "usage": about.get("usage"), "choices": [choice], FIELD: record}
-    response = from_chat(about["response"], chat, _tools(unit), at=unit.created)
+    response = from_chat(about["response"], chat, _tools(unit), thoughts=map(kept_fields, answer), at=unit.created)
     if unit.incomplete:
         error = {"code": "server_error", "message": "The answer broke off."}
         response |= {"status": "failed", "error": error, "completed_at": None}

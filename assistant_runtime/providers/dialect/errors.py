@@ -126,4 +126,4 @@ def _violated(error: Mapping[str, Any]) -> str | None:
 
 
 def _text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else ""
+    return json_text.whole(value.strip()) if isinstance(value, str) else ""

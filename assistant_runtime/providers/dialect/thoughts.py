@@ -62,8 +62,9 @@ def with_thoughts(message: dict[str, Any], fields: Mapping[str, Any]) -> dict[st
         return message
     whole = {**message, **{name: value for name, value in fields.items() if name != "content"}}
     if thoughts := fields.get("content"):
-        text = message.get("content")
-        whole["content"] = [*thoughts, *([{"type": "text", "text": text}] if isinstance(text, str) and text else [])]
+        said = message.get("content")
+        parts = said if isinstance(said, list) else [{"type": "text", "text": said}] if said else []
+        whole["content"] = [*thoughts, *parts]
     return whole
 
 
