@@ -66,6 +66,10 @@ class RecordingClient:
         before = self.objects.get((kind.kind, metadata["namespace"], metadata["name"]), {})
         if before and metadata.get("resourceVersion") not in (None, before["metadata"]["resourceVersion"]):
             raise ApiError(409, "Conflict", "the object has been modified")
+        if not before and "uid" in metadata:
+            raise ApiError(409, "Conflict", "uid mismatch: no existing object was found")
+        if before and metadata.get("uid") not in (None, before["metadata"]["uid"]):
+            raise ApiError(422, "Invalid", "metadata.uid: field is immutable", ("metadata.uid",))
         if subresource:
             return self.put({**before, "status": body["status"]})
         kept = {key: before["metadata"][key] for key in ("uid",)} if before else {}

@@ -40,3 +40,17 @@ async def test_a_watch_that_is_cut_short_is_a_lost_connection(proxy: ApiServer) 
 async def test_an_answer_that_is_cut_short_is_a_lost_connection(proxy: ApiServer) -> None:
     with pytest.raises(UNREACHABLE):
         await proxy.get(ASSISTANT, "default", "demo")
+
+
+@pytest.mark.parametrize(
+    ("excluded", "expected"),
+    [("", "http://proxy.example.com:3128"), ("api.example.com", None), (".example.com", None)],
+)
+async def test_the_proxy_of_the_environment_counts(
+    monkeypatch: pytest.MonkeyPatch, excluded: str, expected: str | None
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    monkeypatch.setenv("NO_PROXY", excluded)
+    configuration = kubernetes_client.Configuration(host="https://api.example.com:6443")
+    async with ApiServer(configuration) as api:
+        assert api.configuration.proxy == expected

@@ -498,6 +498,26 @@ async def test_a_foreign_object_of_the_same_name_is_left_alone(kind: str) -> Non
     assert status["phase"] == "Stalled"
 
 
+async def test_a_creation_reads_nothing_but_the_assistant() -> None:
+    bench = Bench()
+    await bench.reconcile()
+    assert [call for call in bench.client.calls if call[0] == "get"] == [("get", "AIAssistant", "demo")]
+
+
+@pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "deleted"])
+async def test_what_took_the_place_of_an_object_is_left_alone(replaced: bool) -> None:
+    """The watch is late: what it has shown is gone, and another writer may have created an object of that name."""
+    bench = Bench()
+    await bench.reconcile()
+    del bench.client.objects["Deployment", "default", "demo-runtime"]
+    if replaced:
+        bench.client.put({"kind": "Deployment", "metadata": {"name": "demo-runtime"}, "spec": {"mine": True}})
+    await bench.reconcile(replicas=1)
+    found = bench.client.objects.get(("Deployment", "default", "demo-runtime"), {})
+    assert found.get("spec") == ({"mine": True} if replaced else None)
+    assert bench.condition("Ready")["reason"] == "Conflict"
+
+
 async def test_what_a_deleted_predecessor_leaves_behind_is_waited_for() -> None:
     bench = Bench()
     predecessor = {"kind": "AIAssistant", "name": "demo", "uid": "older", "controller": True}

@@ -53,13 +53,16 @@ async def ensure(api: Client, cache: Cache, assistant: AIAssistant, wanted: Obje
     live = cache.get(kind.kind, metadata["namespace"], metadata["name"])
     if live is not None and matches(_content(body), live):
         return False
-    if live is None:
-        await confirmation.before_creation()
-        live = await api.get(kind, metadata["namespace"], metadata["name"], metadata_only=True)
-    if live is not None and not _is_ours(kind.kind, live, assistant):
-        await confirmation.before_adoption()
     try:
-        cache.put(kind.kind, await _write(api, kind, body, live))
+        if live is None:
+            await confirmation.before_creation()
+            if created := await _create(api, kind, body):
+                cache.put(kind.kind, created)
+                return True
+            live = await _existing(api, kind, body)
+        if not _is_ours(kind.kind, live, assistant):
+            await confirmation.before_adoption()
+        cache.put(kind.kind, await _update(api, kind, body, live))
     except ApiError as error:
         if error.namespace_terminating:
             raise
@@ -67,7 +70,29 @@ async def ensure(api: Client, cache: Cache, assistant: AIAssistant, wanted: Obje
     return True
 
 
-async def _write(api: Client, kind: Kind, body: Object, live: Object | None) -> Object:
+async def _create(api: Client, kind: Kind, body: Object) -> Object | None:
+    """Create an object by apply; return None where one of that name exists, which is left as it is."""
+    try:
+        # No object has this version any more: an apply to one that exists conflicts, and a creation ignores it.
+        return await api.apply(kind, _with_metadata(body, resourceVersion="1"))
+    except ApiError as error:
+        if error.status != HTTPStatus.CONFLICT:
+            raise
+        return None
+
+
+async def _existing(api: Client, kind: Kind, body: Object) -> Object:
+    metadata = body["metadata"]
+    live = await api.get(kind, metadata["namespace"], metadata["name"], metadata_only=True)
+    if live is None:
+        raise TransientError(conditions.CONFLICT, _replaced(f"{kind.kind} {metadata['name']}"))
+    return live
+
+
+async def _update(api: Client, kind: Kind, body: Object, live: Object) -> Object:
+    """Apply to that very object, and to none that took its place since."""
+    identity = {"uid": live["metadata"]["uid"]}
+    body = _with_metadata(body, **identity)
     try:
         return await api.apply(kind, body)
     except ApiError as error:
@@ -76,13 +101,21 @@ async def _write(api: Client, kind: Kind, body: Object, live: Object | None) -> 
     # Somebody changed the key of a list entry (a Service's port number), so apply would add ours beside theirs. What
     # was valid when it was applied is put back whole, and then owned by apply again.
     metadata = body["metadata"]
-    await api.merge(kind, metadata["namespace"], metadata["name"], {"spec": body["spec"]})
+    await api.merge(kind, metadata["namespace"], metadata["name"], {"metadata": identity, "spec": body["spec"]})
     return await api.apply(kind, body)
 
 
-def _drifted(body: Object, live: Object | None) -> bool:
+def _with_metadata(body: Object, **fields: str) -> Object:
+    return {**body, "metadata": {**body["metadata"], **fields}}
+
+
+def _replaced(what: str) -> str:
+    return f"{what} was deleted or created by another writer just now; the operator looks at it again."
+
+
+def _drifted(body: Object, live: Object) -> bool:
     """Tell whether the object was applied exactly so before, and changed by another hand since."""
-    applied = ((live or {}).get("metadata", {}).get("annotations") or {}).get(labels.APPLIED_HASH)
+    applied = (live["metadata"].get("annotations") or {}).get(labels.APPLIED_HASH)
     return bool(applied == body["metadata"]["annotations"][labels.APPLIED_HASH])
 
 
@@ -118,6 +151,8 @@ def _is_ours(kind: str, live: Object, assistant: AIAssistant) -> bool:
 
 def _explain(error: ApiError, wanted: Object) -> ReconcileError:
     what = f"{wanted['kind']} {wanted['metadata']['name']}"
+    if error.status == HTTPStatus.CONFLICT or "metadata.uid" in error.fields:
+        return TransientError(conditions.CONFLICT, _replaced(what))
     if error.status in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.BAD_REQUEST) or _MALFORMED in error.message:
         return StalledError(conditions.INVALID_OBJECT, f"The API server refused {what}: {error.message}")
     return TransientError(conditions.API_ERROR, f"The API server did not take {what}: {error.message or error.reason}")

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol, Self
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
@@ -103,6 +104,10 @@ class ApiServer:
     def __init__(self, configuration: kubernetes_client.Configuration) -> None:
         # No limit: each watch holds a connection, and the workers bound the rest.
         configuration.connection_pool_maxsize = 0
+        # Otherwise aiohttp looks for a proxy and for a password in .netrc at each request, in threads: that costs more
+        # processor time than the request.
+        configuration.client_session_kwargs = {"trust_env": False}
+        configuration.proxy = configuration.proxy or _proxy(configuration.host)
         self._api = kubernetes_client.ApiClient(configuration)
         self._host = configuration.host.rstrip("/")
         self._agent = f"{labels.MANAGER}/{__version__}"
@@ -293,6 +298,12 @@ class ApiServer:
         if not response.ok:
             raise ApiError.of(response.status, await response.read())
         return response
+
+
+def _proxy(host: str) -> str | None:
+    """Return the proxy that the environment names for the API server: HTTPS_PROXY, unless NO_PROXY names the server."""
+    server = urlsplit(host)
+    return None if proxy_bypass(server.netloc) else getproxies().get(server.scheme)
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
