@@ -18,6 +18,7 @@ from assistant_runtime.providers.base import Completion, CompletionStream, Payer
 from assistant_runtime.providers.dialect.adaptations import Asked
 from assistant_runtime.providers.dialect.asking import Dialects, LeftOut
 from assistant_runtime.providers.routing import Candidate, Routing, first_answer
+from assistant_runtime.security.principal import Principal
 from assistant_runtime.stores.response_cache import ResponseCache
 from assistant_runtime.telemetry import OTHER_MODEL, Metrics, ModelCall
 
@@ -45,7 +46,8 @@ class Question:
     """
 
     payload: dict[str, Any]
-    tenant: str
+    principal: Principal
+    """Who asks."""
     request_id: str
     account: Payer
     """Pays for what the model takes."""
@@ -57,6 +59,14 @@ class Question:
     """Kept with the turn, together with how its answer ended; None: nothing is."""
     own_tools: frozenset[str] = frozenset()
     """Names of the functions in the request that the runtime offers: a provider may refuse these."""
+
+    stored_in: str = ""
+    """The session that the runtime keeps this turn in by itself; whatever other session it names is the client's."""
+
+    @property
+    def tenant(self) -> str:
+        """Whose sessions, documents and cached answers it is about."""
+        return self.principal.tenant
 
     @property
     def model(self) -> str | None:

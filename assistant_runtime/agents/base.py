@@ -6,6 +6,7 @@ An agent answers in the place of a bare model. It may hand the conversation over
 
 from typing import Protocol
 
+from assistant_runtime.security.principal import Principal
 from assistant_runtime.settings.agents import Agent
 
 HANDOFF_PREFIX = "handoff_to_"
@@ -17,5 +18,5 @@ MODEL_PREFIX = "agent/"
 class AgentDirectory(Protocol):
     """Finds agents."""
 
-    async def find(self, tenant: str, name: str) -> Agent | None:
-        """Give the tenant's agent of that name, else the one that all tenants share, else None."""
+    async def find(self, principal: Principal, name: str) -> Agent | None:
+        """Give the agent of that name that a key may ask, else None."""

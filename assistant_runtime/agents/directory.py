@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.security.principal import Principal
 from assistant_runtime.settings.agents import Agent
 from assistant_runtime.stores.agents import AgentStore
 
@@ -22,10 +23,12 @@ class Directory:
         self.shared = shared
         self.store = store
 
-    async def find(self, tenant: str, name: str) -> Agent | None:
-        """Give the agent of that name; while the store is down, only those that everyone shares."""
+    async def find(self, principal: Principal, name: str) -> Agent | None:
+        """Give the agent of that name; without the scope `agents`, or the store, only one that everyone shares."""
+        if "agents" not in principal.scopes:
+            return self.shared.get(name)
         try:
-            own = await self.store.get(tenant, name)
+            own = await self.store.get(principal.tenant, name)
         except StoreUnavailableError:
             own = None
         return own.agent if own else self.shared.get(name)
@@ -39,9 +42,11 @@ class Directory:
         own = {kept.agent.name: (kept.agent, kept.version) for kept in await self.store.list(tenant)}
         return [found for _, found in sorted({**shared, **own}.items())]
 
-    async def names(self, tenant: str) -> list[str]:
-        """Give the names of every agent that the tenant can ask; while the store is down, only the shared ones."""
+    async def names(self, principal: Principal) -> list[str]:
+        """Give the names of every agent that a key may ask, as `find` does."""
+        if "agents" not in principal.scopes:
+            return sorted(self.shared)
         try:
-            return [agent.name for agent, _ in await self.all(tenant)]
+            return [agent.name for agent, _ in await self.all(principal.tenant)]
         except StoreUnavailableError:
             return sorted(self.shared)

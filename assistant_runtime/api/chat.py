@@ -91,7 +91,7 @@ def _question(payload: dict[str, Any], context: RequestContext, scope: Scope) ->
     read_cache, write_cache = caching(scope, payload)
     return Question(
         with_session(payload, scope),
-        tenant=context.tenant,
+        principal=context.principal,
         request_id=context.request_id,
         account=context.account,
         read_cache=read_cache,

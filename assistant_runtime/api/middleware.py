@@ -22,6 +22,7 @@ from assistant_runtime.lifecycle import Lifecycle
 from assistant_runtime.security.accounts import Accounts
 from assistant_runtime.security.authentication import Authentication
 from assistant_runtime.security.client_address import client_address, forwarded_scheme
+from assistant_runtime.security.principal import Principal, scope_for
 from assistant_runtime.security.rate_limit import RateLimit
 from assistant_runtime.telemetry import UNMATCHED, Metrics
 
@@ -316,7 +317,7 @@ class Gate:
         context = context_of(scope)
         address = client_address(scope, behind_proxy=self._behind_proxy)
         context.principal = await self._authentication.principal(header(scope, b"authorization"), address)
-        context.principal.check(scope["path"])
+        self._check_scope(context.principal, scope)
         if self._limit is None:
             return
         try:
@@ -325,6 +326,14 @@ class Gate:
             self._metrics.rate_limit_decision("refused")
             raise
         self._metrics.rate_limit_decision("admitted")
+
+    @staticmethod
+    def _check_scope(principal: Principal, scope: Scope) -> None:
+        """Refuse a route whose scope the key lacks; one that no scope is named for is an administrator's."""
+        needed = scope_for(scope["path"])
+        # Where there is no route, whoever asks learns that in the router's words.
+        if needed is not None or any(route.matches(scope)[0] is not Match.NONE for route in scope["app"].routes):
+            principal.require(needed or "admin")
 
 
 class BodyLimit:

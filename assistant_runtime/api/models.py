@@ -20,7 +20,7 @@ def models_router(watch: ProviderWatch, agents: Directory) -> APIRouter:
 
     async def known(request: Request) -> list[Model]:
         listed = [Model.model_validate(entry) for entry in watch.models()]
-        names = [f"{MODEL_PREFIX}{name}" for name in await agents.names(context_of(request.scope).tenant)]
+        names = [f"{MODEL_PREFIX}{name}" for name in await agents.names(context_of(request.scope).principal)]
         own = [DEFAULT_MODEL, *names] if listed else names
         return [Model(id=name, created=0, owned_by=OWNER) for name in own] + listed
 

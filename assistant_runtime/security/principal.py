@@ -10,7 +10,13 @@ Scope = Literal["chat", "sessions", "documents", "agents", "writers", "admin"]
 ALL_SCOPES: frozenset[str] = frozenset(get_args(Scope))
 USER_SCOPES = ALL_SCOPES - {"admin"}
 
-_PATHS: tuple[tuple[str, str], ...] = (
+_PATHS: tuple[tuple[str, Scope], ...] = (
+    ("/v1/chat/completions", "chat"),
+    ("/v1/completions", "chat"),
+    ("/v1/responses", "chat"),
+    ("/v1/embeddings", "chat"),
+    ("/v1/models", "chat"),
+    ("/v1/rerank", "chat"),
     ("/v1/sessions", "sessions"),
     ("/v1/documents", "documents"),
     ("/v1/search", "documents"),
@@ -20,7 +26,7 @@ _PATHS: tuple[tuple[str, str], ...] = (
     ("/v1/users", "admin"),
     ("/v1/usage", "admin"),
 )
-"""Where routes begin that need another scope than `chat`."""
+"""Where routes begin that need a scope. A route that stands nowhere here is an administrator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +44,30 @@ class Principal:
     """Tokens; None: the default budget."""
     budget_monthly: int | None = None
 
-    def check(self, path: str) -> None:
-        """Refuse a path that the key does not open.
+    def require(self, scope: Scope, param: str | None = None) -> None:
+        """Refuse what needs a scope that the key does not have; `param` is the request's field that asks for it.
 
         Raises
         ------
         ApiError
             403, naming the scope.
         """
-        needed = scope_for(path)
-        if needed not in self.scopes:
-            lack = (
-                "send a key that has it, such as one of API_KEYS"
-                if needed == "admin"
-                else "the key or token does not have it"
-            )
-            raise ApiError(
-                403,
-                f"This needs the scope `{needed}`: {lack}.",
-                error_type="permission_error",
-                code="insufficient_scope",
-            )
+        if scope in self.scopes:
+            return
+        lack = (
+            "send a key that has it, such as one of API_KEYS"
+            if scope == "admin"
+            else "the key or token does not have it"
+        )
+        raise ApiError(
+            403,
+            f"{param or 'This'} needs the scope `{scope}`: {lack}.",
+            error_type="permission_error",
+            code="insufficient_scope",
+            param=param,
+        )
 
 
-def scope_for(path: str) -> str:
-    """Give the scope that a path of the API needs."""
-    return next((scope for start, scope in _PATHS if path == start or path.startswith(f"{start}/")), "chat")
+def scope_for(path: str) -> Scope | None:
+    """Give the scope that a path of the API needs; None: none is named for it."""
+    return next((scope for start, scope in _PATHS if path == start or path.startswith(f"{start}/")), None)

@@ -275,12 +275,14 @@ class ToolLoop:
             Runner(self._environment, question.tenant, question.request_id, question.account, record),
             record,
             max_steps=None,
-            allowed=self._allowed(options),
+            allowed=self._allowed(question, options),
         )
         if options.session:
+            if options.session != question.stored_in:
+                question.principal.require("sessions", "assistant.session")
             await self._remember(turn, options.session)
         if name := _agent_name(options, question.model):
-            agent = await self._agents.find(question.tenant, name)
+            agent = await self._agents.find(question.principal, name)
             if agent is None:
                 raise ApiError(404, f"There is no agent {name!r}.", code="agent_not_found", param="model")
             await self._act_as(turn, agent)
@@ -295,7 +297,7 @@ class ToolLoop:
         if turn.window.degraded:
             turn.record.notes.append("the session's newest messages may be missing: its store does not answer")
 
-    def _allowed(self, options: AssistantOptions) -> list[str] | None:
+    def _allowed(self, question: Question, options: AssistantOptions) -> list[str] | None:
         known = self._toolbox.tools()
         unknown = [name for name in options.tools or () if name not in known]
         if unknown:
@@ -306,10 +308,16 @@ class ToolLoop:
                 code="tool_not_found",
                 param="assistant.tools",
             )
+        for name in options.tools or ():
+            if scope := known[name].scope:
+                question.principal.require(scope, "assistant.tools")
         return options.tools
 
     def _offered(self, turn: Turn, agent: Agent | None) -> dict[str, Tool]:
-        tools = self._toolbox.tools()
+        scopes = turn.question.principal.scopes
+        tools = {
+            name: tool for name, tool in self._toolbox.tools().items() if tool.scope is None or tool.scope in scopes
+        }
         if agent is not None and agent.tools is not None:
             turn.record.notes += [
                 f"agent {agent.name}: there is no tool {name}" for name in agent.tools if name not in tools
@@ -320,7 +328,7 @@ class ToolLoop:
         return {name: tool for name, tool in tools.items() if turn.allowed is None or name in turn.allowed}
 
     async def _act_as(self, turn: Turn, agent: Agent) -> None:
-        found = {name: await self._agents.find(turn.question.tenant, name) for name in agent.handoffs}
+        found = {name: await self._agents.find(turn.question.principal, name) for name in agent.handoffs}
         turn.record.notes += [f"agent {agent.name}: there is no agent {name}" for name in found if found[name] is None]
         turn.conversation.act_as(agent, [other for other in found.values() if other is not None])
         turn.conversation.offer(self._offered(turn, agent))

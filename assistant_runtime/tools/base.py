@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from assistant_runtime.checks import Check
 from assistant_runtime.errors import ToolError
 from assistant_runtime.providers.base import Payer
+from assistant_runtime.security.principal import Scope
 from assistant_runtime.settings.values import problem_lines
 
 TOOL_NAME = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
@@ -73,6 +74,8 @@ class Tool(Protocol):
     """At most 64 letters, digits, `_` and `-`."""
     description: str
     """Tells the model when to call it."""
+    scope: Scope | None
+    """What a key needs beside `chat` for a model to be offered it; None: nothing."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:

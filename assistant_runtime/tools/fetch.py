@@ -9,6 +9,7 @@ from pydantic import Field
 from assistant_runtime.errors import ApiError, ToolError
 from assistant_runtime.rag.extraction import Extraction
 from assistant_runtime.security.fetch_guard import FetchGuard, Page
+from assistant_runtime.security.principal import Scope
 from assistant_runtime.tools.base import Arguments, Source, ToolCall, ToolResult, parameters_of, parse_arguments
 
 
@@ -30,6 +31,7 @@ class FetchPage:
     """
 
     name = "fetch_page"
+    scope: Scope | None = None
     description = "Read the text of one public web page."
     parameters = parameters_of(FetchArguments)
 

@@ -15,6 +15,7 @@ from assistant_runtime.errors import ProviderError, ToolError
 from assistant_runtime.providers.json_client import NOT_FOUND, JsonClient
 from assistant_runtime.providers.reranker import Reranker
 from assistant_runtime.security.fetch_guard import FetchGuard
+from assistant_runtime.security.principal import Scope
 from assistant_runtime.tools.base import Arguments, Source, Tool, ToolCall, ToolResult, parameters_of, parse_arguments
 from assistant_runtime.tools.search_results import Found, best, shown
 
@@ -79,6 +80,7 @@ class ScrapePage:
     """Reads one page."""
 
     name = "scrape_page"
+    scope: Scope | None = None
     description = "Read one public web page, as Markdown."
     parameters = parameters_of(PageArguments)
 
@@ -104,6 +106,7 @@ class MapSite:
     """Lists a site's pages."""
 
     name = "map_site"
+    scope: Scope | None = None
     description = "List the addresses of a public web site's pages."
     parameters = parameters_of(SiteArguments)
 
@@ -125,6 +128,7 @@ class FirecrawlSearch:
     """Searches the web."""
 
     name = "web_search"
+    scope: Scope | None = None
     description = "Search the web. Gives titles, addresses and snippets of the best results."
     parameters = parameters_of(SearchArguments)
 

@@ -17,6 +17,7 @@ import structlog
 
 from assistant_runtime.checks import optional
 from assistant_runtime.errors import ToolError
+from assistant_runtime.security.principal import Scope
 from assistant_runtime.settings.tools import McpServerSettings
 from assistant_runtime.tools.base import TOOL_NAME, Tool, ToolCall, ToolResult
 from assistant_runtime.trust import distrust, trusting
@@ -47,6 +48,7 @@ class McpTool:
 
     def __init__(self, server: "McpServer", name: str, described: Any) -> None:
         self.name = name
+        self.scope: Scope | None = None
         self.description = str(described.description or described.name)[:MAX_DESCRIPTION_CHARACTERS]
         self.parameters: Mapping[str, Any] = described.input_schema or {"type": "object", "properties": {}}
         self._server = server

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from assistant_runtime.errors import ApiError, ProviderError, StoreUnavailableError, ToolError
 from assistant_runtime.rag.library import Library
+from assistant_runtime.security.principal import Scope
 from assistant_runtime.tools.base import Arguments, Source, ToolCall, ToolResult, parameters_of, parse_arguments
 
 MAX_PASSAGES = 20
@@ -31,6 +32,7 @@ class SearchDocuments:
     """
 
     name = "search_documents"
+    scope: Scope | None = "documents"
     description = (
         "Search the user's own documents. Use it for questions about their content, and cite the passages by number."
     )

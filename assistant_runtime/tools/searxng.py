@@ -8,6 +8,7 @@ from pydantic import Field
 from assistant_runtime.errors import ProviderError, ToolError
 from assistant_runtime.providers.json_client import JsonClient
 from assistant_runtime.providers.reranker import Reranker
+from assistant_runtime.security.principal import Scope
 from assistant_runtime.tools.base import Arguments, Source, Tool, ToolCall, ToolResult, parameters_of, parse_arguments
 from assistant_runtime.tools.search_results import Found, best, shown
 
@@ -32,6 +33,7 @@ class SearXNG:
     """
 
     name = "web_search"
+    scope: Scope | None = None
     check_name = "searxng"
     description = "Search the web. Gives titles, addresses and snippets of the best results."
     parameters = parameters_of(SearchArguments)

@@ -11,7 +11,6 @@ from assistant_runtime.writers.job import Job
 from assistant_runtime.writers.panel import Ask
 from assistant_runtime.writers.prompts import Messages
 
-TENANT = "writers"
 REQUEST_ID = "writing-job"
 
 
@@ -27,7 +26,7 @@ def _asking(turns: Turns, accounts: Accounts, principal: Principal) -> Ask:
     async def ask(model: str, messages: Messages, max_tokens: int | None) -> str:
         payload = {"model": model, "messages": messages} | ({"max_tokens": max_tokens} if max_tokens else {})
         async with accounts.open(principal) as account:
-            question = Question(payload, TENANT, REQUEST_ID, account, read_cache=False, write_cache=False)
+            question = Question(payload, principal, REQUEST_ID, account, read_cache=False, write_cache=False)
             answer = await turns.answer(question)
         _, said = read_answer(answer.body)
         if not said.content.strip():

@@ -7,6 +7,7 @@ import pytest
 
 from assistant_runtime.agents.directory import Directory
 from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.security.principal import Principal
 from assistant_runtime.settings.agents import Agent
 from assistant_runtime.stores.agents_memory import MemoryAgents
 from tests.support.runtime import QUESTION, Reply, Runtime, eventually, run_runtime
@@ -135,4 +136,4 @@ async def test_shared_agents_are_listed_while_the_store_is_down() -> None:
             raise StoreUnavailableError("down")
 
     agents = Directory({"poet": Agent.model_validate(AGENT)}, Down())
-    assert await agents.names("tenant") == ["poet"]
+    assert await agents.names(Principal("tenant", "tenant")) == ["poet"]

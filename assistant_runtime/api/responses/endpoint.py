@@ -62,12 +62,13 @@ class Responses(JsonEndpoint):
         read_cache, write_cache = caching(call.scope, payload)
         question = Question(
             payload,
-            context.tenant,
+            context.principal,
             context.request_id,
             context.account,
             read_cache,
             write_cache,
             idempotency_key=place.response_id if place.session_id else "",
+            stored_in=place.session_id,
             about={"response": response} if place.session_id else None,
         )
         answering = self._loop if self._loop.wants(payload) else self._turns
