@@ -60,7 +60,7 @@ class Authentication:
         if known is None and self._tokens is not None and key.count(b".") == JWT_DOTS:
             known = await self._tokens.principal(key)
         if known is None and self._managed is not None and key.startswith(MANAGED_PREFIX):
-            known = await self._managed.principal(digest)
+            known = await self._managed.principal(digest, address)
         if known is None:
             raise refused("The API key is not valid.")
         return known

@@ -6,9 +6,12 @@ and would let it choose its own rate limit.
 
 import re
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from starlette.types import Scope
+
+CLIENT_PREFIX = 64
+"""Bits of the smallest network that a client is given."""
 
 _WITH_PORT = re.compile(r"^(?:\[(?P<six>[^\]]+)\](?::\d+)?|(?P<four>[^:]+):\d+)$")
 """Some proxies write the client's port too, which is another with every connection."""
@@ -23,6 +26,15 @@ def client_address(scope: Scope, *, behind_proxy: bool) -> str:
             return str(ip_address((found["six"] or found["four"]) if found else entry))
     client = scope.get("client")
     return client[0] if client else ""
+
+
+def network(address: str) -> str:
+    """Give whom an address belongs to as far as it can tell: of IPv6 the first half, which one client has whole."""
+    with suppress(ValueError):
+        found = ip_address(address.partition("%")[0])
+        if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
+            return str(IPv6Network((found, CLIENT_PREFIX), strict=False))
+    return address
 
 
 def forwarded_scheme(scope: Scope) -> str:

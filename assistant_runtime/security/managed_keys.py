@@ -1,20 +1,29 @@
 """Keys that administrators make: scoped, limited, expiring and revocable.
 
 The database is asked at most every few seconds for a key, so that it costs the hot path nothing and a revoked key is
-refused within that time by every replica. While the database does not answer, keys that it knew lately go on.
+refused within that time by every replica. While the database does not answer, keys that it knew lately go on. Keys that
+it does not know are remembered apart, and each address may name few of them: guesses neither keep the database busy nor
+push keys out of memory.
 """
 
+import asyncio
+import math
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.errors import ApiError, StoreUnavailableError
 from assistant_runtime.security.api_keys import MANAGED_PREFIX, TENANT_CHARACTERS, Digests
+from assistant_runtime.security.client_address import network
 from assistant_runtime.security.principal import Principal
 from assistant_runtime.stores.keys import SqlKeys, StoredKey
+from assistant_runtime.stores.memory import MemoryRateLimits
 from assistant_runtime.stores.users import SqlUsers
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 FRESH_SECONDS = 5.0
 """Within which a revoked key is refused everywhere."""
@@ -23,7 +32,15 @@ STALE_SECONDS = 600.0
 """How long a key goes on without the database: longer than a fail-over or an upgrade of it."""
 
 MAX_KNOWN = 10_000
-"""Keys, and guesses at keys, that are remembered: about 5 MB."""
+"""Keys that are remembered: about 5 MB."""
+
+MAX_UNKNOWN = 1_000
+"""Keys that the database does not know, and that are remembered: about 0.2 MB."""
+
+GUESSES = 20
+GUESS_SECONDS = 60
+"""An address may name so many unknown keys in so many seconds. After that, only keys that this process has seen open
+anything from there: other clients may share the address."""
 
 HINT_CHARACTERS = 4
 
@@ -50,17 +67,28 @@ class ManagedKeys:
         self.users = users
         self._digests = digests
         self._clock = clock
-        self._known: OrderedDict[bytes, tuple[float, StoredKey | None]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[float, StoredKey]] = OrderedDict()
+        self._unknown: OrderedDict[bytes, float] = OrderedDict()
+        self._guesses = MemoryRateLimits()
+        self._guessing: OrderedDict[str, float] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Lock] = {}
 
-    async def principal(self, digest: bytes) -> Principal | None:
+    async def principal(self, digest: bytes, address: str) -> Principal | None:
         """Give whom a key of this HMAC stands for; None: it opens nothing.
+
+        Parameters
+        ----------
+        address
+            Where the request comes from: it may name few keys that are not known here.
 
         Raises
         ------
         StoreUnavailableError
             The database does not answer, and the key was not seen lately.
+        ApiError
+            429: the address named too many keys that are not known.
         """
-        key = await self._look_up(digest)
+        key = await self._look_up(digest, address)
         return _principal(key) if key is not None and key.valid(self._clock()) else None
 
     async def create(self, key: StoredKey) -> tuple[str, StoredKey]:
@@ -89,13 +117,13 @@ class ManagedKeys:
     async def change(self, key_id: str, values: Mapping[str, Any]) -> bool:
         """Set some of a key's fields; says whether there is such a key."""
         done = await self.store.update(key_id, values)
-        self._known.clear()
+        self._forget()
         return done
 
     async def revoke(self, key_id: str) -> bool:
         """Revoke a key; says whether there is such a key."""
         done = await self.store.revoke(key_id, self._clock())
-        self._known.clear()
+        self._forget()
         return done
 
     async def create_user(self, name: str) -> str | None:
@@ -106,32 +134,81 @@ class ManagedKeys:
     async def disable_user(self, user_id: str, *, disabled: bool) -> bool:
         """Let a user's keys open nothing, or let them open again; says whether there is such a user."""
         done = await self.users.disable(user_id, self._clock() if disabled else None)
-        self._known.clear()
+        self._forget()
         return done
 
     async def delete_user(self, user_id: str) -> bool:
         """Forget a user and revoke all of its keys; says whether there was such a user."""
         done = await self.users.delete(user_id, self._clock())
-        self._known.clear()
+        self._forget()
         return done
 
-    async def _look_up(self, digest: bytes) -> StoredKey | None:
-        # Not the clock's time, which may be set back.
-        now = time.monotonic()
-        asked, key = self._known.get(digest, (float("-inf"), None))
-        if now - asked < FRESH_SECONDS:
+    def _forget(self) -> None:
+        self._known.clear()
+        self._unknown.clear()
+
+    async def _look_up(self, digest: bytes, address: str) -> StoredKey | None:
+        remembered, key = self._remembered(digest)
+        if remembered:
             return key
+        # Whoever comes with the same key meanwhile waits for the one answer.
+        lock = self._asking.setdefault(digest, asyncio.Lock())
+        try:
+            async with lock:
+                remembered, key = self._remembered(digest)
+                return key if remembered else await self._ask(digest, address)
+        finally:
+            if not lock.locked():
+                self._asking.pop(digest, None)
+
+    def _remembered(self, digest: bytes) -> tuple[bool, StoredKey | None]:
+        """Tell whether the database was asked lately, and what it knew."""
+        # Not the clock's time, which may be set back.
+        fresh = time.monotonic() - FRESH_SECONDS
+        asked, key = self._known.get(digest, (float("-inf"), None))
+        return (asked > fresh or self._unknown.get(digest, float("-inf")) > fresh), key
+
+    async def _ask(self, digest: bytes, address: str) -> StoredKey | None:
+        now = time.monotonic()
+        asked, known = self._known.get(digest, (float("-inf"), None))
+        if known is None:
+            self._check_guessing(network(address), now)
         try:
             key = await self.store.by_digest(digest.hex())
         except StoreUnavailableError:
-            if now - asked < STALE_SECONDS:
-                return key
+            if known is not None and now - asked < STALE_SECONDS:
+                return known
             raise
-        self._known[digest] = (now, key)
-        self._known.move_to_end(digest)
-        if len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
+        if key is None:
+            self._known.pop(digest, None)
+            _remember(self._unknown, digest, now, MAX_UNKNOWN)
+            await self._count_guess(network(address), now)
+        else:
+            _remember(self._known, digest, (now, key), MAX_KNOWN)
         return key
+
+    async def _count_guess(self, address: str, now: float) -> None:
+        verdict = await self._guesses.hit(address, GUESSES, GUESS_SECONDS)
+        if not verdict.remaining:
+            _remember(self._guessing, address, now + verdict.retry_after, MAX_UNKNOWN)
+
+    def _check_guessing(self, address: str, now: float) -> None:
+        wait = math.ceil(self._guessing.get(address, now) - now)
+        if wait > 0:
+            raise ApiError(
+                429,
+                f"Too many unknown API keys came from this address. Try again in {wait} s.",
+                error_type="rate_limit_error",
+                code="too_many_unknown_keys",
+                headers={"retry-after": str(wait)},
+            )
+
+
+def _remember(among: OrderedDict[K, V], key: K, value: V, at_most: int) -> None:
+    among[key] = value
+    among.move_to_end(key)
+    if len(among) > at_most:
+        among.popitem(last=False)
 
 
 def _principal(key: StoredKey) -> Principal:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import pytest
 from sqlalchemy import event, text
 
 from assistant_runtime.api.keys import NewKey, wanted_key
+from assistant_runtime.errors import ApiError
 from assistant_runtime.security import ledger, managed_keys
 from assistant_runtime.security.accounts import Spent
 from assistant_runtime.security.api_keys import Digests
 from assistant_runtime.security.spending import EXPECTED_ANSWER
 from assistant_runtime.settings import Settings
-from assistant_runtime.stores.keys import SqlKeys, UsageRow, WantedUsage
+from assistant_runtime.stores.keys import SqlKeys, StoredKey, UsageRow, WantedUsage
 from assistant_runtime.stores.schema import STEPS
 from assistant_runtime.stores.sql import SqlConnection, engine_for
 from assistant_runtime.stores.users import SqlUsers
@@ -99,11 +101,81 @@ async def test_a_clock_that_is_set_back_keeps_no_revoked_key_open(
     keys = managed_keys.ManagedKeys(SqlKeys(database), SqlUsers(database), digests, clock=lambda: now)
     secret, kept = await keys.create(wanted_key(NewKey(name="test")))
     digest = digests.digest(secret.encode())
-    assert await keys.principal(digest) is not None
+    assert await keys.principal(digest, "") is not None
     now -= 3600.0
     await SqlKeys(database).revoke(kept.id, now)  # at another replica
-    assert await keys.principal(digest) is None
+    assert await keys.principal(digest, "") is None
     await database.aclose()
+
+
+class CountingKeys(SqlKeys):
+    """Counts how often the database is asked for a key."""
+
+    asked = 0
+
+    async def by_digest(self, digest: str) -> StoredKey | None:
+        self.asked += 1
+        return await super().by_digest(digest)
+
+
+@asynccontextmanager
+async def counted_keys(folder: Path) -> AsyncIterator[tuple[managed_keys.ManagedKeys, CountingKeys, bytes]]:
+    """Give keys with one that exists, by its HMAC."""
+    database = SqlConnection(engine_for(Settings(data_dir=str(folder))), STEPS)
+    await database.probe()
+    store, digests = CountingKeys(database), Digests(b"s" * 32)
+    keys = managed_keys.ManagedKeys(store, SqlUsers(database), digests)
+    secret, _ = await keys.create(wanted_key(NewKey(name="test")))
+    try:
+        yield keys, store, digests.digest(secret.encode())
+    finally:
+        await database.aclose()
+
+
+def guess(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+async def test_an_address_that_guesses_keys_does_not_reach_the_database(tmp_path: Path, address: str) -> None:
+    async with counted_keys(tmp_path) as (keys, store, digest):
+        assert await keys.principal(digest, address) is not None
+        for number in range(managed_keys.GUESSES):
+            assert await keys.principal(guess(number), address) is None
+        asked = store.asked
+        neighbour = address if "." in address else "2001:db8::2"
+        for number in range(1000, 1100):
+            with pytest.raises(ApiError) as refused:
+                await keys.principal(guess(number), neighbour)
+            assert (refused.value.status, refused.value.error["code"]) == (429, "too_many_unknown_keys")
+            assert 1 <= int(refused.value.headers["retry-after"]) <= managed_keys.GUESS_SECONDS
+        assert store.asked == asked
+        assert await keys.principal(digest, address) is not None, "whoever shares the address goes on"
+        assert await keys.principal(guess(1), "2001:db8:0:1::1") is None
+
+
+async def test_guesses_push_no_key_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(managed_keys, "MAX_KNOWN", 1)
+    monkeypatch.setattr(managed_keys, "MAX_UNKNOWN", 3)
+    async with counted_keys(tmp_path) as (keys, store, digest):
+        assert await keys.principal(digest, "192.0.2.1") is not None
+        for number in range(10):
+            assert await keys.principal(guess(number), f"198.51.100.{number}") is None
+        asked = store.asked
+        assert await keys.principal(digest, "192.0.2.1") is not None
+        assert await keys.principal(guess(9), "198.51.100.9") is None
+        assert store.asked == asked
+        await keys.principal(guess(0), "198.51.100.0")
+        assert store.asked == asked + 1, "what is remembered of guesses has a bound"
+
+
+async def test_one_question_is_asked_for_a_key_that_many_requests_bring(tmp_path: Path) -> None:
+    async with counted_keys(tmp_path) as (keys, store, digest):
+        found = await asyncio.gather(*(keys.principal(digest, "192.0.2.1") for _ in range(50)))
+        assert None not in found
+        missed = await asyncio.gather(*(keys.principal(guess(1), "192.0.2.1") for _ in range(50)))
+        assert set(missed) == {None}
+        assert store.asked == 2
 
 
 async def test_a_key_opens_what_its_scopes_say(upstream: Upstream, database: dict[str, Any]) -> None:
