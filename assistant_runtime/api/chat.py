@@ -48,8 +48,11 @@ class ChatCompletions(JsonEndpoint):
         if not question.payload.get("stream"):
             await call.send_answer(await answering.answer(question))
             return
-        stream = await answering.stream(question)
-        await call.send_stream(stream, _honest(stream, call.context, call.client))
+        await call.send_stream(
+            answering.stream(question),
+            lambda stream: _honest(stream, call.context, call.client),
+            lambda error: b"data: " + error.body + b"\n\n",
+        )
 
 
 async def _honest(

@@ -4,8 +4,9 @@ They are Starlette endpoints, because a FastAPI route costs more than the rest o
 them into the OpenAPI document.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,7 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 from assistant_runtime.api.client_watch import ClientWatch
 from assistant_runtime.api.context import RequestContext, context_of, encoded
+from assistant_runtime.api.event_sender import EventSender
 from assistant_runtime.api.request_body import parse, read_body
+from assistant_runtime.errors import ApiError, ProviderError
 from assistant_runtime.providers.dialect.asking import LeftOut
 from assistant_runtime.tool_loop.loop import AssistedStream
 from assistant_runtime.turn import Answer, AnswerStream
@@ -26,6 +29,13 @@ STREAM_HEADERS = {
     "x-cache": "bypass",
 }
 """Proxies that would collect a stream are asked not to."""
+
+
+SHUTTING_DOWN = ApiError(503, "the server is shutting down", error_type="server_error", code="server_shutting_down")
+
+Stream = AnswerStream | AssistedStream
+Events = Callable[[Stream], AsyncIterator[bytes]]
+Failed = Callable[[ApiError], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +61,47 @@ class Call:
         await self.send({"type": "http.response.start", "status": 200, "headers": encoded(every)})
         await self.send({"type": "http.response.body", "body": body})
 
-    async def send_stream(self, stream: AnswerStream | AssistedStream, events: AsyncIterator[bytes]) -> None:
-        """Send the events that were made of a stream, and close the stream however that ends."""
-        self.context.facts["provider"] = stream.provider
-        headers = STREAM_HEADERS | {"x-provider": stream.provider, **self._ignored(stream.left_out)}
+    async def send_stream(self, beginning: Awaitable[Stream], events: Events, failed: Failed) -> None:
+        """Wait for a stream, send the events that are made of it, and close it however that ends.
+
+        Parameters
+        ----------
+        beginning
+            Gives the stream.
+        events
+            Makes the events that the client gets.
+        failed
+            Makes the event for a client that was sent comments while it waited for a stream that never began.
+        """
+        async with EventSender(self.send, STREAM_HEADERS) as sender:
+            stream = await self._begun(beginning, sender, failed)
+            if stream is None:
+                return
+            self.context.facts["provider"] = stream.provider
+            try:
+                await sender.begin({"x-provider": stream.provider, **self._ignored(stream.left_out)})
+                async for found in events(stream):
+                    await sender.send(found)
+            finally:
+                await stream.aclose()
+            await sender.end()
+
+    async def _begun(self, beginning: Awaitable[Stream], sender: EventSender, failed: Failed) -> Stream | None:
+        """Wait for a stream; None: it failed, and the client was told so in an event, because its head was sent."""
         try:
-            await self.send({"type": "http.response.start", "status": 200, "headers": encoded(headers)})
-            async for found in events:
-                await self.send({"type": "http.response.body", "body": found, "more_body": True})
-        finally:
-            await stream.aclose()
-        await self.send({"type": "http.response.body", "body": b""})
+            return await beginning
+        except asyncio.CancelledError:
+            if sender.begun and not self.client.gone:
+                await sender.send(failed(SHUTTING_DOWN))
+            raise
+        except (ApiError, ProviderError) as error:
+            if not sender.begun:
+                raise
+            told = error.to_api_error() if isinstance(error, ProviderError) else error
+            self.context.facts["error"] = told.error["code"]
+            await sender.send(failed(told))
+            await sender.end()
+            return None
 
     def _ignored(self, left_out: Sequence[LeftOut]) -> dict[str, str]:
         """Tell the client which of its fields the model does not take."""

@@ -77,9 +77,17 @@ class Responses(JsonEndpoint):
                 answer = await answering.answer(question)
             await call.send_answer(answer, json_text.dumps(from_chat(response, json_text.loads(answer.body), tools)))
             return
-        async with self._beginning(place, context.tenant):
-            stream = await answering.stream(question)
-        await call.send_stream(stream, _translated(stream, EventStream(response, tools), context, call.client))
+        events = EventStream(response, tools)
+
+        async def begin() -> AnswerStream | AssistedStream:
+            async with self._beginning(place, context.tenant):
+                return await answering.stream(question)
+
+        await call.send_stream(
+            begin(),
+            lambda stream: _translated(stream, events, context, call.client),
+            lambda error: events.begin() + events.fail(str(error), str(error.error["code"])),
+        )
 
     async def _place(self, asked: Mapping[str, Any], tenant: str) -> Place:
         previous, store = asked.get("previous_response_id"), asked.get("store") is not False
