@@ -84,7 +84,7 @@ _PROGRAMS = (
 
 
 def _settings(assistant: AIAssistant) -> ManagedFirecrawl:
-    return assistant.spec.firecrawl.managed or ManagedFirecrawl()
+    return assistant.spec.firecrawl.settings
 
 
 def _name(assistant: AIAssistant, part: str = NAME) -> str:

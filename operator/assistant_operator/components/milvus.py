@@ -7,8 +7,6 @@ it has no password, so that it listens on the pod's loopback only.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import yaml
-
 from assistant_operator.rooms import manifests
 from assistant_operator.rooms.binding import Binding, Bindings, external
 from assistant_operator.rooms.component import Component, ReferencedKind, Workload
@@ -20,7 +18,7 @@ from assistant_operator.servers import milvus_operator
 from assistant_operator.servers.base import Server, container, pod_template, stateful_set
 from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import SecretKeyRef
-from assistant_operator.spec.milvus import ExternalMilvus, ManagedMilvus
+from assistant_operator.spec.milvus import ExternalMilvus
 
 NAME = "milvus"
 PORT = 19530
@@ -52,7 +50,7 @@ https://github.com/milvus-io/milvus/blob/master/scripts/standalone_embed.sh
 
 
 def _server(assistant: AIAssistant) -> Server:
-    return Server(assistant, NAME, assistant.spec.milvus.managed or ManagedMilvus(), NAME)
+    return Server(assistant, NAME, assistant.spec.milvus.settings, NAME)
 
 
 def _password(server: Server) -> SecretKeyRef:
@@ -84,8 +82,8 @@ def _external(server: ExternalMilvus) -> Binding:
 
 
 def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
-    server, settings = _server(assistant), assistant.spec.milvus.managed or ManagedMilvus()
-    files = {"embedEtcd.yaml": _ETCD_CONFIG, "user.yaml": yaml.safe_dump(settings.config, sort_keys=False)}
+    server, settings = _server(assistant), assistant.spec.milvus.settings
+    files = {"embedEtcd.yaml": _ETCD_CONFIG, "user.yaml": manifests.yaml_text(settings.config)}
     template = pod_template(
         server,
         user_id=_USER_ID,

@@ -46,7 +46,7 @@ _KEY_TOKENS = 8
 
 
 def _settings(assistant: AIAssistant) -> ManagedMongoDB:
-    return assistant.spec.mongodb.managed or ManagedMongoDB()
+    return assistant.spec.mongodb.settings
 
 
 def _server(assistant: AIAssistant) -> Server:

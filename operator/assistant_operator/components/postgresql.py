@@ -18,7 +18,7 @@ _USER = "assistant"
 
 
 def _settings(assistant: AIAssistant) -> ManagedPostgreSQL:
-    return assistant.spec.postgresql.managed or ManagedPostgreSQL()
+    return assistant.spec.postgresql.settings
 
 
 def _server(assistant: AIAssistant) -> Database:

@@ -19,7 +19,7 @@ _IMMUTABLE = {"volumeClaimTemplates": "spec.redis.managed.storage"}
 
 
 def _settings(assistant: AIAssistant) -> ManagedRedis:
-    return assistant.spec.redis.managed or ManagedRedis()
+    return assistant.spec.redis.settings
 
 
 def _is_cluster(assistant: AIAssistant) -> bool:

@@ -23,7 +23,7 @@ _IMMUTABLE = {"volumeClaimTemplates": "spec.reranker.managed.storage"}
 
 
 def _settings(assistant: AIAssistant) -> ManagedReranker:
-    return assistant.spec.reranker.managed or ManagedReranker()
+    return assistant.spec.reranker.settings
 
 
 def _server(assistant: AIAssistant) -> Server:

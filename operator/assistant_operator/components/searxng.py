@@ -7,8 +7,6 @@ adds. Its limiter is off: it is made against strangers, and here only the assist
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from assistant_operator import labels, names
 from assistant_operator.rooms import manifests
 from assistant_operator.rooms.binding import Binding, Bindings
@@ -37,7 +35,7 @@ def _name(assistant: AIAssistant) -> str:
 
 
 def _settings(assistant: AIAssistant) -> ManagedSearXNG:
-    return assistant.spec.searxng.managed or ManagedSearXNG()
+    return assistant.spec.searxng.settings
 
 
 def _secret_key(assistant: AIAssistant) -> SecretKeyRef:
@@ -60,8 +58,7 @@ def _configuration(assistant: AIAssistant) -> str:
         "search": {"formats": ["html", "json"]},
     }
     merged = _merge(base, _settings(assistant).settings)
-    text: str = yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
-    return text
+    return manifests.yaml_text(merged)
 
 
 def _merge(base: Any, given: Any) -> Any:

@@ -1,10 +1,13 @@
 """Small constructors of Kubernetes objects, as plain dictionaries.
 
 Objects are sparse: a field that is not set is absent, because server-side apply owns every field that it is given.
+In the parts of an object a field that is not set may be None: `new_object` leaves all of those out.
 """
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
+
+import yaml
 
 from assistant_operator import labels
 from assistant_operator.spec.assistant import AIAssistant
@@ -15,6 +18,9 @@ _Json = TypeVar("_Json")
 
 SCRATCH = "/tmp"  # noqa: S108 - a mount path in the pod
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a mount path in the pod
+
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""libyaml's, where PyYAML has it: it takes a tenth of the time."""
 
 _MERGE_KEYS = {
     "containers": "name",
@@ -90,7 +96,7 @@ def volume_claim(name: str, assistant: AIAssistant, component: str, storage: Sto
         "storageClassName": storage.storage_class_name,
     }
     metadata = {"name": name, "labels": labels.template(assistant.name, component), "annotations": labels.KEPT}
-    return {"metadata": metadata, "spec": prune_none(spec)}
+    return {"metadata": metadata, "spec": spec}
 
 
 def env(name: str, value: str | float | bool) -> Object:
@@ -110,7 +116,7 @@ def _projection(named: KeyRef, path: str) -> Object:
 
 def scratch(size: str, name: str = "tmp", *, medium: str | None = None) -> Object:
     """Build a volume that ends with its pod, of `size` at most; its medium is a disk of the node, or `Memory`."""
-    return {"name": name, "emptyDir": prune_none({"medium": medium, "sizeLimit": size})}
+    return {"name": name, "emptyDir": {"medium": medium, "sizeLimit": size}}
 
 
 def certificates(files: Mapping[str, KeyRef]) -> Object:
@@ -127,6 +133,12 @@ def mounts(volumes: Mapping[str, Object]) -> list[Object]:
     ]
 
 
+def yaml_text(value: Mapping[str, Any]) -> str:
+    """Return the text of a server's configuration file, its keys in the order given."""
+    text: str = yaml.dump(value, Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
+    return text
+
+
 def secret_env(name: str, reference: SecretKeyRef) -> Object:
     """Build an environment variable that is read from a Secret."""
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": reference.name, "key": reference.key}}}
@@ -134,22 +146,20 @@ def secret_env(name: str, reference: SecretKeyRef) -> Object:
 
 def container(name: str, image: str, spec: Image, resources: Resources, **body: Any) -> Object:
     """Build a container that meets the restricted Pod Security Standard."""
-    return prune_none(
-        {
-            "name": name,
-            "image": image,
-            "imagePullPolicy": spec.pull_policy,
-            "resources": resources.model_dump(by_alias=True, exclude_none=True),
-            # The last lines of a crash's output come with the pod's status, so that the AIAssistant's can tell them.
-            "terminationMessagePolicy": "FallbackToLogsOnError",
-            "securityContext": {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            },
-            **body,
-        }
-    )
+    return {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": spec.pull_policy,
+        "resources": resources.model_dump(by_alias=True, exclude_none=True),
+        # The last lines of a crash's output come with the pod's status, so that the AIAssistant's can tell them.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        **body,
+    }
 
 
 def pod_template(
@@ -176,24 +186,22 @@ def pod_template(
             "labels": labels.template(assistant.name, component),
             "annotations": {labels.CONFIG_HASH: config_hash},
         },
-        "spec": prune_none(
-            {
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
-                "imagePullSecrets": pull_secrets or None,
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": user_id,
-                    "runAsGroup": user_id if group_id is None else group_id,
-                    "fsGroup": user_id,
-                    "fsGroupChangePolicy": "OnRootMismatch",
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                **spec,
-                "containers": containers,
-                "volumes": volumes,
-            }
-        ),
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "imagePullSecrets": pull_secrets or None,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": user_id,
+                "runAsGroup": user_id if group_id is None else group_id,
+                "fsGroup": user_id,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            **spec,
+            "containers": containers,
+            "volumes": volumes,
+        },
     }
     merged: Object = merge(template, overlay)
     return merged
@@ -223,7 +231,7 @@ def merge(base: Any, overlay: Any, field: str = "") -> Any:
             if value is None:
                 merged.pop(key, None)
             else:
-                merged[key] = merge(merged[key], value, key) if key in merged else prune_none(value)
+                merged[key] = merge(merged[key], value, key) if key in merged else value
         return merged
     key = _MERGE_KEYS.get(field)
     if key and isinstance(base, list) and isinstance(overlay, list) and _have(overlay, key):
@@ -240,5 +248,5 @@ def _merge_entries(base: list[Object], overlay: list[Object], key: str) -> list[
     merged = {entry.get(key): entry for entry in base}
     for entry in overlay:
         name = entry.get(key)
-        merged[name] = merge(merged[name], entry) if name in merged else prune_none(entry)
+        merged[name] = merge(merged[name], entry) if name in merged else entry
     return list(merged.values())

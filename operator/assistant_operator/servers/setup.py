@@ -57,7 +57,7 @@ def job(
         terminationGracePeriodSeconds=1,
     )
     spec = {"backoffLimit": _ATTEMPTS, "template": template}
-    name = names.child(server.assistant.name, component, _digest(spec))
+    name = names.child(server.assistant.name, component, _digest(manifests.prune_none(spec)))
     return manifests.new_object("batch/v1", "Job", name, server.assistant, component, spec=spec)
 
 

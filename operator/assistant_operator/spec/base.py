@@ -73,6 +73,10 @@ class Model(BaseModel):
                 raise ValueError(rule.message)
         return self
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return the very block: nothing changes it, and pydantic copies every default of every resource."""
+        return self
+
 
 Source = Literal["Secret", "ConfigMap"]
 """Kind of an object that holds what pods read."""

@@ -141,3 +141,12 @@ class Firecrawl(Backend):
     """Settings of the Firecrawl that the operator runs."""
     external: ExternalFirecrawl | None = None
     """A Firecrawl that runs elsewhere."""
+
+    @property
+    def settings(self) -> ManagedFirecrawl:
+        """Settings of the server that the operator runs: those given, or the defaults."""
+        return self.managed or _DEFAULTS
+
+
+_DEFAULTS = ManagedFirecrawl()
+"""Made once: a pass asks for them many times."""

@@ -107,3 +107,12 @@ class Milvus(Backend):
     """A `Milvus` object of the Milvus operator, for more than one server."""
     external: ExternalMilvus | None = None
     """A Milvus that runs elsewhere."""
+
+    @property
+    def settings(self) -> ManagedMilvus:
+        """Settings of the server that the operator runs: those given, or the defaults."""
+        return self.managed or _DEFAULTS
+
+
+_DEFAULTS = ManagedMilvus()
+"""Made once: a pass asks for them many times."""

@@ -58,3 +58,12 @@ class MongoDB(Backend):
     """An object of Percona's or MongoDB's own operator."""
     external: ExternalMongoDB | None = None
     """A MongoDB that runs elsewhere."""
+
+    @property
+    def settings(self) -> ManagedMongoDB:
+        """Settings of the server that the operator runs: those given, or the defaults."""
+        return self.managed or _DEFAULTS
+
+
+_DEFAULTS = ManagedMongoDB()
+"""Made once: a pass asks for them many times."""

@@ -72,3 +72,12 @@ class PostgreSQL(Backend):
     """A Cluster of CloudNativePG (postgresql.cnpg.io), for more than one server."""
     external: ExternalPostgreSQL | None = None
     """A PostgreSQL that runs elsewhere."""
+
+    @property
+    def settings(self) -> ManagedPostgreSQL:
+        """Settings of the server that the operator runs: those given, or the defaults."""
+        return self.managed or _DEFAULTS
+
+
+_DEFAULTS = ManagedPostgreSQL()
+"""Made once: a pass asks for them many times."""

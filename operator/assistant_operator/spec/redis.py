@@ -117,3 +117,12 @@ class Redis(Backend):
     """An object of the OpsTree Redis operator, for more servers than one."""
     external: ExternalRedis | None = None
     """A Redis that runs elsewhere."""
+
+    @property
+    def settings(self) -> ManagedRedis:
+        """Settings of the server that the operator runs: those given, or the defaults."""
+        return self.managed or _DEFAULTS
+
+
+_DEFAULTS = ManagedRedis()
+"""Made once: a pass asks for them many times."""

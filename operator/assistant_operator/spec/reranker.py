@@ -80,3 +80,12 @@ class Reranker(Backend):
     """Settings of the reranker that the operator runs."""
     external: ExternalReranker | None = None
     """A reranker that runs elsewhere."""
+
+    @property
+    def settings(self) -> ManagedReranker:
+        """Settings of the server that the operator runs: those given, or the defaults."""
+        return self.managed or _DEFAULTS
+
+
+_DEFAULTS = ManagedReranker()
+"""Made once: a pass asks for them many times."""

@@ -65,3 +65,12 @@ class SearXNG(Backend):
     """Settings of the SearXNG that the operator runs."""
     external: ExternalSearXNG | None = None
     """A SearXNG that runs elsewhere."""
+
+    @property
+    def settings(self) -> ManagedSearXNG:
+        """Settings of the server that the operator runs: those given, or the defaults."""
+        return self.managed or _DEFAULTS
+
+
+_DEFAULTS = ManagedSearXNG()
+"""Made once: a pass asks for them many times."""
