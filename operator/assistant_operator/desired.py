@@ -3,7 +3,7 @@
 A component makes objects of its own and may offer a binding; a policy adds objects that dress the components.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from assistant_operator.components import (
@@ -17,15 +17,20 @@ from assistant_operator.components import (
     searxng,
     ui,
 )
+from assistant_operator.kinds import APPLIED
+from assistant_operator.operations import setup
 from assistant_operator.policies import disruption, ingress
 from assistant_operator.rooms import manifests
 from assistant_operator.rooms.binding import Binding, Bindings
 from assistant_operator.rooms.component import Component, Reference, ReferencedObject
+from assistant_operator.rooms.connection import Connection
 from assistant_operator.rooms.credentials import Credential
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object
+from assistant_operator.rooms.operation import Operation
+from assistant_operator.rooms.policy import Policy
 from assistant_operator.spec.assistant import AIAssistant
-from assistant_operator.spec.base import OperatorRef
+from assistant_operator.spec.base import KeyRef, OperatorRef
 
 COMPONENTS: tuple[Component, ...] = (
     redis.COMPONENT,
@@ -38,19 +43,10 @@ COMPONENTS: tuple[Component, ...] = (
     runtime.COMPONENT,
     ui.COMPONENT,
 )
-POLICIES: tuple[Callable[[AIAssistant, Sequence[Object]], list[Object]], ...] = (ingress.objects, disruption.objects)
+OPERATIONS: tuple[Operation, ...] = (setup.OPERATION,)
+POLICIES: tuple[Policy, ...] = (ingress.POLICY, disruption.POLICY)
 
-KIND_ORDER = (
-    "ServiceAccount",
-    "ConfigMap",
-    "Service",
-    "StatefulSet",
-    "Deployment",
-    "Job",
-    "PodDisruptionBudget",
-    "Ingress",
-)
-"""Every kind that is rendered, in the order of application: what a pod needs comes before it."""
+_ORDER = {kind: number for number, kind in enumerate(APPLIED)}
 
 
 @dataclass(frozen=True)
@@ -81,6 +77,18 @@ def binding(component: Component, assistant: AIAssistant, facts: Facts) -> Bindi
         return component.external(component.external_block(assistant.spec))
     named = referenced_object(component, assistant)
     return named.binding(facts.referenced.get(component.name) or _unseen(named, assistant)) if named else None
+
+
+def all_bindings(assistant: AIAssistant, facts: Facts) -> Bindings:
+    """Return how the components that are enabled reach each other."""
+    found = {component.name: binding(component, assistant, facts) for component in enabled(assistant)}
+    return {name: bound for name, bound in found.items() if bound is not None}
+
+
+def connections(assistant: AIAssistant, facts: Facts) -> list[Connection]:
+    """Return every connection that the assistant's pods open."""
+    bindings = all_bindings(assistant, facts)
+    return [found for component in managed(assistant) for found in component.connections(assistant, bindings)]
 
 
 def referenced_object(component: Component, assistant: AIAssistant) -> ReferencedObject | None:
@@ -124,18 +132,22 @@ def references(assistant: AIAssistant, facts: Facts) -> list[Reference]:
     return found
 
 
+def awaited(assistant: AIAssistant) -> list[KeyRef]:
+    """Return the Secrets and ConfigMaps that others read for a policy, whose changes have it assessed anew."""
+    policies = (policy for policy in POLICIES if policy.enabled(assistant.spec))
+    return [key for policy in policies for key in policy.references(assistant)]
+
+
 def desired(assistant: AIAssistant, facts: Facts) -> Desired:
     """Render everything that should exist, owned by the assistant, generated Secrets excepted."""
-    bindings: Bindings = {
-        component.name: bound
-        for component in enabled(assistant)
-        if (bound := binding(component, assistant, facts)) is not None
-    }
+    bindings = all_bindings(assistant, facts)
     components = managed(assistant)
     rendered = [found for component in components for found in component.objects(assistant, facts, bindings)]
-    rendered += [found for policy in POLICIES for found in policy(assistant, rendered)]
+    for operation in OPERATIONS:
+        rendered += [found for component in components for found in operation.objects(component, assistant, facts)]
+    rendered += [found for policy in POLICIES for found in policy.rendered(assistant, facts, bindings, rendered)]
     for found in rendered:
         found["metadata"]["ownerReferences"] = [manifests.owner_reference(assistant)]
-    rendered.sort(key=lambda found: (KIND_ORDER.index(found["kind"]), found["metadata"]["name"]))
+    rendered.sort(key=lambda found: (_ORDER[found["kind"]], found["metadata"]["name"]))
     workloads = [workload for component in components for workload in component.workloads(assistant)]
     return Desired(rendered, {(workload.kind, workload.name): workload.immutable for workload in workloads})

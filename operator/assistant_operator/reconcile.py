@@ -15,7 +15,7 @@ why. Where the API server refuses an object, what comes after it is not touched.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -31,13 +31,12 @@ from assistant_operator.cluster.cache import Cache, Ref, trim_to_version
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, Client
 from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.contents import Contents
-from assistant_operator.cluster.kinds import CLAIM, CONFIG_MAP, SECRET
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.cluster.secrets import Secrets
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
 from assistant_operator.health import status
 from assistant_operator.health.status import Findings
-from assistant_operator.policies import ingress
+from assistant_operator.kinds import CLAIM, CONFIG_MAP, SECRET
 from assistant_operator.rooms.component import Reference
 from assistant_operator.rooms.facts import ContentFacts, Facts, Images, PodFacts
 from assistant_operator.rooms.manifests import Object
@@ -69,6 +68,8 @@ class Reconciler:
         What the watches have seen of the objects of other operators that the assistants name.
     images
         Images for components whose resource names none.
+    unserved
+        Gives the optional kinds that the cluster does not serve.
     now
         The clock.
     """
@@ -81,10 +82,11 @@ class Reconciler:
         images: Images,
         metrics: Metrics,
         *,
+        unserved: Callable[[], frozenset[str]] = frozenset,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._api, self._cache, self._referenced = api, cache, referenced
-        self._images, self._metrics, self._now = images, metrics, now
+        self._images, self._metrics, self._unserved, self._now = images, metrics, unserved, now
         self.secrets = Secrets(api, cache)
         self.config_maps = Contents(api, Cache(trim_to_version), CONFIG_MAP)
         self._assessment = Assessment(api, cache, referenced, self.secrets, images)
@@ -204,7 +206,12 @@ class Reconciler:
         WaitingError
             A Secret, ConfigMap or object that the spec names is missing, or lacks the key.
         """
-        facts = Facts(self._images, referenced=await self._read_referenced(assistant), pods=self._pods(assistant))
+        facts = Facts(
+            self._images,
+            referenced=await self._read_referenced(assistant),
+            unserved=self._unserved(),
+            pods=self._pods(assistant),
+        )
         references = desired.references(assistant, facts)
         facts = replace(
             facts,
@@ -238,18 +245,14 @@ class Reconciler:
         }
 
     async def _assess(self, assistant: AIAssistant, error: ReconcileError | None) -> Findings:
-        components = await self._assessment.components(assistant)
-        policies: Sequence[conditions.Condition] = self._ingress(assistant)
-        image = assistant.spec.image.reference(self._images["runtime"])
-        return Findings(components, policies, error=error, image=image)
+        def seen(kind: str, name: str) -> Object | None:
+            return self._cache.get(kind, assistant.namespace, name)
 
-    def _ingress(self, assistant: AIAssistant) -> list[conditions.Condition]:
-        if not assistant.spec.ingress.enabled:
-            return []
-        secret = ingress.tls_secret(assistant)
-        exists = self._cache.get("Ingress", assistant.namespace, assistant.name) is not None
-        certified = not secret or self._cache.get(SECRET.kind, assistant.namespace, secret) is not None
-        return [ingress.assess(assistant, exists=exists, certified=certified)]
+        facts = Facts(self._images, unserved=self._unserved())
+        components = await self._assessment.components(assistant)
+        assessed = (policy.assessed(assistant, facts, seen) for policy in desired.POLICIES)
+        image = assistant.spec.image.reference(self._images["runtime"])
+        return Findings(components, [found for found in assessed if found], error=error, image=image)
 
     async def _report(self, resource: Object, report: Object) -> Object:
         """Write the status where it differs, and an event where readiness changed; return the resource after that."""

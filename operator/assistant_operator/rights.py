@@ -3,8 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
-from assistant_operator import desired, labels
-from assistant_operator.cluster import kinds
+from assistant_operator import desired, kinds, labels
 
 
 def rules() -> list[dict[str, Any]]:

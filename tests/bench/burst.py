@@ -17,7 +17,7 @@ from typing import Any
 
 from assistant_operator import desired
 from assistant_operator.cluster.client import ApiServer
-from assistant_operator.cluster.kinds import APPLIED, ASSISTANT, SECRET, Kind
+from assistant_operator.kinds import APPLIED, ASSISTANT, SECRET, Kind
 from assistant_operator.reconcile import parse
 from assistant_operator.rooms.credentials import token
 from devcluster import cluster as devcluster

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from assistant_operator import desired, labels
-from assistant_operator.cluster.kinds import APPLIED, SECRET
+from assistant_operator.kinds import APPLIED, SECRET
 from devcluster.cluster import Cluster
 from tests.operator.assistants import FACTS, PROVIDERS, assistant, resource
 from tests.support.api import RefusedError

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from assistant_operator.cluster.client import ApiError, Page
-from assistant_operator.cluster.kinds import Kind
+from assistant_operator.kinds import Kind
 from assistant_operator.rooms.manifests import Object
 
 

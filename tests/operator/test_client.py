@@ -7,7 +7,7 @@ import pytest
 from kubernetes.aio import client as kubernetes_client
 
 from assistant_operator.cluster.client import UNREACHABLE, ApiServer
-from assistant_operator.cluster.kinds import ASSISTANT, POD
+from assistant_operator.kinds import ASSISTANT, POD
 
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 EVENT = b'{"type": "ADDED", "object": {"metadata": {"name": "demo", "resourceVersion": "1"}}}\n'

@@ -5,7 +5,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from assistant_operator.cluster import kinds
+from assistant_operator import kinds
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.watch import Watch

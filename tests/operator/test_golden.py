@@ -6,6 +6,7 @@ Where an object of another operator stands for a server, the input has it too, a
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,20 +14,9 @@ import yaml
 
 from assistant_operator import desired
 from assistant_operator.cli import dump
-from assistant_operator.components import (
-    firecrawl,
-    milvus,
-    mongodb,
-    postgresql,
-    redis,
-    reranker,
-    runtime,
-    searxng,
-    ui,
-)
 from assistant_operator.policies import ingress
 from assistant_operator.reconcile import parse
-from assistant_operator.rooms.binding import Bindings
+from assistant_operator.rooms.component import Component
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.spec.assistant import AIAssistant
@@ -36,22 +26,17 @@ GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(GOLDEN.glob("*/*.input.yaml"))
 
 
-def _bindings(assistant: AIAssistant, known: Facts) -> Bindings:
-    found = {c.name: desired.binding(c, assistant, known) for c in desired.enabled(assistant)}
-    return {name: bound for name, bound in found.items() if bound}
+def _component(component: Component, assistant: AIAssistant, known: Facts) -> list[Object]:
+    """Render one component, and what operations do for it."""
+    rendered = component.objects(assistant, known, desired.all_bindings(assistant, known))
+    for operation in desired.OPERATIONS:
+        rendered += operation.objects(component, assistant, known)
+    return rendered
 
 
 ROOMS: dict[str, Callable[[AIAssistant, Facts], list[Object]]] = {
-    "redis": lambda a, f: redis.COMPONENT.objects(a, f, {}),
-    "mongodb": lambda a, f: mongodb.COMPONENT.objects(a, f, {}),
-    "postgresql": lambda a, f: postgresql.COMPONENT.objects(a, f, {}),
-    "milvus": lambda a, f: milvus.COMPONENT.objects(a, f, {}),
-    "searxng": lambda a, f: searxng.COMPONENT.objects(a, f, {}),
-    "firecrawl": lambda a, f: firecrawl.COMPONENT.objects(a, f, _bindings(a, f)),
-    "reranker": lambda a, f: reranker.COMPONENT.objects(a, f, {}),
-    "runtime": lambda a, f: runtime.COMPONENT.objects(a, f, _bindings(a, f)),
-    "ui": lambda a, f: ui.COMPONENT.objects(a, f, {}),
-    "ingress": lambda a, _: ingress.objects(a, []),
+    **{component.name: partial(_component, component) for component in desired.COMPONENTS},
+    "ingress": lambda a, f: ingress.POLICY.rendered(a, f, {}, []),
     "disruption": lambda a, f: [o for o in desired.desired(a, f).objects if o["kind"] == "PodDisruptionBudget"],
     "assistant": lambda a, f: desired.desired(a, f).objects,
 }

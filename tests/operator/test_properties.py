@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from assistant_operator import desired, labels
 from assistant_operator.cluster.apply import matches, stamped
-from assistant_operator.cluster.kinds import APPLIED
-from assistant_operator.desired import KIND_ORDER
+from assistant_operator.kinds import APPLIED
 from assistant_operator.names import MAX_LENGTH, child
 from assistant_operator.rights import rules
 from assistant_operator.rooms.manifests import Object
@@ -178,10 +177,6 @@ def test_what_was_applied_is_recognised(assistant: AIAssistant) -> None:
     for rendered in _render(assistant):
         body = stamped(rendered)
         assert matches(body, json.loads(json.dumps(body)))
-
-
-def test_every_applied_kind_has_its_place_in_the_order() -> None:
-    assert set(KIND_ORDER) == set(APPLIED)
 
 
 def test_no_right_beyond_what_is_used() -> None:

@@ -9,8 +9,8 @@ from assistant_operator import labels
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiError, ApiServer
 from assistant_operator.cluster.referenced import Referenced
-from assistant_operator.desired import KIND_ORDER
 from assistant_operator.errors import GoneError, TransientError
+from assistant_operator.kinds import APPLIED
 from assistant_operator.reconcile import Reconciler
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.telemetry import Metrics
@@ -71,7 +71,7 @@ async def test_credentials_come_first_then_objects_in_order_then_status() -> Non
     await bench.reconcile()
     writes = bench.client.writes()
     kinds = [kind for verb, kind, _ in writes if verb == "apply"]
-    assert kinds == sorted(kinds, key=KIND_ORDER.index)
+    assert kinds == sorted(kinds, key=list(APPLIED).index)
     assert [verb for verb, _, _ in writes] == ["create"] * 6 + ["apply"] * len(kinds) + ["status", "create"]
 
 

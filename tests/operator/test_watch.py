@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assistant_operator import conditions
-from assistant_operator.cluster import decoding, kinds, watch
+from assistant_operator import conditions, kinds
+from assistant_operator.cluster import decoding, watch
 from assistant_operator.cluster.cache import Cache, trim_assistant
 from assistant_operator.cluster.decoding import DEEPEST, decode, encode
 from assistant_operator.cluster.watch import Listener, Target, Watch

@@ -15,8 +15,8 @@ from assistant_operator import conditions, labels
 from assistant_operator.cluster.cache import Cache, owner_key
 from assistant_operator.cluster.client import ApiError, Client
 from assistant_operator.cluster.confirmation import Confirmation
-from assistant_operator.cluster.kinds import APPLIED, Kind
 from assistant_operator.errors import ReconcileError, StalledError, TransientError, WaitingError
+from assistant_operator.kinds import APPLIED, Kind
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.values import quantity

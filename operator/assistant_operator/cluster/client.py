@@ -20,7 +20,7 @@ from kubernetes.aio import config as kubernetes_config
 
 from assistant_operator import __version__, labels
 from assistant_operator.cluster.decoding import UnreadableError, decode_object, is_version
-from assistant_operator.cluster.kinds import EVENT, Kind
+from assistant_operator.kinds import EVENT, Kind
 from assistant_operator.rooms.manifests import Object
 
 _JSON = "application/json"

@@ -9,8 +9,8 @@ Kubernetes' own controllers ask in the same way before they adopt (RecheckDeleti
 
 from assistant_operator import conditions
 from assistant_operator.cluster.client import Client
-from assistant_operator.cluster.kinds import ASSISTANT
 from assistant_operator.errors import GoneError
+from assistant_operator.kinds import ASSISTANT
 from assistant_operator.spec.assistant import AIAssistant
 
 

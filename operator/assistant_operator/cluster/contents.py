@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import Client
-from assistant_operator.cluster.kinds import SECRET, Kind
+from assistant_operator.kinds import SECRET, Kind
 from assistant_operator.rooms.facts import ContentFacts
 from assistant_operator.rooms.manifests import Object
 

@@ -5,7 +5,7 @@ Volumes and generated Secrets are of no kind listed in `APPLIED`, so they can't 
 
 from assistant_operator.cluster.cache import Cache, Ref, ref
 from assistant_operator.cluster.client import Client
-from assistant_operator.cluster.kinds import APPLIED
+from assistant_operator.kinds import APPLIED
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.spec.assistant import AIAssistant
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from assistant_operator import conditions
 from assistant_operator.cluster.cache import Cache, Key, Ref, trim_referenced
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, ApiServer
-from assistant_operator.cluster.kinds import READ, Kind
 from assistant_operator.cluster.users import Users
 from assistant_operator.cluster.watch import Listener, Target, Watch
 from assistant_operator.errors import StalledError, TransientError, WaitingError
+from assistant_operator.kinds import READ, Kind
 from assistant_operator.rooms.component import ReferencedObject
 from assistant_operator.rooms.manifests import Object
 

@@ -15,8 +15,8 @@ from assistant_operator import conditions
 from assistant_operator.cluster.cache import Cache, Ref, ref
 from assistant_operator.cluster.client import ApiError, Client
 from assistant_operator.cluster.confirmation import Confirmation
-from assistant_operator.cluster.kinds import CLAIM, SECRET, Kind
 from assistant_operator.errors import WaitingError
+from assistant_operator.kinds import CLAIM, SECRET, Kind
 from assistant_operator.labels import KIND
 from assistant_operator.rooms.manifests import Object, owner_reference
 from assistant_operator.spec.assistant import AIAssistant

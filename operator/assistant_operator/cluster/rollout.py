@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from assistant_operator import labels
 from assistant_operator.cluster.cache import Cache, Ref, ref
 from assistant_operator.cluster.client import Client
-from assistant_operator.cluster.kinds import POD
 from assistant_operator.health.trouble import ready
+from assistant_operator.kinds import POD
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.spec.assistant import AIAssistant
 

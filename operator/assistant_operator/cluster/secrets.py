@@ -9,8 +9,8 @@ from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiError, Client
 from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.contents import Contents
-from assistant_operator.cluster.kinds import SECRET
 from assistant_operator.errors import StalledError, TransientError
+from assistant_operator.kinds import SECRET
 from assistant_operator.rooms.credentials import Credential, in_url
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.spec.assistant import AIAssistant

@@ -4,7 +4,7 @@ from typing import Any
 
 from assistant_operator import conditions, labels
 from assistant_operator.cluster.client import Client
-from assistant_operator.cluster.kinds import ASSISTANT, EVENT
+from assistant_operator.kinds import ASSISTANT, EVENT
 from assistant_operator.rooms.manifests import Object
 
 _NOTE_LIMIT = 1000

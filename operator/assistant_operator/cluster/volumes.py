@@ -16,8 +16,8 @@ from assistant_operator import conditions, labels
 from assistant_operator.cluster.apply import matches
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import ApiError, Client
-from assistant_operator.cluster.kinds import CLAIM
 from assistant_operator.errors import StalledError
+from assistant_operator.kinds import CLAIM
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.values import quantity

@@ -19,7 +19,7 @@ from assistant_operator import labels
 from assistant_operator.cluster.cache import Cache, Key, Ref, owner_key, ref
 from assistant_operator.cluster.client import UNREACHABLE, ApiError, ApiServer
 from assistant_operator.cluster.decoding import UnreadableError, is_readable, is_version
-from assistant_operator.cluster.kinds import Kind
+from assistant_operator.kinds import Kind
 from assistant_operator.rooms.manifests import Object
 
 log = structlog.get_logger()
@@ -96,6 +96,16 @@ class Watch:
     def name(self) -> str:
         """Kind and namespace, for logs and health reports."""
         return self.target.name
+
+    @property
+    def unserved(self) -> bool:
+        """Whether it is of an optional kind that the API server does not know."""
+        return self.target.kind.optional and self.refusal is not None and self.refusal.status == HTTPStatus.NOT_FOUND
+
+    @property
+    def settled(self) -> bool:
+        """Whether the cache has all that there is of its kind: none of one that is not served."""
+        return self.synced.is_set() or self.unserved
 
     async def run(self) -> None:
         """List and watch until cancelled; every failure is logged and followed by another try."""

@@ -67,6 +67,20 @@ def agents(assistant: AIAssistant) -> str:
     return json.dumps(described, ensure_ascii=False, indent=2)
 
 
+def servers(bindings: Bindings) -> list[Binding]:
+    """Return the servers that the runtime calls."""
+    return [bindings[name] for name in _VARIABLES if name in bindings]
+
+
+def urls(assistant: AIAssistant) -> list[str]:
+    """Return the addresses that the resource names for the runtime, those of the components' servers excepted."""
+    spec = assistant.spec
+    found = [provider.base_url for provider in assistant.providers.items]
+    found += [server.url for server in spec.tools.mcp_servers]
+    found += [spec.tracing.endpoint] if spec.tracing.endpoint else []
+    return found + ([spec.security.oidc.issuer] if spec.security.oidc else [])
+
+
 def variables(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
     """Return what the resource and the servers of its components say to the runtime, as `env` of its container."""
     spec = assistant.spec

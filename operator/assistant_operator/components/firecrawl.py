@@ -12,6 +12,7 @@ from assistant_operator import labels, names
 from assistant_operator.rooms import manifests
 from assistant_operator.rooms.binding import Binding, Bindings
 from assistant_operator.rooms.component import Component, Workload
+from assistant_operator.rooms.connection import ANYWHERE, Connection, to_binding
 from assistant_operator.rooms.credentials import Credential, single
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object, env, secret_env
@@ -303,6 +304,22 @@ def _workloads(assistant: AIAssistant) -> list[Workload]:
     ]
 
 
+def _connections(assistant: AIAssistant, bindings: Bindings) -> list[Connection]:
+    """Return the ways of its programs: to its own servers and each other, to SearXNG, and to pages."""
+    found = [Connection(_BROWSER, host=ANYWHERE)]
+    for program in _PROGRAMS:
+        found += [
+            Connection(program.part, part=_redis(assistant).component, port=redis.PORT),
+            Connection(program.part, part=_database(assistant).component, port=postgresql.PORT),
+            Connection(program.part, part=_BROWSER, port=_BROWSER_PORT),
+            Connection(program.part, part=NAME, port=PORT),
+            Connection(program.part, host=ANYWHERE),
+        ]
+        if searxng := bindings.get("searxng"):
+            found += to_binding(program.part, searxng)
+    return found
+
+
 COMPONENT = Component(
     name=NAME,
     condition="FirecrawlReady",
@@ -313,5 +330,6 @@ COMPONENT = Component(
     binding=_binding,
     external=_external,
     objects=_objects,
+    connections=_connections,
     credentials=_credentials,
 )

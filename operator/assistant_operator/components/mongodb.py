@@ -3,22 +3,25 @@
 The official image's start makes the root user; what the runtime gets is a user with rights on its own database only.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from assistant_operator.rooms import manifests
 from assistant_operator.rooms.binding import Binding, Bindings
 from assistant_operator.rooms.component import Component, ReferencedKind, Workload
+from assistant_operator.rooms.connection import Connection
 from assistant_operator.rooms.credentials import Credential, in_url
-from assistant_operator.rooms.facts import Facts, PodFacts
+from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object, env
 from assistant_operator.rooms.probes import Probe, command, probes
-from assistant_operator.servers import mongodb_community, percona_mongodb, scripts, setup
+from assistant_operator.rooms.setup import Setup
+from assistant_operator.servers import mongodb_community, percona_mongodb, scripts
 from assistant_operator.servers.base import (
     Server,
     container,
     headless_service,
     mounted_keys,
     pod_template,
+    setup,
     stateful_set,
 )
 from assistant_operator.spec.assistant import AIAssistant
@@ -87,18 +90,20 @@ def _binding(assistant: AIAssistant) -> Binding:
     return Binding(url=SecretKeyRef(name=server.name, key=key), port=PORT, pod_labels=server.selector)
 
 
+def _texts(server: Server) -> dict[str, str]:
+    """Return the scripts that its topology needs, by the names of their files."""
+    names = (_USER_SCRIPT, *(_SET_SCRIPTS if _is_set(server) else _STANDALONE_SCRIPTS))
+    return {name: scripts.read(name) for name in names}
+
+
 def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
     server = _server(assistant)
-    names = (_USER_SCRIPT, *(_SET_SCRIPTS if _is_set(server) else _STANDALONE_SCRIPTS))
-    texts = {name: scripts.read(name) for name in names}
-    rendered = [
+    texts = _texts(server)
+    return [
         manifests.config_map(server.name, assistant, NAME, texts),
         headless_service(server.name, server, PORT, "mongodb"),
         _stateful_set(server, facts, texts),
     ]
-    if pods := setup.pods_of(server, facts, _MEMBERS if _is_set(server) else 1):
-        rendered.append(_setup(server, facts, pods, texts))
-    return rendered
 
 
 def _stateful_set(server: Server, facts: Facts, texts: Mapping[str, str]) -> Object:
@@ -207,17 +212,18 @@ def _shell(script: str) -> Probe:
     return command("mongosh", "--quiet", "--eval", script)
 
 
-def _setup(server: Server, facts: Facts, pods: Sequence[PodFacts], texts: Mapping[str, str]) -> Object:
-    """Build the Job that forms a set, or mends it, and that gives the runtime's user the password of the Secret."""
+def _setups(assistant: AIAssistant, facts: Facts) -> list[Setup]:
+    """Return what forms a set, or repairs it, and gives the runtime's user the password of the Secret."""
+    server = _server(assistant)
     keys = ("root-password", "password")
     if _is_set(server):
         script, where = "mongodb-setup.js", [env("MEMBERS", _hosts(server)), env("REPLICA_SET", _REPLICA_SET)]
     else:
         script, where = "mongodb-password.js", [env("HOST", f"{server.name}:{PORT}")]
-    return setup.job(
+    return setup(
         server,
         facts,
-        pods,
+        _MEMBERS if _is_set(server) else 1,
         user_id=_USER_ID,
         command=["mongosh", "--quiet", "--nodb", f"{_SCRIPTS}/{script}"],
         env=[*where, env("SCRIPTS_FOLDER", _SCRIPTS), *_runtime_user()],
@@ -227,8 +233,13 @@ def _setup(server: Server, facts: Facts, pods: Sequence[PodFacts], texts: Mappin
             manifests.scratch("64Mi"),
         ],
         mounts=_mounts(_SCRIPTS),
-        reads=facts.config_hash([SecretKeyRef(name=server.name, key=key) for key in keys], *texts.values()),
+        reads=facts.config_hash([SecretKeyRef(name=server.name, key=key) for key in keys], *_texts(server).values()),
     )
+
+
+def _connections(assistant: AIAssistant, _: Bindings) -> list[Connection]:
+    members = [Connection(NAME, part=NAME, port=PORT)] if _is_set(_server(assistant)) else []
+    return [*members, Connection(f"{NAME}-setup", part=NAME, port=PORT)]
 
 
 def _workload(assistant: AIAssistant) -> Workload:
@@ -268,5 +279,7 @@ COMPONENT = Component(
         ),
     ),
     objects=_objects,
+    setups=_setups,
+    connections=_connections,
     credentials=lambda assistant: [_credential(assistant)],
 )

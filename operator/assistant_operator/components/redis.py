@@ -5,8 +5,10 @@ from functools import partial
 
 from assistant_operator.rooms.binding import Binding, Bindings, external
 from assistant_operator.rooms.component import Component, ReferencedKind, Workload
+from assistant_operator.rooms.connection import Connection
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object
+from assistant_operator.rooms.setup import Setup
 from assistant_operator.servers import opstree_redis, redis, redis_cluster
 from assistant_operator.servers.base import Server
 from assistant_operator.spec.assistant import AIAssistant
@@ -55,6 +57,14 @@ def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
     return redis.objects(_server(assistant), facts, *options)
 
 
+def _setups(assistant: AIAssistant, facts: Facts) -> list[Setup]:
+    return redis_cluster.setups(_server(assistant), facts) if _is_cluster(assistant) else []
+
+
+def _connections(assistant: AIAssistant, _: Bindings) -> list[Connection]:
+    return redis_cluster.connections(_server(assistant)) if _is_cluster(assistant) else []
+
+
 def _workload(assistant: AIAssistant) -> Workload:
     server = _server(assistant)
     return Workload("StatefulSet", server.name, server.component, _IMMUTABLE)
@@ -93,5 +103,7 @@ COMPONENT = Component(
         ),
     ),
     objects=_objects,
+    setups=_setups,
+    connections=_connections,
     credentials=lambda assistant: [redis.credential(_server(assistant))],
 )

@@ -10,6 +10,7 @@ from assistant_operator.components import environment
 from assistant_operator.rooms import manifests
 from assistant_operator.rooms.binding import Bindings
 from assistant_operator.rooms.component import Component, Reference, Workload
+from assistant_operator.rooms.connection import ANYWHERE, Connection, to_binding, to_url
 from assistant_operator.rooms.credentials import Credential, single
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object, env, secret_env
@@ -157,11 +158,18 @@ def _variables(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
     ]
 
 
+def _connections(assistant: AIAssistant, bindings: Bindings) -> list[Connection]:
+    found = [way for bound in environment.servers(bindings) for way in to_binding(NAME, bound)]
+    found += [way for url in environment.urls(assistant) for way in to_url(NAME, url)]
+    return [*found, Connection(NAME, host=ANYWHERE)] if assistant.spec.tools.fetch_pages else found
+
+
 COMPONENT = Component(
     name=NAME,
     condition="RuntimeReady",
     workloads=lambda assistant: [Workload("Deployment", _name(assistant), NAME)],
     objects=_objects,
+    connections=_connections,
     credentials=_credentials,
     references=_references,
 )

@@ -11,6 +11,7 @@ from assistant_operator import labels, names
 from assistant_operator.rooms import manifests
 from assistant_operator.rooms.binding import Binding, Bindings
 from assistant_operator.rooms.component import Component, Workload
+from assistant_operator.rooms.connection import ANYWHERE, Connection
 from assistant_operator.rooms.credentials import Credential, single
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object
@@ -126,6 +127,10 @@ def _container(assistant: AIAssistant, facts: Facts, volumes: Mapping[str, Objec
     )
 
 
+def _connections(_: AIAssistant, __: Bindings) -> list[Connection]:
+    return [Connection(NAME, host=ANYWHERE)]  # the search engines
+
+
 COMPONENT = Component(
     name=NAME,
     condition="SearXNGReady",
@@ -135,5 +140,6 @@ COMPONENT = Component(
     backend=lambda spec: spec.searxng,
     binding=_binding,
     objects=_objects,
+    connections=_connections,
     credentials=lambda assistant: [Credential(_name(assistant), NAME, single("secret-key"))],
 )

@@ -10,6 +10,7 @@ from assistant_operator import labels, names
 from assistant_operator.rooms import manifests
 from assistant_operator.rooms.binding import Bindings
 from assistant_operator.rooms.component import Component, Workload
+from assistant_operator.rooms.connection import Connection
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object, env
 from assistant_operator.rooms.probes import http, probes
@@ -20,6 +21,8 @@ SERVICE_PORT = 80
 PORT = 7860
 
 _USER_ID = 10001
+_RUNTIME, _RUNTIME_PORT = "runtime", 8000
+"""Part and port of the pods behind the assistant's Service."""
 
 
 def _name(assistant: AIAssistant) -> str:
@@ -78,6 +81,10 @@ def _container(assistant: AIAssistant, facts: Facts, volumes: Mapping[str, Objec
     )
 
 
+def _connections(_: AIAssistant, __: Bindings) -> list[Connection]:
+    return [Connection(NAME, part=_RUNTIME, port=_RUNTIME_PORT)]
+
+
 COMPONENT = Component(
     name=NAME,
     condition="UIReady",
@@ -85,4 +92,5 @@ COMPONENT = Component(
     enabled=lambda spec: spec.ui.enabled,
     block="spec.ui",
     objects=_objects,
+    connections=_connections,
 )

@@ -10,8 +10,7 @@ from typing import Any
 
 import structlog
 
-from assistant_operator import conditions, desired
-from assistant_operator.cluster import kinds
+from assistant_operator import conditions, desired, kinds
 from assistant_operator.cluster.cache import Cache, Key, Ref, trim_assistant
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.referenced import Referenced
@@ -19,7 +18,6 @@ from assistant_operator.cluster.users import Users
 from assistant_operator.cluster.watch import Listener, Target, Watch
 from assistant_operator.engine.workqueue import WorkQueue
 from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
-from assistant_operator.policies import ingress
 from assistant_operator.reconcile import Reconciler, parse
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object
@@ -47,7 +45,9 @@ class Engine:
         self._queue: WorkQueue[Key] = WorkQueue()
         self._cache = Cache()
         self._referenced = Referenced(api, settings.watch_namespaces, self._look_anew, self._count_unreadable)
-        self._reconciler = Reconciler(api, self._cache, self._referenced, settings.images, metrics)
+        self._reconciler = Reconciler(
+            api, self._cache, self._referenced, settings.images, metrics, unserved=self._unserved
+        )
         self._watches = [
             watch for namespace in settings.watch_namespaces or (None,) for watch in self._watches_of(api, namespace)
         ]
@@ -61,7 +61,9 @@ class Engine:
 
         yield watch(self._assistants, Target(kinds.ASSISTANT, namespace, selector=None), on_object=self._observe)
         for kind in (*kinds.APPLIED.values(), kinds.POD, kinds.CLAIM):
-            yield watch(self._cache, Target(kind, namespace), on_change=self._wake)
+            # What an assistant wants of a kind is made as soon as the cluster serves it.
+            answered = {"on_answer": lambda: self._look_anew(list(self._phases))} if kind.optional else {}
+            yield watch(self._cache, Target(kind, namespace), on_change=self._wake, **answered)
         # Everyone's metadata and nobody's data: what a user writes carries none of our labels.
         everyones = functools.partial(Target, namespace=namespace, selector=None, metadata_only=True)
         yield watch(self._cache, everyones(kinds.SECRET), on_change=self._wake, on_object=self._wake_users)
@@ -81,6 +83,9 @@ class Engine:
     def _resource(self, key: Key) -> Object | None:
         return self._assistants.get(kinds.ASSISTANT.kind, *key)
 
+    def _unserved(self) -> frozenset[str]:
+        return frozenset(watch.target.kind.kind for watch in self._watches if watch.unserved)
+
     def _count_unreadable(self, plural: str) -> None:
         self._metrics.unreadable.labels(plural).inc()
 
@@ -99,7 +104,7 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Whether every watch has its first list."""
-        return all(watch.synced.is_set() for watch in self._watches)
+        return all(watch.settled for watch in self._watches)
 
     def silent_watches(self) -> list[str]:
         """Return the watches that show no sign of life."""
@@ -128,7 +133,7 @@ class Engine:
         if resource is None or resource["metadata"].get("deletionTimestamp"):
             return False
         # A pass over a half-filled cache would take what it misses for missing.
-        if not all(watch.synced.is_set() for watch in self._watches if watch.covers(key[0])):
+        if not all(watch.settled for watch in self._watches if watch.covers(key[0])):
             self._queue.add_after(key, _WAITING_SECONDS)
             return False
         outcome = await self._reconciler.reconcile(resource)
@@ -192,9 +197,8 @@ class Engine:
             # Such an object may name Secrets and ConfigMaps of its own.
             facts = Facts(self._settings.images, referenced=self._referenced.all_seen(key[0], objects))
             named = [reference.named for reference in desired.references(assistant, facts)]
+            named += desired.awaited(assistant)
             contents = [Ref(found.source, key[0], found.name) for found in named]
-            if certificate := ingress.tls_secret(assistant):
-                contents.append(Ref(kinds.SECRET.kind, key[0], certificate))
             self._content_users.use(key, contents)
         except ReconcileError:  # invalid: it names nothing, and the pass says why
             self._referenced.use(key, ())

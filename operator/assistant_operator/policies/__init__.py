@@ -1,1 +1,1 @@
-"""Rooms that dress the components' output. Each module exposes one `objects` function."""
+"""Rooms that dress the components' output, each a value of one form (`rooms/policy.py`)."""

@@ -5,8 +5,12 @@ from typing import Any
 
 from assistant_operator import conditions, names
 from assistant_operator.conditions import Condition, condition
+from assistant_operator.rooms.binding import Bindings
+from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object, new_object
+from assistant_operator.rooms.policy import Lookup, Policy
 from assistant_operator.spec.assistant import AIAssistant, IngressTLS
+from assistant_operator.spec.base import KeyRef, SecretKeyRef
 
 _COMPONENT = "runtime"
 _CONDITION = "IngressReady"
@@ -17,14 +21,11 @@ _API = ("/v1", "/docs", "/openapi.json", "/health")
 """
 
 
-def objects(assistant: AIAssistant, _: Sequence[Object]) -> list[Object]:
-    """Build the Ingress, or nothing where it is off."""
+def _objects(assistant: AIAssistant, _: Facts, __: Bindings, ___: Sequence[Object]) -> list[Object]:
     ingress = assistant.spec.ingress
-    if not ingress.enabled:
-        return []
     rules = [_rule(ingress.host, assistant.name, *_API), *_page(assistant)]
     # The page may share the API's name: the longest path wins.
-    tls = {"hosts": list(dict.fromkeys(rule["host"] for rule in rules)), "secretName": tls_secret(assistant)}
+    tls = {"hosts": list(dict.fromkeys(rule["host"] for rule in rules)), "secretName": _tls_secret(assistant)}
     spec = {"ingressClassName": ingress.class_name, "rules": rules, "tls": [tls] if ingress.tls else None}
     rendered = new_object("networking.k8s.io/v1", "Ingress", assistant.name, assistant, _COMPONENT, spec=spec)
     annotations = {**_issuer(ingress.tls), **ingress.annotations}
@@ -45,23 +46,29 @@ def _page(assistant: AIAssistant) -> list[Object]:
     return [_rule(ui.host, names.child(assistant.name, "ui"), "/")] if ui.enabled and ui.host else []
 
 
-def tls_secret(assistant: AIAssistant) -> str | None:
+def _tls_secret(assistant: AIAssistant) -> str | None:
     """Return the name of the Secret whose certificate the Ingress serves, None without TLS."""
     tls = assistant.spec.ingress.tls
     return (tls.secret_name or names.child(assistant.name, "tls")) if tls else None
 
 
-def assess(assistant: AIAssistant, *, exists: bool, certified: bool) -> Condition:
+def _references(assistant: AIAssistant) -> list[KeyRef]:
+    secret = _tls_secret(assistant)
+    return [SecretKeyRef(name=secret, key="tls.crt")] if secret else []
+
+
+def _assess(assistant: AIAssistant, seen: Lookup) -> Condition:
     """Judge the Ingress: whether it exists, and the Secret of its certificate, if any, too."""
-    if not exists:
+    secret = _tls_secret(assistant)
+    if seen("Ingress", assistant.name) is None:
         return condition(_CONDITION, False, conditions.PROGRESSING, "It is not there yet.")
-    if not certified:
+    if secret and seen("Secret", secret) is None:
         return condition(_CONDITION, False, conditions.SECRET_NOT_FOUND, _missing_certificate(assistant))
     return condition(_CONDITION, True, conditions.READY, f"{assistant.url} leads to the Service.")
 
 
 def _missing_certificate(assistant: AIAssistant) -> str:
-    tls, secret = assistant.spec.ingress.tls, tls_secret(assistant)
+    tls, secret = assistant.spec.ingress.tls, _tls_secret(assistant)
     if tls and tls.issuer_ref:
         return f"cert-manager has not issued the certificate in Secret {secret} yet; see: kubectl get certificate"
     return (
@@ -76,3 +83,13 @@ def _issuer(tls: IngressTLS | None) -> dict[str, Any]:
         return {}
     kind = "cluster-issuer" if tls.issuer_ref.kind == "ClusterIssuer" else "issuer"
     return {f"cert-manager.io/{kind}": tls.issuer_ref.name}
+
+
+POLICY = Policy(
+    name="ingress",
+    objects=_objects,
+    enabled=lambda spec: spec.ingress.enabled,
+    condition=_CONDITION,
+    references=_references,
+    assess=_assess,
+)

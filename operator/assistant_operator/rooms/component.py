@@ -6,9 +6,11 @@ from typing import Any
 
 from assistant_operator.health.workload import Health
 from assistant_operator.rooms.binding import Binding, Bindings, external
+from assistant_operator.rooms.connection import Connection
 from assistant_operator.rooms.credentials import Credential
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object
+from assistant_operator.rooms.setup import Setup
 from assistant_operator.spec.assistant import AIAssistant, AIAssistantSpec
 from assistant_operator.spec.base import Backend, External, KeyRef, Mode, OperatorRef
 
@@ -88,6 +90,14 @@ def _no_references(_: AIAssistant) -> Sequence[Reference]:
     return ()
 
 
+def _no_setups(_: AIAssistant, __: Facts) -> Sequence[Setup]:
+    return ()
+
+
+def _no_connections(_: AIAssistant, __: Bindings) -> Sequence[Connection]:
+    return ()
+
+
 def _always_managed(_: AIAssistantSpec) -> Backend | None:
     return None
 
@@ -129,6 +139,10 @@ class Component:
     """Kinds that its `operatorRef` may name."""
     credentials: Callable[[AIAssistant], Sequence[Credential]] = _no_credentials
     """Secrets to generate for it where it is managed."""
+    setups: Callable[[AIAssistant, Facts], Sequence[Setup]] = _no_setups
+    """What is done once its servers run, where it is managed."""
+    connections: Callable[[AIAssistant, Bindings], Sequence[Connection]] = _no_connections
+    """Every connection that its pods and its Jobs open, where it is managed."""
     references: Callable[[AIAssistant], Sequence[Reference]] = _no_references
     """The user's Secrets and ConfigMaps that it reads, besides those of its binding."""
 

@@ -41,8 +41,14 @@ class Facts:
     """The user's ConfigMaps that the spec names, by name."""
     referenced: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Objects of other operators that stand for a component, by the component's name."""
+    unserved: frozenset[str] = frozenset()
+    """Optional kinds that the cluster does not serve; without a cluster every kind counts as served."""
     pods: Mapping[str, tuple[PodFacts, ...]] = field(default_factory=dict)
     """Pods that have an address and are not ending, by the part of the component that they are, sorted by name."""
+
+    def serves(self, kind: str) -> bool:
+        """Tell whether the cluster serves a kind, so that an object of it can be applied."""
+        return kind not in self.unserved
 
     def contents(self, source: Source) -> Mapping[str, ContentFacts]:
         """Return the Secrets, or the ConfigMaps."""

@@ -7,6 +7,7 @@ from assistant_operator import labels, names
 from assistant_operator.rooms import manifests
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object
+from assistant_operator.rooms.setup import Setup
 from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import ManagedServer
 
@@ -96,3 +97,11 @@ def headless_service(name: str, server: Server, port: int, target: str) -> Objec
     service = manifests.service(name, server.assistant, server.component, port, target)
     service["spec"] |= {"clusterIP": "None", "publishNotReadyAddresses": True}
     return service
+
+
+def setup(server: Server, facts: Facts, count: int, **work: Any) -> list[Setup]:
+    """Return what is done once all of the server's pods have an address, nothing before; `work` is the rest of it."""
+    pods = facts.pods.get(server.component, ())
+    if len(pods) != count or server.assistant.spec.suspend:
+        return []
+    return [Setup(server.component, server.settings, server.image, pods, **work)]

@@ -6,13 +6,16 @@ itself; where all came back at once, nobody knows anybody, and the Job introduce
 
 from assistant_operator.rooms import manifests
 from assistant_operator.rooms.binding import Binding
-from assistant_operator.rooms.facts import Facts, PodFacts
+from assistant_operator.rooms.connection import Connection
+from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.rooms.probes import command
-from assistant_operator.servers import redis, scripts, setup
-from assistant_operator.servers.base import Server, headless_service, pod_template, stateful_set
+from assistant_operator.rooms.setup import Setup
+from assistant_operator.servers import redis, scripts
+from assistant_operator.servers.base import Server, headless_service, pod_template, setup, stateful_set
 
 SERVERS = 6
+_BUS_PORT = redis.PORT + 10_000
 
 _NODE_TIMEOUT_MILLISECONDS = 5000
 """Silence after which a master counts as lost: its replica takes over a second or two later."""
@@ -41,15 +44,38 @@ def objects(server: Server, facts: Facts, *options: str) -> list[Object]:
     texts = {name: scripts.read(name) for name in _SCRIPT_NAMES}
     files = {"redis.conf": config, **texts}
     nodes = f"{server.name}-nodes"
-    rendered = [
+    return [
         manifests.config_map(server.name, server.assistant, server.component, files),
         manifests.service(server.name, server.assistant, server.component, redis.PORT, "redis"),
         headless_service(nodes, server, redis.PORT, "redis"),
         _stateful_set(server, facts, nodes, redis.config_hash(server, facts, config, texts["redis-hand-over.sh"])),
     ]
-    if pods := setup.pods_of(server, facts, SERVERS):
-        rendered.append(_setup(server, facts, pods, texts["redis-cluster.sh"]))
-    return rendered
+
+
+def setups(server: Server, facts: Facts) -> list[Setup]:
+    """Return what forms the cluster of just these pods, and repairs it."""
+    pods = facts.pods.get(server.component, ())
+    return setup(
+        server,
+        facts,
+        SERVERS,
+        user_id=redis.USER_ID,
+        command=["sh", f"{_SCRIPTS}/redis-cluster.sh", *(f"{pod.ip}:{redis.PORT}" for pod in pods)],
+        env=[redis.password(server)],
+        volumes=[_scripts_volume(server)],
+        mounts=[_scripts_mount()],
+        reads=redis.config_hash(server, facts, scripts.read("redis-cluster.sh")),
+    )
+
+
+def connections(server: Server) -> list[Connection]:
+    """Return the ways of the servers among themselves, and of what joins them."""
+    own = server.component
+    return [
+        Connection(own, part=own, port=redis.PORT),
+        Connection(own, part=own, port=_BUS_PORT),
+        Connection(f"{own}-setup", part=own, port=redis.PORT),
+    ]
 
 
 def _stateful_set(server: Server, facts: Facts, nodes: str, config_hash: str) -> Object:
@@ -75,26 +101,12 @@ def _container(server: Server, facts: Facts) -> Object:
         "command": [*container["command"], "--cluster-announce-ip", "$(POD_IP)"],
         "ports": [
             *container["ports"],
-            {"name": "bus", "containerPort": redis.PORT + 10_000, "protocol": "TCP"},
+            {"name": "bus", "containerPort": _BUS_PORT, "protocol": "TCP"},
         ],
         "env": [*container["env"], address],
         "lifecycle": {"preStop": {"exec": {"command": ["sh", f"{_SCRIPTS}/redis-hand-over.sh"]}}},
         "volumeMounts": [*container["volumeMounts"], _scripts_mount()],
     }
-
-
-def _setup(server: Server, facts: Facts, pods: tuple[PodFacts, ...], script: str) -> Object:
-    return setup.job(
-        server,
-        facts,
-        pods,
-        user_id=redis.USER_ID,
-        command=["sh", f"{_SCRIPTS}/redis-cluster.sh", *(f"{pod.ip}:{redis.PORT}" for pod in pods)],
-        env=[redis.password(server)],
-        volumes=[_scripts_volume(server)],
-        mounts=[_scripts_mount()],
-        reads=redis.config_hash(server, facts, script),
-    )
 
 
 def _scripts_volume(server: Server) -> Object:

@@ -20,6 +20,8 @@ class Kind:
     kind: str
     plural: str
     verbs: tuple[str, ...] = _APPLIED
+    optional: bool = False
+    """Whether a cluster may not serve it: it then counts as a kind without objects, and nothing is applied of it."""
 
     @property
     def group(self) -> str:
@@ -56,7 +58,7 @@ APPLIED: dict[str, Kind] = {
         Kind("networking.k8s.io/v1", "Ingress", "ingresses"),
     )
 }
-"""Kinds that are applied and pruned, by name."""
+"""Kinds that are applied and pruned, by name, in the order of application: what a pod needs comes before it."""
 
 USED = (ASSISTANT, SECRET, POD, CLAIM, EVENT, *APPLIED.values())
 """Every kind that the operator itself uses."""
