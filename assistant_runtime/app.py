@@ -54,6 +54,7 @@ from assistant_runtime.rag.embedder import Embedder, embedder_of
 from assistant_runtime.rag.library import Library, library_of
 from assistant_runtime.rag.local_embedder import LocalEmbedder
 from assistant_runtime.security.choice import Security, choose_security
+from assistant_runtime.security.parallel import ParallelRequests
 from assistant_runtime.settings import Settings
 from assistant_runtime.settings.ui import page_environment
 from assistant_runtime.settings.values import is_loopback
@@ -87,8 +88,10 @@ EXPOSED_HEADERS = (
     "x-ignored-params",
     "x-provider",
     "x-request-id",
+    "x-ratelimit-limit-parallel-requests",
     "x-ratelimit-limit-requests",
     "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-parallel-requests",
     "x-ratelimit-remaining-requests",
     "x-ratelimit-remaining-tokens",
     "x-ratelimit-reset-requests",
@@ -264,6 +267,7 @@ def _add_middleware(app: FastAPI, core: Core, lifecycle: Lifecycle, routes: Sequ
         accounts=security.accounts,
         metrics=core.metrics,
         saturation=core.saturation,
+        parallel=ParallelRequests(settings.max_parallel_requests),
         behind_proxy=settings.behind_proxy,
     )
     if is_loopback(settings.host) and not settings.behind_proxy and not security.authentication.required:

@@ -124,6 +124,10 @@ def _add_keys(commands: Any) -> None:
     )
     create.add_argument("--token-budget-daily", type=int, metavar="TOKENS", help="a budget of its own for a day")
     create.add_argument("--token-budget-monthly", type=int, metavar="TOKENS", help="and for a month")
+    create.add_argument("--tokens-per-minute", type=int, metavar="TOKENS", help="a limit of its own for any 60 seconds")
+    create.add_argument(
+        "--max-parallel-requests", type=int, metavar="REQUESTS", help="requests at once, in each replica"
+    )
     listing = actions.add_parser("list", help="list the keys", description="List the keys, one a line, without them.")
     listing.add_argument("--user", help="of this user alone")
     revoke = actions.add_parser("revoke", help="end a key", description="Revoke a key for good.")

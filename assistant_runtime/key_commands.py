@@ -102,6 +102,8 @@ def _wanted(options: argparse.Namespace) -> NewKey:
         "expires_in": options.expires_in,
         "token_budget_daily": options.token_budget_daily,
         "token_budget_monthly": options.token_budget_monthly,
+        "tokens_per_minute": options.tokens_per_minute,
+        "max_parallel_requests": options.max_parallel_requests,
     }
     try:
         if options.rate_limit is not None:

@@ -19,6 +19,7 @@ PRINTED = r"^[^\x00-\x1f]*$"
 
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=PRINTED)]
 Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
+Parallel = Annotated[int, Field(ge=1, le=100_000, description="Requests at once, in each replica.")]
 KeyId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 AfterKey = Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]*$", description="`next` of the page before.")]
 OfUser = Annotated[
@@ -49,7 +50,7 @@ class NewKey(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "examples": [{"name": "CI", "scopes": ["chat"], "expires_in": 7776000, "token_budget_daily": 1000000}]
+            "examples": [{"name": "CI", "scopes": ["chat"], "expires_in": 7776000, "tokens_per_minute": 100000}]
         },
     )
 
@@ -62,6 +63,8 @@ class NewKey(BaseModel):
     rate_limit: KeyLimit | None = None
     token_budget_daily: Tokens | None = None
     token_budget_monthly: Tokens | None = None
+    tokens_per_minute: Tokens | None = None
+    max_parallel_requests: Parallel | None = None
     expires_in: Annotated[int | None, Field(ge=60, le=10**9, description="Seconds.")] = None
 
 
@@ -77,6 +80,8 @@ class KeyChange(BaseModel):
     rate_limit: KeyLimit | None = None
     token_budget_daily: Tokens | None = None
     token_budget_monthly: Tokens | None = None
+    tokens_per_minute: Tokens | None = None
+    max_parallel_requests: Parallel | None = None
     expires_in: Annotated[int | None, Field(ge=60, le=10**9, description="Seconds from now.")] = None
 
 
@@ -92,6 +97,8 @@ class KeyAnswer(BaseModel):
     rate_limit: KeyLimit | None
     token_budget_daily: int | None
     token_budget_monthly: int | None
+    tokens_per_minute: int | None
+    max_parallel_requests: int | None
     created: int
     expires: int | None
     revoked: int | None
@@ -240,6 +247,8 @@ def wanted_key(body: NewKey) -> StoredKey:
         rate_limit_window=body.rate_limit.window if body.rate_limit else None,
         budget_daily=body.token_budget_daily,
         budget_monthly=body.token_budget_monthly,
+        tokens_per_minute=body.tokens_per_minute,
+        max_parallel_requests=body.max_parallel_requests,
         expires=now + body.expires_in if body.expires_in else None,
     )
 
@@ -265,6 +274,8 @@ def _changes(body: KeyChange) -> dict[str, Any]:
         "rate_limit": limited,
         "token_budget_daily": {"budget_daily": body.token_budget_daily},
         "token_budget_monthly": {"budget_monthly": body.token_budget_monthly},
+        "tokens_per_minute": {"tokens_per_minute": body.tokens_per_minute},
+        "max_parallel_requests": {"max_parallel_requests": body.max_parallel_requests},
         "expires_in": {"expires": body.expires_in and time.time() + body.expires_in},
     }
     for name in removable.keys() & body.model_fields_set:
@@ -285,6 +296,8 @@ def _answer(key: StoredKey) -> KeyAnswer:
         else None,
         token_budget_daily=key.budget_daily,
         token_budget_monthly=key.budget_monthly,
+        tokens_per_minute=key.tokens_per_minute,
+        max_parallel_requests=key.max_parallel_requests,
         created=int(key.created),
         expires=int(key.expires) if key.expires is not None else None,
         revoked=int(key.revoked) if key.revoked is not None else None,

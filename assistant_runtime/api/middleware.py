@@ -22,6 +22,7 @@ from assistant_runtime.lifecycle import Lifecycle
 from assistant_runtime.security.accounts import Accounts
 from assistant_runtime.security.authentication import Authentication
 from assistant_runtime.security.client_address import client_address, forwarded_scheme
+from assistant_runtime.security.parallel import ParallelRequests
 from assistant_runtime.security.principal import Principal, scope_for
 from assistant_runtime.security.rate_limit import RateLimit
 from assistant_runtime.telemetry import UNMATCHED, Metrics
@@ -263,6 +264,8 @@ class Gate:
         How often; None: without limit.
     saturation
         Bounds the requests in flight.
+    parallel
+        Bounds those of each key.
     accounts
         Opens an account for what a request spends.
     behind_proxy
@@ -277,12 +280,14 @@ class Gate:
         metrics: Metrics,
         saturation: Saturation,
         *,
+        parallel: ParallelRequests,
         accounts: Accounts,
         behind_proxy: bool,
     ) -> None:
         self._app = app
         self._authentication = authentication
         self._limit = limit
+        self._parallel = parallel
         self._accounts = accounts
         self._metrics = metrics
         self._saturation = saturation
@@ -297,7 +302,6 @@ class Gate:
                 if not self._saturation.enter():
                     raise _saturated()
                 try:
-                    await self._admit(scope)
                     await self._serve(scope, receive, send)
                 finally:
                     self._saturation.leave()
@@ -305,19 +309,24 @@ class Gate:
         await self._app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve an admitted request, and close its account."""
-        context = context_of(scope)
-        context.opened = account = self._accounts.open(context.principal)
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            await account.close()
-
-    async def _admit(self, scope: Scope) -> None:
+        """Serve a request of a client who may ask now, and close its account."""
         context = context_of(scope)
         address = client_address(scope, behind_proxy=self._behind_proxy)
-        context.principal = await self._authentication.principal(header(scope, b"authorization"), address)
-        self._check_scope(context.principal, scope)
+        principal = await self._authentication.principal(header(scope, b"authorization"), address)
+        context.principal = principal
+        self._check_scope(principal, scope)
+        context.headers += self._parallel.enter(principal)
+        try:
+            await self._within_rate(context)
+            context.opened = account = self._accounts.open(principal)
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                await account.close()
+        finally:
+            self._parallel.leave(principal)
+
+    async def _within_rate(self, context: RequestContext) -> None:
         if self._limit is None:
             return
         try:

@@ -91,7 +91,10 @@ class WritingRoutes:
         """Begin a job, and wait for its end as long as the client asks for: 200 with the end, else 202."""
         principal = context_of(request.scope).principal
         payer = Payer(
-            key_id=principal.key_id, budget_daily=principal.budget_daily, budget_monthly=principal.budget_monthly
+            key_id=principal.key_id,
+            budget_daily=principal.budget_daily,
+            budget_monthly=principal.budget_monthly,
+            tokens_per_minute=principal.tokens_per_minute,
         )
         job = new_job(principal.tenant, asked.assignment(self._settings), time.time(), payer)
         await self._store.create(job)

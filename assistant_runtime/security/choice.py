@@ -46,7 +46,11 @@ def choose_security(settings: Settings, stores: Stores) -> Security:
         window=settings.rate_limit_window,
     )
     budgets = Budgets(
-        stores.budgets, MemoryBudgets(), daily=settings.token_budget_daily, monthly=settings.token_budget_monthly
+        stores.budgets,
+        MemoryBudgets(),
+        daily=settings.token_budget_daily,
+        monthly=settings.token_budget_monthly,
+        per_minute=settings.tokens_per_minute,
     )
     tokens = _tokens(settings, digests)
     return Security(

@@ -109,6 +109,8 @@ class ManagedKeys:
             rate_limit_window=key.rate_limit_window,
             budget_daily=key.budget_daily,
             budget_monthly=key.budget_monthly,
+            tokens_per_minute=key.tokens_per_minute,
+            max_parallel_requests=key.max_parallel_requests,
             expires=key.expires,
         )
         await self.store.add(kept)
@@ -220,4 +222,6 @@ def _principal(key: StoredKey) -> Principal:
         (key.rate_limit_requests or 0, key.rate_limit_window or 0) if limited else None,
         key.budget_daily,
         key.budget_monthly,
+        key.tokens_per_minute,
+        key.max_parallel_requests,
     )

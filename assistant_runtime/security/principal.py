@@ -43,6 +43,10 @@ class Principal:
     budget_daily: int | None = None
     """Tokens; None: the default budget."""
     budget_monthly: int | None = None
+    tokens_per_minute: int | None = None
+    """Tokens; None: the default limit."""
+    max_parallel_requests: int | None = None
+    """Requests at once, in each process; None: the default limit."""
 
     def require(self, scope: Scope, param: str | None = None) -> None:
         """Refuse what needs a scope that the key does not have; `param` is the request's field that asks for it.

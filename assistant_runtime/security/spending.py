@@ -1,17 +1,18 @@
-"""The keys' budgets of tokens.
+"""The keys' limits of tokens: in a minute, and the budgets of a day and a month.
 
 The rule: a model is asked while tokens are left. An estimate of what it will take is reserved before, or all that is
-left; afterwards the reservation becomes what the provider counted. So a budget is exceeded at most by what the asks in
+left; afterwards the reservation becomes what the provider counted. So a limit is exceeded at most by what the asks in
 flight take beyond their estimates. While Redis is down, each process counts by itself from an empty start.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from assistant_runtime.errors import ApiError, StoreUnavailableError
 from assistant_runtime.security.principal import Principal
-from assistant_runtime.stores.budgets import NO_LIMIT, BudgetStore, Period, Reserved, seconds_left
+from assistant_runtime.stores.budgets import NO_LIMIT, BudgetStore, Period, Reserved, TokenLimits, seconds_left
 
 BYTES_PER_TOKEN = 4
 """Of English text, by most tokenisers; JSON around it makes the estimate a little too high."""
@@ -26,6 +27,9 @@ class Reservation:
 
     key_id: str
     period: Period
+    second: int
+    """The second that the minute's limit counts them in."""
+    limits: TokenLimits
     amount: int
     store: BudgetStore
     """Where they are held, and will be settled."""
@@ -42,8 +46,8 @@ class Budgets:
         Counts for all replicas.
     fallback
         Counts for this process while `store` is down.
-    daily, monthly
-        Tokens of a key that has no budget of its own; 0: without limit.
+    daily, monthly, per_minute
+        Tokens of a key that has no limit of its own; 0: without limit.
     clock
         The time.
     """
@@ -55,65 +59,78 @@ class Budgets:
         *,
         daily: int,
         monthly: int,
+        per_minute: int = 0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
         self._fallback = fallback
         self._daily = daily or NO_LIMIT
         self._monthly = monthly or NO_LIMIT
+        self._per_minute = per_minute or NO_LIMIT
         self._clock = clock
 
-    def limits(self, principal: Principal) -> tuple[int, int] | None:
-        """Give a key's budgets for a day and for a month, NO_LIMIT without one; None: it has neither."""
+    def limits(self, principal: Principal) -> TokenLimits | None:
+        """Give a key's limits; None: it has none."""
         daily = self._daily if principal.budget_daily is None else principal.budget_daily
         monthly = self._monthly if principal.budget_monthly is None else principal.budget_monthly
-        return None if daily == NO_LIMIT and monthly == NO_LIMIT else (daily, monthly)
+        minute = self._per_minute if principal.tokens_per_minute is None else principal.tokens_per_minute
+        if daily == monthly == minute == NO_LIMIT:
+            return None
+        return TokenLimits(minute, daily, monthly)
 
     async def reserve(self, principal: Principal, amount: int) -> Reservation:
-        """Hold tokens of a key that has a budget.
+        """Hold tokens of a key that has a limit.
 
         Raises
         ------
         ApiError
             429, with `Retry-After` in seconds: nothing is left.
         """
-        daily, monthly = self.limits(principal) or (NO_LIMIT, NO_LIMIT)
+        limits = self.limits(principal) or TokenLimits()
         now = self._clock()
         period, store = Period.of(now), self._store
         try:
-            got = await store.reserve(principal.key_id, period, amount, daily, monthly)
+            got = await store.reserve(principal.key_id, period, amount, limits)
         except StoreUnavailableError:
             store = self._fallback
-            got = await store.reserve(principal.key_id, period, amount, daily, monthly)
+            got = await store.reserve(principal.key_id, period, amount, limits)
         if not got.amount:
-            raise _exceeded(now, got, daily, monthly)
-        return Reservation(principal.key_id, period, got.amount, store, _headers(now, got, daily, monthly))
+            raise _exceeded(now, got, limits)
+        headers = _headers(now, got, limits)
+        return Reservation(principal.key_id, period, got.second, limits, got.amount, store, headers)
 
     async def settle(self, reservation: Reservation, difference: int) -> None:
         """Correct what a reservation counted by so many tokens; raises StoreUnavailableError."""
         if difference:
-            await reservation.store.settle(reservation.key_id, reservation.period, difference)
+            held = reservation
+            await held.store.settle(held.key_id, held.period, held.second, difference, held.limits)
 
 
-def _exceeded(now: datetime, got: Reserved, daily: int, monthly: int) -> ApiError:
-    in_month = monthly != NO_LIMIT and got.month >= monthly
-    name, limit = ("month", monthly) if in_month else ("day", daily)
-    wait = seconds_left(now, monthly=in_month)
-    return ApiError(
-        429,
-        f"The key's budget of {limit} tokens for this {name} is spent. The next {name} begins in {wait} s (UTC).",
-        error_type="rate_limit_error",
-        code="token_budget_exceeded",
-        headers=_headers(now, got, daily, monthly) | {"retry-after": str(wait)},
+def _exceeded(now: datetime, got: Reserved, limits: TokenLimits) -> ApiError:
+    in_month = limits.monthly != NO_LIMIT and got.month >= limits.monthly
+    in_day = limits.daily != NO_LIMIT and got.day >= limits.daily
+    code = "token_budget_exceeded"
+    if in_month or in_day:
+        name, limit = ("month", limits.monthly) if in_month else ("day", limits.daily)
+        wait = seconds_left(now, monthly=in_month)
+        told = f"The key's budget of {limit} tokens for this {name} is spent. The next {name} begins in {wait} s (UTC)."
+    else:
+        code, wait = "rate_limit_exceeded", max(1, math.ceil(got.wait))
+        told = f"The key's limit of {limits.minute} tokens per minute (TPM) is reached. Try again in {wait} s."
+    headers = _headers(now, got, limits) | {"retry-after": str(wait)}
+    return ApiError(429, told, error_type="rate_limit_error", code=code, headers=headers)
+
+
+def _headers(now: datetime, got: Reserved, limits: TokenLimits) -> dict[str, str]:
+    """Tell how the limit stands that has the fewest tokens left, with those that are held counted as spent."""
+    every = (
+        (limits.minute - got.minute, limits.minute, f"{got.reset:.3f}s"),
+        (limits.daily - got.day, limits.daily, f"{seconds_left(now, monthly=False)}s"),
+        (limits.monthly - got.month, limits.monthly, f"{seconds_left(now, monthly=True)}s"),
     )
-
-
-def _headers(now: datetime, got: Reserved, daily: int, monthly: int) -> dict[str, str]:
-    """Tell how the budget stands that has the fewest tokens left, with those that are held counted as spent."""
-    budgets = [(daily - got.day, daily, False), (monthly - got.month, monthly, True)]
-    left, limit, in_month = min(budget for budget in budgets if budget[1] != NO_LIMIT)
+    left, limit, reset = min(each for each in every if each[1] != NO_LIMIT)
     return {
         "x-ratelimit-limit-tokens": str(limit),
         "x-ratelimit-remaining-tokens": str(max(0, left)),
-        "x-ratelimit-reset-tokens": f"{seconds_left(now, monthly=in_month)}s",
+        "x-ratelimit-reset-tokens": reset,
     }

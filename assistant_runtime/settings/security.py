@@ -46,6 +46,18 @@ class SecurityGroup(Group):
     token_budget_monthly: int = Field(
         0, ge=0, le=MAX_TOKENS, description="Tokens that each key may spend in a month (UTC). 0: without limit."
     )
+    tokens_per_minute: int = Field(
+        0, ge=0, le=MAX_TOKENS, description="Tokens that each key may spend in any 60 seconds. 0: without limit."
+    )
+    max_parallel_requests: int = Field(
+        500,
+        ge=0,
+        le=100_000,
+        description=(
+            "Requests of each key, or of each client address where there are no keys, that a process answers at once; "
+            "more get 429. 0: without limit."
+        ),
+    )
     audit_enabled: bool = Field(
         default=False,
         description=(

@@ -57,6 +57,8 @@ KEYS = Table(
     Column("rate_limit_window", BigInteger),
     Column("budget_daily", BigInteger),
     Column("budget_monthly", BigInteger),
+    Column("tokens_per_minute", BigInteger),
+    Column("max_parallel_requests", BigInteger),
     Column("created", Float(53), nullable=False),
     Column("expires", Float(53)),
     Column("revoked", Float(53)),
@@ -88,6 +90,13 @@ def add_disabled(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE {USERS.name} ADD COLUMN disabled DOUBLE PRECISION"))
 
 
+def add_limits(connection: Connection) -> None:
+    """Let the keys have limits of tokens a minute and parallel requests, of a database made before they had."""
+    there = {column["name"] for column in inspect(connection).get_columns(KEYS.name)}
+    for name in {"tokens_per_minute", "max_parallel_requests"} - there:
+        connection.execute(text(f"ALTER TABLE {KEYS.name} ADD COLUMN {name} BIGINT"))
+
+
 COUNTS = ("requests", "input_tokens", "output_tokens")
 
 
@@ -108,6 +117,8 @@ class StoredKey:
     rate_limit_window: int | None = None
     budget_daily: int | None = None
     budget_monthly: int | None = None
+    tokens_per_minute: int | None = None
+    max_parallel_requests: int | None = None
     expires: float | None = None
     revoked: float | None = None
 

@@ -1,7 +1,7 @@
 """Stores in Redis: what all replicas share.
 
-One server, Sentinel or Cluster makes no difference here: each command and each script uses one key, so that a Cluster
-can run it where that key is.
+One server, Sentinel or Cluster makes no difference here: the keys of a command or a script are on one server, so that a
+Cluster can run it there.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ Execute = Callable[..., Awaitable[Any]]
 
 
 class Script:
-    """A script with one key, which Redis runs by its hash once it knows it."""
+    """A script, which Redis runs by its hash once it knows it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -123,14 +123,14 @@ class RedisConnection(StoreConnection):
         """
         return await self._run(lambda execute: execute(*command))
 
-    async def evaluate(self, script: Script, key: str, *arguments: str | bytes | int) -> Any:
-        """Run a script on a key, as `execute` does."""
+    async def evaluate(self, script: Script, keys: tuple[str, ...], *arguments: str | bytes | int) -> Any:
+        """Run a script on keys, as `execute` does."""
 
         async def by_hash(execute: Execute) -> Any:
             try:
-                return await execute("EVALSHA", script.sha, 1, key, *arguments)
+                return await execute("EVALSHA", script.sha, len(keys), *keys, *arguments)
             except NoScriptError:
-                return await execute("EVAL", script.text, 1, key, *arguments)
+                return await execute("EVAL", script.text, len(keys), *keys, *arguments)
 
         return await self._run(by_hash)
 
@@ -198,7 +198,7 @@ class RedisRateLimits:
     async def hit(self, key: str, limit: int, window: float) -> Verdict:
         """Admit the request if fewer than `limit` were admitted in the last `window` seconds."""
         allowed, remaining, wait, reset = await self._connection.evaluate(
-            self._script, f"{KEY_PREFIX}limit:{key}", limit, int(window * MICROSECONDS)
+            self._script, (f"{KEY_PREFIX}limit:{key}",), limit, int(window * MICROSECONDS)
         )
         return Verdict(bool(allowed), remaining, wait / MICROSECONDS, reset / MICROSECONDS)
 

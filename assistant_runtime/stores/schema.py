@@ -15,4 +15,5 @@ STEPS: tuple[Step, ...] = (
     keys.add_disabled,
     conversation_sql.add_about,
     keys.add_usage_by_day,
+    keys.add_limits,
 )

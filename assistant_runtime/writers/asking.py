@@ -40,4 +40,10 @@ def _principal(job: Job) -> Principal:
     if job.payer is None:
         return Principal(job.tenant, job.tenant)
     payer = job.payer
-    return Principal(job.tenant, payer.key_id, budget_daily=payer.budget_daily, budget_monthly=payer.budget_monthly)
+    return Principal(
+        job.tenant,
+        payer.key_id,
+        budget_daily=payer.budget_daily,
+        budget_monthly=payer.budget_monthly,
+        tokens_per_minute=payer.tokens_per_minute,
+    )

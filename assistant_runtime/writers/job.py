@@ -89,6 +89,7 @@ class Payer(_Frozen):
     key_id: str
     budget_daily: int | None
     budget_monthly: int | None
+    tokens_per_minute: int | None = None
 
 
 class Job(_Frozen):

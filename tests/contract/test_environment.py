@@ -39,6 +39,16 @@ NOT_RENDERED = {
         ("GRADIO_ENABLED", "GRADIO_HOST", "GRADIO_PORT", "GRADIO_ROOT_PATH", "ASSISTANT_URL"),
         "the chat page has pods of its own",
     ),
+    **dict.fromkeys(
+        (
+            "REQUEST_HEAD_TIMEOUT_SECONDS",
+            "REQUEST_BODY_TIMEOUT_SECONDS",
+            "REQUEST_MIN_BYTES_PER_SECOND",
+            "STALLED_WRITE_TIMEOUT_SECONDS",
+            "MAX_CONNECTIONS",
+        ),
+        "no assistant needs another patience with slow clients",
+    ),
     "WORKERS": "a pod has one, and replicas scale it",
     "DATA_DIR": "a pod's file system is not kept; stores in the cluster have servers",
     "REDIS_USERNAME": "a URL in a Secret has it; what the operators of Redis run has its default user only",
@@ -79,6 +89,7 @@ FULL: dict[str, Any] = {
         "headersFrom": {"name": "collector"},
         "caFrom": {"name": "collector"},
     },
+    "rateLimit": {"requests": 7, "window": "2m", "tokensPerMinute": 90_000, "maxParallelRequests": 20},
     "tokenBudget": {"daily": 1000, "monthly": 10_000},
     "multiWriter": {"enabled": True},
     "tools": {
@@ -229,8 +240,9 @@ def test_any_valid_assistant_starts_the_runtime(found: AIAssistant) -> None:
 
 
 def test_values_arrive(environment: Any) -> None:
-    settings = environment(assistant(**FULL, rateLimit={"requests": 7, "window": "2m"}, cache={"compression": False}))
+    settings = environment(assistant(**FULL, cache={"compression": False}))
     assert (settings.rate_limit_requests, settings.rate_limit_window) == (7, 120)
+    assert (settings.tokens_per_minute, settings.max_parallel_requests) == (90_000, 20)
     assert settings.cache_compression is False
     assert settings.cors_origins == ("https://a.example.com",)
     assert settings.openai_compatible_base_url == "https://a.example.com/v1"
@@ -239,6 +251,12 @@ def test_values_arrive(environment: Any) -> None:
     assert Path(other.ca_file or "").name == "any.crt"
     assert settings.max_request_bytes == 4 * 1024 * 1024
     assert (settings.otel_service_name, settings.embedding_model) == ("demo", "other/embedder")
+
+
+def test_limits_that_are_turned_off_are_all_off(environment: Any) -> None:
+    settings = environment(assistant(rateLimit={"enabled": False, "tokensPerMinute": 90_000}))
+    assert not settings.rate_limit_enabled
+    assert (settings.tokens_per_minute, settings.max_parallel_requests) == (0, 0)
 
 
 def test_a_resource_without_more_has_the_runtimes_own_defaults(environment: Any) -> None:

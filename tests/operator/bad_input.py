@@ -278,6 +278,8 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "searxng without pods": ({"searxng": {"managed": {"replicas": 0}}}, "greater than or equal to 1"),
     "cache ttl": ({"cache": {"ttl": "1 hour"}}, "must be a duration"),
     "window": ({"rateLimit": {"window": "60"}}, "must be a duration"),
+    "no tokens a minute": ({"rateLimit": {"tokensPerMinute": 0}}, "greater than or equal to 1"),
+    "no parallel requests": ({"rateLimit": {"maxParallelRequests": 0}}, "greater than or equal to 1"),
     "window of nothing": ({"rateLimit": {"window": "0s"}}, "must be a duration from 1s to 24h"),
     "cache for too long": ({"cache": {"ttl": "9999h"}}, "must be a duration from 1s to 720h"),
     "timeout too long": (_provider(timeout="61m"), "must be a duration from 1s to 1h"),

@@ -91,7 +91,15 @@ SPECS = st.fixed_dictionaries(
         "podTemplate": OVERLAYS,
         "deletionPolicy": st.sampled_from(["Retain", "Delete"]),
         "cache": st.fixed_dictionaries({}, optional={"enabled": st.booleans(), "ttl": DURATIONS}),
-        "rateLimit": st.fixed_dictionaries({}, optional={"requests": st.integers(1, 1000), "window": DURATIONS}),
+        "rateLimit": st.fixed_dictionaries(
+            {},
+            optional={
+                "requests": st.integers(1, 1000),
+                "window": DURATIONS,
+                "tokensPerMinute": st.integers(1, 1000),
+                "maxParallelRequests": st.integers(1, 1000),
+            },
+        ),
         "tokenBudget": st.fixed_dictionaries({}, optional={"daily": st.integers(1, 10**15), "monthly": st.just(1)}),
         "security": st.fixed_dictionaries(
             {},

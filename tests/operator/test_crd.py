@@ -290,6 +290,8 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     "rateLimit.enabled": ({}, {"rateLimit": {"enabled": False}}),
     "rateLimit.requests": ({}, {"rateLimit": {"requests": 5}}),
     "rateLimit.window": ({}, {"rateLimit": {"window": "5m"}}),
+    "rateLimit.tokensPerMinute": ({}, {"rateLimit": {"tokensPerMinute": 100_000}}),
+    "rateLimit.maxParallelRequests": ({}, {"rateLimit": {"maxParallelRequests": 20}}),
     "security.apiKeysFrom.name": ({}, {"security": {"apiKeysFrom": {"name": "clients"}}}),
     "security.apiKeysFrom.key": (
         {"security": {"apiKeysFrom": {"name": "clients"}}},

@@ -73,7 +73,7 @@ async def replicas(
 
 def spent(redis: RedisServer, key_id: str) -> set[int]:
     """Give what Redis counts for a key, in the day and in the month."""
-    name = redis.command("KEYS", f"assistant:budget:{key_id}:*").split(b"\r\n")[2].decode()
+    name = redis.command("KEYS", f"assistant:budget:{{{key_id}}}:*").split(b"\r\n")[2].decode()
     return {int(line) for line in redis.command("HVALS", name).split(b"\r\n")[2::2]}
 
 

@@ -205,6 +205,25 @@ async def test_a_key_has_a_limit_of_its_own(upstream: Upstream, database: dict[s
         assert (await runtime.chat(ADMIN)).headers["x-ratelimit-limit-requests"] == "100"
 
 
+async def test_a_key_has_tokens_a_minute_and_parallel_requests_of_its_own(
+    upstream: Upstream, database: dict[str, Any]
+) -> None:
+    limits = {"tokens_per_minute": 30, "max_parallel_requests": 7}
+    async with run_runtime(upstream, **database, redis_cache_enabled=False) as runtime:
+        key = await make(runtime, **limits)
+        replies = [await runtime.chat(key["key"]) for _ in range(3)]
+        changed = await ask(runtime, "PATCH", f"keys/{key['id']}", body={"tokens_per_minute": None})
+        free = await runtime.chat(key["key"])
+        bad = await ask(runtime, "POST", "keys", body={"name": "test", "max_parallel_requests": 0})
+    assert {name: key[name] for name in limits} == limits
+    assert [reply.status for reply in replies] == [200, 200, 429]
+    assert replies[0].headers["x-ratelimit-remaining-parallel-requests"] == "6"
+    assert replies[2].headers["x-ratelimit-limit-tokens"] == "30"
+    assert changed.json["tokens_per_minute"] is None
+    assert (free.status, "x-ratelimit-limit-tokens" in free.headers) == (200, False)
+    assert (bad.status, bad.error["param"]) == (400, "max_parallel_requests")
+
+
 async def test_a_budget_ends(upstream: Upstream, database: dict[str, Any]) -> None:
     async with run_runtime(upstream, **database) as runtime:
         key = (await make(runtime, token_budget_daily=1))["key"]

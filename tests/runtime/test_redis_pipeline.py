@@ -119,8 +119,8 @@ async def test_a_script_that_redis_does_not_know_is_sent_once(client: Redis) -> 
     connection = RedisConnection(client)
     await connection.probe()
     script = Script("return {KEYS[1], ARGV[1]}")
-    assert await connection.evaluate(script, "key", 1) == [b"key", b"1"]
+    assert await connection.evaluate(script, ("key",), 1) == [b"key", b"1"]
     assert (await client.script_exists(script.sha)) == [True]
     await client.script_flush()
-    assert await connection.evaluate(script, "key", 2) == [b"key", b"2"]
+    assert await connection.evaluate(script, ("key",), 2) == [b"key", b"2"]
     assert connection.available

@@ -94,6 +94,7 @@ def variables(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
         env("RATE_LIMIT_ENABLED", spec.rate_limit.enabled),
         env("RATE_LIMIT_REQUESTS", spec.rate_limit.requests),
         env("RATE_LIMIT_WINDOW", seconds(spec.rate_limit.window)),
+        env("MAX_PARALLEL_REQUESTS", spec.rate_limit.max_parallel_requests if spec.rate_limit.enabled else 0),
         env("REDIS_CACHE_ENABLED", spec.cache.enabled),
         env("CACHE_TTL", seconds(spec.cache.ttl)),
         env("CACHE_COMPRESSION", spec.cache.compression),
@@ -108,6 +109,8 @@ def variables(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
         for period, tokens in (("daily", spec.token_budget.daily), ("monthly", spec.token_budget.monthly))
         if tokens is not None
     ]
+    if spec.rate_limit.enabled and spec.rate_limit.tokens_per_minute is not None:
+        found.append(env("TOKENS_PER_MINUTE", spec.rate_limit.tokens_per_minute))
     if spec.security.cors_origins:
         found.append(env("CORS_ORIGINS", ",".join(spec.security.cors_origins)))
     if spec.postgresql.enabled:

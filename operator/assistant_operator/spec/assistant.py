@@ -24,7 +24,7 @@ from assistant_operator.spec.reranker import Reranker
 from assistant_operator.spec.retrieval import Retrieval
 from assistant_operator.spec.rules import Rule
 from assistant_operator.spec.searxng import SearXNG
-from assistant_operator.spec.security import Security, TokenBudget
+from assistant_operator.spec.security import Security, TokenBudget, Tokens
 from assistant_operator.spec.sessions import Sessions
 from assistant_operator.spec.tools import Agent, Tools
 from assistant_operator.spec.tracing import Tracing
@@ -50,7 +50,7 @@ class Cache(Model):
 
 
 class RateLimit(Model):
-    """The limit on each client's requests, exact across the runtime's pods."""
+    """The limits on each client's requests and tokens, exact across the runtime's pods."""
 
     enabled: bool = True
     """Whether requests are limited."""
@@ -58,6 +58,10 @@ class RateLimit(Model):
     """Requests that one client may send within the window."""
     window: Window = "60s"
     """Length of the window."""
+    tokens_per_minute: Tokens | None = None
+    """Tokens that one client may spend in any 60 seconds. Default: without limit."""
+    max_parallel_requests: Annotated[int, Field(ge=1, le=100_000)] = 500
+    """Requests of one client that a pod answers at once; more get 429."""
 
 
 class IssuerRef(Model):
