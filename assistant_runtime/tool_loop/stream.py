@@ -87,10 +87,9 @@ class Stitched:
         self._identity["model"] = chunk.get("model") or self._identity["model"]
         chunk |= self._identity
 
-    def count(self, chunk: dict[str, Any]) -> None:
-        """Take the tokens out of a chunk."""
-        add_usage(self._usage, usage_of(chunk))
-        chunk.pop("usage", None)
+    def count(self, usage: dict[str, Any] | None) -> None:
+        """Add the tokens of a round."""
+        add_usage(self._usage, usage)
 
     def first_role(self) -> bool:
         """Whether the role is still to be told."""
@@ -129,6 +128,7 @@ class RoundReader:
         self._thoughts = StreamedThoughts()
         self._places: dict[int, int | None] = {}
         """Where each call is in the client's stream; None: it is the runtime's."""
+        self._usage: dict[str, Any] | None = None
         self._finish_reason: str | None = None
 
     def feed(self, events: bytes) -> bytes:
@@ -143,6 +143,8 @@ class RoundReader:
     def end(self) -> Round:
         """Give the whole round."""
         content = json_text.whole("".join(self._content))
+        self._stitched.count(self._usage)
+        self._usage = None
         return Round(content, self._calls.whole(), self._finish_reason, self._thoughts.fields())
 
     def _read(self, event: bytes) -> bytes:
@@ -150,7 +152,9 @@ class RoundReader:
         if not data or data in DONE_DATA:
             return b"" if data else event
         chunk: dict[str, Any] = json_text.loads(data)
-        self._stitched.count(chunk)
+        # Some tell the tokens so far in every chunk.
+        self._usage = usage_of(chunk) or self._usage
+        chunk.pop("usage", None)
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             return b""

@@ -29,6 +29,8 @@ class Upstream:
     script: list[Behaviour] = field(default_factory=list)
     """Behaviours of the next chat requests; when it is used up, `normal`."""
     default: Behaviour | None = None
+    list_answer: Behaviour | None = None
+    """Answers GET /models, where that is not the usual list."""
     models_status: int = 200
     models: tuple[str, ...] = (MODEL,)
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -62,7 +64,9 @@ class Upstream:
         texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
         return web.json_response(embeddings(body["model"], texts))
 
-    async def list_models(self, _: web.Request) -> web.Response:
+    async def list_models(self, request: web.Request) -> web.StreamResponse:
+        if self.list_answer is not None:
+            return await self.list_answer(self, request, {})
         if self.models_status != 200:
             return web.json_response({"error": {"message": "models are out"}}, status=self.models_status)
         data = [{"id": model, "object": "model", "created": 1, "owned_by": "fake"} for model in self.models]

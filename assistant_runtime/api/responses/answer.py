@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from assistant_runtime import json_text
 from assistant_runtime.api.responses.ids import output_id
 from assistant_runtime.api.responses.reasoning import KIND, reasoning_item, wants_summary
 from assistant_runtime.api.responses.tools import ClientTools, custom_input
@@ -159,7 +160,7 @@ def from_chat(
     calls = calls_of(message)
     output = [call_item(call_id(response["id"], call, place, tools), call, tools) for place, call in enumerate(calls)]
     message_id = output_id(response["id"], "msg", 0)
-    text, refusal = text_of(message.get("content")), message.get("refusal")
+    text, refusal = json_text.whole(text_of(message.get("content"))), message.get("refusal")
     if isinstance(refusal, str) and refusal:
         output.insert(0, message_item(message_id, refusal_part(refusal), status))
     elif text or not calls:

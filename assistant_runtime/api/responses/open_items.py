@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from assistant_runtime import json_text
 from assistant_runtime.api.responses.answer import call_item, message_item, refusal_part, text_part
 from assistant_runtime.api.responses.reasoning import reasoning_item
 from assistant_runtime.api.responses.tools import ClientTools, Form
@@ -24,7 +25,7 @@ class OpenMessage:
 
     def part(self, record: Any = None) -> dict[str, Any]:
         """Give its content, as far as it is known."""
-        text = "".join(self.text)
+        text = json_text.whole("".join(self.text))
         return text_part(text, record) if self.kind == TEXT else refusal_part(text)
 
     def item(self, status: str, part: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -79,7 +80,8 @@ class OpenThoughts:
 
     def part(self) -> dict[str, Any]:
         """Give the text so far, as a part of the item."""
-        return {"type": "summary_text" if self._summary else "reasoning_text", "text": "".join(self.text)}
+        kind = "summary_text" if self._summary else "reasoning_text"
+        return {"type": kind, "text": json_text.whole("".join(self.text))}
 
     def item(self, *, whole: bool) -> dict[str, Any]:
         """Give the thoughts as an output item."""

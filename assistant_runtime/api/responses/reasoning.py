@@ -19,7 +19,7 @@ KIND = "rs"
 FORMAT = "chat.1:"
 """What our `encrypted_content` begins with: that of other servers can't be read."""
 
-DEFAULT_FIELD = "reasoning_content"
+DEFAULT_FIELD = REASONING_FIELDS[0]
 """Where thoughts go of which only the text is known."""
 
 

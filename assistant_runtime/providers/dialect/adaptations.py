@@ -16,7 +16,7 @@ from assistant_runtime.providers.dialect.refusal import Refusal
 
 HINTS = (
     *("top_p", "temperature", "presence_penalty", "frequency_penalty", "top_k", "min_p", "repetition_penalty", "seed"),
-    *("parallel_tool_calls", "verbosity", "service_tier", "store", "metadata", "user", "safety_identifier"),
+    *("verbosity", "service_tier", "store", "metadata", "user", "safety_identifier"),
     *("prompt_cache_key", "prompt_cache_retention"),
 )
 """Fields that shape an answer or its accounting, without which it still is the answer that was asked for."""
@@ -55,7 +55,10 @@ class Adaptation:
 
 def find(refusal: Refusal, asked: Asked, used: Sequence[Adaptation]) -> tuple[Adaptation, dict[str, Any]] | None:
     """Give the change that a refusal asks for, and the changed request; None: the refusal is the answer."""
-    for adaptation in (*TABLE, *_without_own_tools(refusal, asked)):
+    own_tools = tuple(_without_own_tools(refusal, asked))
+    # The runtime's tools are taken back before anything that the client asked for.
+    last = (*own_tools, *HINTLESS) if refusal.about_tools else (*HINTLESS, *own_tools)
+    for adaptation in (*TABLE, *last):
         if any(adaptation.name == each.name for each in used) or not adaptation.concerns(refusal, asked):
             continue
         changed = adaptation.change(asked)
@@ -106,7 +109,11 @@ def _names_reasoning(refusal: Refusal) -> bool:
 
 
 def _about_role(refusal: Refusal, role: str) -> bool:
-    return role in refusal.words or (bool(refusal.place) and refusal.place[-1] == "role")
+    return (
+        role in refusal.words
+        or "message role" in refusal.words
+        or (bool(refusal.place) and refusal.place[-1] == "role")
+    )
 
 
 def _calls_without_tools(refusal: Refusal, asked: Asked) -> bool:
@@ -120,7 +127,9 @@ def _is_redundant_choice(refusal: Refusal, asked: Asked) -> bool:
 
 
 TABLE: tuple[Adaptation, ...] = (
-    _renamed("max_tokens", "max_completion_tokens", lambda it: it.names("max_completion_tokens")),
+    _renamed(
+        "max_tokens", "max_completion_tokens", lambda it: it.names("max_completion_tokens") and it.names("max_tokens")
+    ),
     _renamed("max_completion_tokens", "max_tokens", lambda it: it.names("max_completion_tokens") and it.unsupported),
     Adaptation(
         "without stream_options",
@@ -165,6 +174,17 @@ TABLE: tuple[Adaptation, ...] = (
         messages.without_names,
         left_out="messages.name",
     ),
+    Adaptation("without tool_choice", _is_redundant_choice, lambda asked: _without(asked, "tool_choice")),
+    _field("parallel_tool_calls"),
+    Adaptation(
+        "calls as text",
+        _calls_without_tools,
+        lambda asked: _rewritten(asked, messages.calls_as_text),
+    ),
+)
+"""What means the same, and what is about tools."""
+
+HINTLESS: tuple[Adaptation, ...] = (
     *(_field(name) for name in HINTS),
     Adaptation(
         "without reasoning_effort",
@@ -173,12 +193,6 @@ TABLE: tuple[Adaptation, ...] = (
         ),
         lambda asked: _without(asked, "reasoning_effort"),
         left_out="reasoning_effort",
-    ),
-    Adaptation("without tool_choice", _is_redundant_choice, lambda asked: _without(asked, "tool_choice")),
-    Adaptation(
-        "calls as text",
-        _calls_without_tools,
-        lambda asked: _rewritten(asked, messages.calls_as_text),
     ),
 )
 

@@ -40,6 +40,8 @@ def failed(payload: Mapping[str, Any]) -> bool:
     """Whether a body that came with 200 is an error: it says so, or has a code and a message and no answer."""
     if payload.get("error") or payload.get("object") == "error" or payload.get("type") == "error":
         return True
+    if payload.get("errors") and not payload.get("choices"):
+        return True
     if payload.get("choices"):
         return False
     status = payload.get("base_resp")

@@ -104,7 +104,7 @@ class Refusal:
             return True
         pattern = rf"(?<![A-Za-z0-9_]){re.escape(field)}(?![A-Za-z0-9_])"
         if field in AMBIGUOUS:
-            pattern = rf"[`'\"./]{re.escape(field)}[`'\"]|[./]{re.escape(field)}(?=:|$)"
+            pattern = rf"[`'\"./]{re.escape(field)}[`'\"]|[./]{re.escape(field)}(?=[:\s]|$)"
         return bool(re.search(pattern, self.words))
 
     def elsewhere(self, payload: Mapping[str, Any], *fields: str) -> bool:
