@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 from assistant_runtime.agents.directory import Directory
 from assistant_runtime.api.agents import agents_router
 from assistant_runtime.api.chat import ChatCompletions
+from assistant_runtime.api.completions import Completions
 from assistant_runtime.api.docs_page import install_docs
 from assistant_runtime.api.documents import documents_router, search_router
 from assistant_runtime.api.embeddings import EmbeddingsEndpoint, LocalEmbeddings, record_embeddings
@@ -211,6 +212,7 @@ def _add_routes(
     local = LocalEmbeddings(core.embedder, core.metrics) if isinstance(core.embedder, LocalEmbedder) else None
     hot = [
         Route("/v1/chat/completions", ChatCompletions(core.turns, loop), methods=["POST"]),
+        Route("/v1/completions", Completions(core.turns), methods=["POST"]),
         Route("/v1/embeddings", EmbeddingsEndpoint(core.embeddings, local), methods=["POST"]),
         Route("/v1/responses", responses, methods=["POST"]),
     ]

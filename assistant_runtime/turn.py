@@ -57,6 +57,8 @@ class Question:
     """Names the turn in its session, so that asking again keeps it once."""
     about: Mapping[str, Any] | None = None
     """Kept with the turn, together with how its answer ended; None: nothing is."""
+    text: bool = False
+    """Whether it is a text to complete, and no chat."""
     own_tools: frozenset[str] = frozenset()
     """Names of the functions in the request that the runtime offers: a provider may refuse these."""
 
@@ -159,7 +161,9 @@ class Turns:
             completion, left_out = await self._dialects.ask(
                 candidate.provider.name,
                 Asked(question.payload | {"model": candidate.model}, question.own_tools),
-                lambda payload: candidate.provider.complete(json_text.dumps(payload), question.request_id),
+                lambda payload: candidate.provider.complete(
+                    json_text.dumps(payload), question.request_id, text=question.text
+                ),
             )
             return completion
 
@@ -209,7 +213,7 @@ class Turns:
             candidate.provider.name,
             Asked(payload, question.own_tools, frozenset() if wanted else COUNTING),
             lambda payload: candidate.provider.stream(
-                json_text.dumps(payload), question.request_id, hide_usage=not wanted
+                json_text.dumps(payload), question.request_id, hide_usage=not wanted, text=question.text
             ),
         )
 

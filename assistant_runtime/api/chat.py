@@ -50,12 +50,12 @@ class ChatCompletions(JsonEndpoint):
             return
         await call.send_stream(
             answering.stream(question),
-            lambda stream: _honest(stream, call.context, call.client),
+            lambda stream: honest(stream, call.context, call.client),
             lambda error: b"data: " + error.body + b"\n\n",
         )
 
 
-async def _honest(
+async def honest(
     stream: AnswerStream | AssistedStream, context: RequestContext, client: ClientWatch
 ) -> AsyncGenerator[bytes, None]:
     """Pass the stream on; one that breaks ends with an event that says so, never with [DONE]."""

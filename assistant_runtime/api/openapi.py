@@ -13,10 +13,12 @@ from assistant_runtime.api.responses.request import ResponsesRequest
 from assistant_runtime.api.schemas import (
     ChatCompletion,
     ChatRequest,
+    CompletionRequest,
     EmbeddingsAnswer,
     EmbeddingsRequest,
     ErrorAnswer,
     ResponseAnswer,
+    TextCompletion,
 )
 
 REF = "#/components/schemas/{model}"
@@ -29,6 +31,8 @@ SESSION_HEADER = {
 }
 
 STREAM_EXAMPLE = 'data: {"choices":[{"delta":{"content":"Paris"}}]}\n\ndata: [DONE]\n\n'
+
+TEXT_EXAMPLE = 'data: {"choices":[{"index":0,"text":" Paris"}]}\n\ndata: [DONE]\n\n'
 
 RESPONSE_EXAMPLE = (
     'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":4,"delta":"Paris"}'
@@ -66,6 +70,8 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
     models: list[tuple[type[BaseModel], Any]] = [
         (ChatRequest, "validation"),
         (ChatCompletion, "validation"),
+        (CompletionRequest, "validation"),
+        (TextCompletion, "validation"),
         (ResponsesRequest, "validation"),
         (ResponseAnswer, "validation"),
         (EmbeddingsRequest, "validation"),
@@ -83,6 +89,16 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
             ChatCompletion,
             stream_example=STREAM_EXAMPLE,
             parameters=[SESSION_HEADER],
+        )
+    }
+    document["paths"]["/v1/completions"] = {
+        "post": _operation(
+            "create_completion",
+            "chat",
+            "Complete a text",
+            CompletionRequest,
+            TextCompletion,
+            stream_example=TEXT_EXAMPLE,
         )
     }
     document["paths"]["/v1/responses"] = {

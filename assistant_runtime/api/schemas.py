@@ -105,8 +105,74 @@ class ChatCompletion(BaseModel):
     )
 
 
-Text = Annotated[str, Field(min_length=1)]
 Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
+class CompletionRequest(BaseModel):
+    """A text to complete; fields that are not listed are passed to the provider unchanged."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        strict=True,
+        json_schema_extra={
+            "examples": [
+                {"prompt": "The capital of France is", "max_tokens": 8},
+                {
+                    "model": "qwen2.5-coder",
+                    "prompt": "def add(a, b):\n    return ",
+                    "suffix": "\n\nprint(add(1, 2))",
+                    "max_tokens": 64,
+                    "stream": True,
+                },
+            ]
+        },
+    )
+
+    model: str | None = Field(None, max_length=256, description="As in a chat, but for agents.")
+    prompt: str | Annotated[list[str], Field(min_length=1)] | Tokens | Annotated[list[Tokens], Field(min_length=1)]
+    suffix: str | None = Field(None, description="What comes after the text that is to be filled in.")
+    echo: bool | None = Field(None, description="Give the prompt before what completes it.")
+    stream: bool | None = Field(None, description="Answer as server-sent events.")
+    stream_options: dict[str, Any] | None = Field(None, description="`include_usage`: tell the tokens at the end.")
+    max_tokens: int | None = Field(None, ge=-1, description="Many providers give 16 where it is absent.")
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    n: int | None = Field(None, ge=1, le=128)
+    best_of: int | None = Field(None, ge=1, le=128)
+    logprobs: int | None = Field(None, ge=0)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    stop: str | list[str] | None = None
+
+
+class TextCompletion(BaseModel):
+    """Completed texts, as the provider sent them."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "cmpl-1",
+                    "object": "text_completion",
+                    "created": 1767225600,
+                    "model": "qwen2.5-coder",
+                    "choices": [{"index": 0, "text": " Paris.", "logprobs": None, "finish_reason": "stop"}],
+                    "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
+                }
+            ]
+        },
+    )
+
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: list[dict[str, Any]]
+    usage: dict[str, Any] | None = None
+
+
+Text = Annotated[str, Field(min_length=1)]
 
 
 class EmbeddingsRequest(BaseModel):

@@ -96,11 +96,11 @@ class Provider(Protocol):
     async def __aexit__(self, *_: object) -> None:
         """Close every connection."""
 
-    async def complete(self, body: bytes, request_id: str) -> Completion:
-        """Answer a chat request at once; raises ProviderError."""
+    async def complete(self, body: bytes, request_id: str, *, text: bool = False) -> Completion:
+        """Answer a chat request at once, or complete a text; raises ProviderError."""
 
-    async def stream(self, body: bytes, request_id: str, *, hide_usage: bool) -> CompletionStream:
-        """Answer a chat request as a stream, once its first event is there; raises ProviderError.
+    async def stream(self, body: bytes, request_id: str, *, hide_usage: bool, text: bool = False) -> CompletionStream:
+        """Answer a chat request, or complete a text, as a stream, once its first event is there; raises ProviderError.
 
         With `hide_usage`, an event that tells the tokens and nothing else is noted and left out.
         """

@@ -36,6 +36,9 @@ KEEPALIVE_SECONDS = 4.0
 """Less than the 5 s after which uvicorn (vLLM) and llama.cpp close an idle connection: a request that meets such a
 close fails, because a POST is not sent twice."""
 
+NO_SUCH_PATH = frozenset({404, 405, 501})
+"""How servers answer for an endpoint that they do not have."""
+
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Far above any answer; bounds what one broken provider can make this process hold."""
 
@@ -67,6 +70,7 @@ class OpenAICompatibleProvider:
         self.weight, self.retries, self.any_model = settings.weight, settings.retries, settings.any_model
         self._key = settings.api_key.get_secret_value() if settings.api_key else ""
         self._chat = self._head("POST", "/chat/completions")
+        self._texts = self._head("POST", "/completions")
         self._embeddings = self._head("POST", "/embeddings")
         self._models = self._head("GET", "/models") + b"\r\n"
         self._timeout = settings.timeout
@@ -92,9 +96,9 @@ class OpenAICompatibleProvider:
     async def __aexit__(self, *_: object) -> None:
         self._pool.close()
 
-    async def complete(self, body: bytes, request_id: str) -> Completion:
-        """Answer a chat request at once."""
-        answer, payload = await self._whole(self._chat, body, request_id)
+    async def complete(self, body: bytes, request_id: str, *, text: bool = False) -> Completion:
+        """Answer a chat request at once, or complete a text."""
+        answer, payload = await self._whole(self._texts if text else self._chat, body, request_id)
         if not is_readable(payload, "message"):
             raise bad_event("something else than an answer")
         if is_empty(payload):
@@ -119,9 +123,9 @@ class OpenAICompatibleProvider:
             raise self._verdicts.of_answer(payload)
         return answer, payload
 
-    async def stream(self, body: bytes, request_id: str, *, hide_usage: bool) -> CompletionStream:
-        """Answer a chat request as a stream, once its first event is there."""
-        connection = await self._post(self._chat, body, request_id, whole=False)
+    async def stream(self, body: bytes, request_id: str, *, hide_usage: bool, text: bool = False) -> CompletionStream:
+        """Answer a chat request, or complete a text, as a stream, once its first event is there."""
+        connection = await self._post(self._texts if text else self._chat, body, request_id, whole=False)
         reader = EventReader(hide_usage=hide_usage, verdict=self._stream_failure)
         events = self._events(connection, reader)
         try:
@@ -159,7 +163,8 @@ class OpenAICompatibleProvider:
         finally:
             self._pool.release(connection)
         retry_after = connection.headers.get(b"retry-after", b"").decode("latin-1") or None
-        raise self._verdicts.of_status(connection.status, answer, retry_after)
+        error = self._verdicts.of_status(connection.status, answer, retry_after)
+        raise self._without_texts(error) if head is self._texts else error
 
     async def _request(self, request: bytes, *, whole: bool) -> Connection:
         try:
@@ -199,6 +204,20 @@ class OpenAICompatibleProvider:
             return await connection.read()
         except FAILURES as error:
             raise self._translated(error) from error
+
+    def _without_texts(self, error: ProviderError) -> ProviderError:
+        """Give the error for a text that was to be completed, where the provider completes none."""
+        named = error.error or {}
+        about_model = named.get("code") == "model_not_found" or "model" in str(named.get("message")).lower()
+        if error.provider_status not in NO_SUCH_PATH or about_model:
+            return error
+        return ProviderError(
+            501,
+            f"provider {self.name} completes no texts (it answered {error.provider_status} to /completions): "
+            "ask by /v1/chat/completions",
+            code="completions_not_offered",
+            at_fault=False,
+        )
 
     def _nothing_said(self, payload: dict[str, Any]) -> ProviderError:
         """Give the error for an answer without a choice, or with one that failed."""

@@ -56,6 +56,22 @@ class Upstream:
             self.closed.set()
             raise
 
+    async def complete_text(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.requests.append(body)
+        if self.script:
+            return await self.script.pop(0)(self, request, body)
+        if not body.get("stream"):
+            return web.json_response(text_completion(body["model"], "".join(WORDS)))
+        response = await sse(request)
+        for word in WORDS:
+            event = text_completion(body["model"], word, None)
+            del event["usage"]
+            await response.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+        await response.write(b"data: " + json.dumps(text_completion(body["model"], "")).encode() + b"\n\n")
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
     async def embed(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.requests.append(body)
@@ -82,6 +98,11 @@ def completion(model: str, text: str = "".join(WORDS)) -> dict[str, Any]:
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 14, "completion_tokens": 6, "total_tokens": 20},
     }
+
+
+def text_completion(model: str, text: str, finish: str | None = "stop") -> dict[str, Any]:
+    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
+    return completion(model) | {"object": "text_completion", "choices": [choice]}
 
 
 def embeddings(model: str, texts: list[str]) -> dict[str, Any]:
@@ -208,6 +229,7 @@ async def run_upstream(name: str = "first", port: int = 0) -> AsyncIterator[Upst
     upstream = Upstream(name=name)
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/chat/completions", upstream.chat)
+    app.router.add_post("/v1/completions", upstream.complete_text)
     app.router.add_post("/v1/embeddings", upstream.embed)
     app.router.add_get("/v1/models", upstream.list_models)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)

@@ -92,7 +92,7 @@ def _messages(
     left_out: str = "",
 ) -> Adaptation:
     def changed(asked: Asked) -> dict[str, Any] | None:
-        found = change(asked.payload["messages"])
+        found = change(asked.payload.get("messages") or ())
         return None if found is None else {**asked.payload, "messages": found}
 
     return Adaptation(name, lambda refusal, _: concerns(refusal), changed, left_out)
@@ -198,7 +198,7 @@ HINTLESS: tuple[Adaptation, ...] = (
 
 
 def _rewritten(asked: Asked, change: Callable[[Sequence[dict[str, Any]]], messages.Messages | None]) -> Any:
-    found = change(asked.payload["messages"])
+    found = change(asked.payload.get("messages") or ())
     return None if found is None else {**asked.payload, "messages": found}
 
 

@@ -95,7 +95,7 @@ def _place(provider: str, asked: Asked) -> Place:
 
 def prepared(payload: dict[str, Any]) -> dict[str, Any]:
     """Give a request in the form that every provider takes: what the system says first is one message."""
-    given = payload["messages"]
+    given = payload.get("messages") or []
     if len(given) < 2 or given[1].get("role") not in messages.SYSTEM_ROLES:  # noqa: PLR2004 - one is one already
         return payload
     joined = messages.leading_as_one(given)
@@ -130,5 +130,5 @@ def _is_missing(field: str, asked: Asked, current: Asked) -> bool:
     if not field or field in asked.own_fields:
         return False
     if field == "messages.name":
-        return any("name" in message for message in asked.payload["messages"])
+        return any("name" in message for message in asked.payload.get("messages") or ())
     return field in asked.payload and field not in current.payload

@@ -62,13 +62,13 @@ class Memory:
 
 def kind_of(payload: dict[str, Any], own_tools: frozenset[str] = frozenset()) -> str:
     """Name the kind of a request, by what providers take in one and refuse in another."""
-    kinds = [name for name in ("stream", "functions", "reasoning_effort", "logprobs") if payload.get(name)]
+    kinds = [name for name in ("prompt", "stream", "functions", "reasoning_effort", "logprobs") if payload.get(name)]
     tools = payload.get("tools") or ()
     kinds += ["own tools"] if own_tools else []
     kinds += ["tools"] if len(tools) > len(own_tools) else []
     text_format = payload.get("response_format")
     if isinstance(text_format, dict):
         kinds.append(str(text_format.get("type"))[:32])
-    if any(isinstance(message.get("content"), list) for message in payload["messages"]):
+    if any(isinstance(message.get("content"), list) for message in payload.get("messages") or ()):
         kinds.append("parts")
     return "+".join(kinds)

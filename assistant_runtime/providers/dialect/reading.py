@@ -170,7 +170,8 @@ def _is_void(choice: Any) -> bool:
     message = choice.get("message")
     said = message if isinstance(message, dict) else {}
     if not has_failed(choice):
-        return message is None and not choice.get("text")
+        # A text that was completed by nothing is an answer too: editors ask where nothing is to be filled in.
+        return message is None and not isinstance(choice.get("text"), str)
     return not any(value not in (None, "", [], {}) for name, value in said.items() if name != "role")
 
 
