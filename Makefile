@@ -79,6 +79,10 @@ unit: install ## Tests that need no cluster
 contract: install ## Tests of the seam between operator and runtime
 	@$(PYTEST) tests/contract $(ARGS)
 
+.PHONY: clients
+clients: install ## Tests with the programs that people ask with: OpenCode, Codex, OpenAI's libraries and others
+	@$(PYTEST) tests/clients $(ARGS)
+
 .PHONY: cluster
 cluster: install ## Tests on a real API server
 	@$(PYTEST) -m cluster $(ARGS)

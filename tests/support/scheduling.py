@@ -30,6 +30,7 @@ LONGEST_FIRST = (
     "tests/rooms/test_redis_cluster.py",
     "tests/support/test_servers.py",
     "tests/runtime/test_chat_page.py",
+    "tests/clients/test_libraries.py",
 )
 """As `make test WORKERS=0 ARGS=--durations=0` tells; those that are missing here take less than any of them."""
 
