@@ -54,6 +54,7 @@ from assistant_runtime.providers.routing import Routing
 from assistant_runtime.rag.embedder import Embedder, embedder_of
 from assistant_runtime.rag.library import Library, library_of
 from assistant_runtime.rag.local_embedder import LocalEmbedder
+from assistant_runtime.retention import JOBS_AT_ONCE, Lifetime, Retention, lifetimes
 from assistant_runtime.security.choice import Security, choose_security
 from assistant_runtime.security.parallel import ParallelRequests
 from assistant_runtime.settings import Settings
@@ -139,6 +140,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         _metrics_part(settings, core.metrics),
         _stores_part(core.stores),
         _security_part(core.security),
+        _retention(settings, core.stores, core.security),
         retrieval,
         assistant,
         _local_model(settings),
@@ -319,6 +321,11 @@ def _stores_part(stores: Stores) -> Part:
     )
 
 
+def _retention(settings: Settings, stores: Stores, security: Security) -> Part:
+    """Delete what has expired, where it is kept."""
+    return Part(background={"retention": Retention(lifetimes(settings, stores, security.audit)).run})
+
+
 def _security_part(security: Security) -> Part:
     """Give what administrators ask for, and what goes on meanwhile: the ledger, the audit log, an issuer's keys."""
     background: dict[str, Work] = {"audit": security.audit.run} if security.audit is not None else {}
@@ -433,7 +440,9 @@ def _writers(core: Core) -> Part:
 
     store = _writing_jobs(core.stores)
     runner = Runner(store, asking(core.turns, core.security.accounts), settings.writer_jobs_at_once)
-    return Part(routers=[writers_router(store, runner, settings)], background={"writing-jobs": runner.run})
+    expiry = Retention([Lifetime("jobs", settings.retention_jobs_days, JOBS_AT_ONCE, store.expire)])
+    background = {"writing-jobs": runner.run, "retention-of-jobs": expiry.run}
+    return Part(routers=[writers_router(store, runner, settings)], background=background)
 
 
 def _writing_jobs(stores: Stores) -> "JobStore":

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextvars import ContextVar
+from math import inf
 from typing import Any
 
 import orjson
@@ -37,6 +38,11 @@ MICROSECONDS = 1_000_000
 
 ANCHORS = 100
 """Chains whose ends a new chain holds: more than there are replicas."""
+
+DAY_SECONDS = 86_400.0
+
+EXPIRED = "chains_expired"
+"""The event of chains that retention deletes: `chains` has the last sequence number of each."""
 
 _NOTES: ContextVar[list[dict[str, Any]] | None] = ContextVar("audit_notes", default=None)
 
@@ -74,10 +80,27 @@ class Chain:
     def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
         self._key = key
         self._clock = clock
+        self.begun = clock()
         # Chains sort by their beginning.
-        self.name = f"{int(clock() * MICROSECONDS):016x}-{secrets.token_hex(8)}"
+        self.name = f"{int(self.begun * MICROSECONDS):016x}-{secrets.token_hex(8)}"
         self._sequence = 0
         self._previous = ""
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was begun."""
+        return self._clock() - self.begun
+
+    def successor(self) -> "Chain":
+        """Begin another chain."""
+        return Chain(self._key, self._clock)
+
+    def made(self, record: AuditRecord) -> bool:
+        """Whether a record was made with this chain's key, for the place where it stands."""
+        if not _sound(self._key, record):
+            return False
+        body = orjson.loads(record.body)
+        return bool((body["chain"], body["sequence"]) == (record.chain, record.sequence))
 
     def record(self, event: str, facts: dict[str, Any]) -> AuditRecord:
         """Make the next record."""
@@ -97,12 +120,16 @@ class AuditLog:
     sink
         Where records are kept.
     chain
-        This process's chain.
+        This process's first chain.
+    days
+        How long records are kept; 0: until deleted.
     """
 
-    def __init__(self, sink: AuditSink, chain: Chain) -> None:
+    def __init__(self, sink: AuditSink, chain: Chain, days: int = 0) -> None:
         self.sink = sink
         self._chain = chain
+        self._kept_seconds = days * DAY_SECONDS
+        self._chain_seconds = min(DAY_SECONDS, days * DAY_SECONDS / 4) if days else inf
         self._begun = False
         self._lost = 0
         self._happened: deque[tuple[str, dict[str, Any]]] = deque()
@@ -138,12 +165,34 @@ class AuditLog:
             except StoreUnavailableError:
                 return
 
+    async def write(self, event: str, facts: dict[str, Any]) -> None:
+        """Write what happened before anything else happens; raises StoreUnavailableError."""
+        async with self._writing:
+            self._happened.append((event, facts))
+            await self._write()
+
+    def made(self, record: AuditRecord) -> bool:
+        """Whether a record was made with this log's key, for the place where it stands."""
+        return self._chain.made(record)
+
     async def _write(self) -> None:
+        if self._begun and self._happened and self._chain.age > self._chain_seconds:
+            await self._write_on()
+            self._chain, self._begun = self._chain.successor(), False
         if not self._begun and self._happened:
-            heads = await self.sink.heads(ANCHORS)
-            anchors = {head.chain: [head.sequence, head.mac] for head in heads}
-            self._records.append(self._chain.record("chain_started", {"anchors": anchors}))
+            self._records.append(self._chain.record("chain_started", {"anchors": await self._anchors()}))
             self._begun = True
+        await self._write_on()
+
+    async def _anchors(self) -> dict[str, tuple[int, str]]:
+        """Give the ends of other chains, but for those that may expire before this chain does."""
+        heads = await self.sink.heads(ANCHORS)
+        if self._kept_seconds:
+            youngest = self._chain.begun - self._kept_seconds / 2
+            heads = [head for head in heads if orjson.loads(head.body)["time"] > youngest]
+        return {head.chain: (head.sequence, head.mac) for head in heads}
+
+    async def _write_on(self) -> None:
         while self._happened or self._records or self._lost:
             if self._lost and not self._happened:
                 self._happened.append(("records_lost", {"count": self._lost}))
@@ -164,22 +213,38 @@ async def problems(key: bytes, read: Callable[[], AsyncIterable[AuditRecord]]) -
     read
         Gives every record, chain by chain and in order; called twice.
     """
-    wanted: dict[tuple[str, int], str] = {}
-    async for record in read():
-        if record.sequence == 1 and _sound(key, record):
-            for chain, (sequence, mac) in orjson.loads(record.body).get("anchors", {}).items():
-                wanted[chain, sequence] = mac
+    wanted, expired = await _told(key, read())
     chain, sequence, previous = "", 0, ""
     async for record in read():
         if record.chain != chain:
             chain, sequence, previous = record.chain, 0, ""
+        if sequence < record.sequence - 1 <= expired.get(chain, 0):
+            # Retention was interrupted in the middle of this chain.
+            sequence, previous = record.sequence - 1, orjson.loads(record.body).get("previous", "")
         for problem in _problems(key, record, sequence, previous):
             yield f"chain {chain}, record {record.sequence}: {problem}"
         if wanted.get((record.chain, record.sequence)) == record.mac:
             del wanted[record.chain, record.sequence]
         sequence, previous = record.sequence, record.mac
     for missing, number in sorted(wanted):
+        if number <= expired.get(missing, 0):
+            continue
         yield f"chain {missing}, record {number}: a later chain saw it, and it is missing or another"
+
+
+async def _told(key: bytes, records: AsyncIterable[AuditRecord]) -> tuple[dict[tuple[str, int], str], dict[str, int]]:
+    """Give the ends of chains that other chains saw, and up to where retention deleted chains."""
+    wanted: dict[tuple[str, int], str] = {}
+    expired: dict[str, int] = {}
+    async for record in records:
+        if (record.sequence != 1 and EXPIRED not in record.body) or not _sound(key, record):
+            continue
+        body = orjson.loads(record.body)
+        if record.sequence == 1:
+            wanted |= {(chain, sequence): mac for chain, (sequence, mac) in body.get("anchors", {}).items()}
+        if body["event"] == EXPIRED:
+            expired |= {chain: max(last, expired.get(chain, 0)) for chain, last in body["chains"].items()}
+    return wanted, expired
 
 
 def _problems(key: bytes, record: AuditRecord, sequence: int, previous: str) -> list[str]:

@@ -82,7 +82,7 @@ def _audit(settings: Settings, stores: Stores) -> "AuditLog | None":
         return None
     from assistant_runtime.security.audit import AuditLog, Chain, audit_key  # noqa: PLC0415 - as above
 
-    return AuditLog(audit_sink(stores), Chain(audit_key(settings.hmac_key)))
+    return AuditLog(audit_sink(stores), Chain(audit_key(settings.hmac_key)), settings.retention_audit_days)
 
 
 def audit_sink(stores: Stores) -> "AuditSink":

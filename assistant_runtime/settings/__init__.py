@@ -14,6 +14,7 @@ from assistant_runtime.settings.agents import AgentsGroup
 from assistant_runtime.settings.databases import DatabasesGroup
 from assistant_runtime.settings.process import ProcessGroup
 from assistant_runtime.settings.providers import ProvidersGroup
+from assistant_runtime.settings.retention import RetentionGroup
 from assistant_runtime.settings.retrieval import RetrievalGroup
 from assistant_runtime.settings.security import SecurityGroup
 from assistant_runtime.settings.server import ServerGroup
@@ -31,6 +32,7 @@ GROUPS: tuple[type[Group], ...] = (
     StoresGroup,
     DatabasesGroup,
     SessionsGroup,
+    RetentionGroup,
     SecurityGroup,
     ToolsGroup,
     AgentsGroup,
@@ -47,6 +49,7 @@ class Settings(
     RetrievalGroup,
     ToolsGroup,
     SecurityGroup,
+    RetentionGroup,
     SessionsGroup,
     DatabasesGroup,
     StoresGroup,

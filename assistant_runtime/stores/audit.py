@@ -1,5 +1,6 @@
 """Where the audit log's records are kept: MongoDB, the SQL database, or the process's own log."""
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,6 +30,9 @@ class AuditRecord:
 class AuditSink(Protocol):
     """Keeps records, and never changes one. Every method raises StoreUnavailableError."""
 
+    keeps: bool
+    """Whether there is a store to read and delete from; else records are for whoever collects logs."""
+
     async def append(self, records: Sequence[AuditRecord]) -> None:
         """Keep records; those that are kept already are left alone, so that writing again does no harm."""
 
@@ -37,6 +41,15 @@ class AuditSink(Protocol):
 
     def records(self) -> AsyncIterator[AuditRecord]:
         """Give every record, chain by chain and in order."""
+
+    async def now(self) -> float:
+        """Give seconds since 1970 on the clock that all replicas share."""
+
+    async def last_after(self, chain: str) -> AuditRecord | None:
+        """Give the last record of the first chain behind one, in the order of their beginnings."""
+
+    async def drop(self, chain: str, limit: int) -> int:
+        """Delete the first records of a chain, at most so many; gives how many."""
 
 
 class SqlAudit:
@@ -47,6 +60,8 @@ class SqlAudit:
     connection
         The database.
     """
+
+    keeps = True
 
     def __init__(self, connection: "SqlConnection") -> None:
         from assistant_runtime.stores.audit_table import AUDIT  # noqa: PLC0415 - imports SQLAlchemy
@@ -78,6 +93,23 @@ class SqlAudit:
                 yield _row(row)
             chain, sequence = rows[-1]["chain"], rows[-1]["sequence"]
 
+    async def now(self) -> float:
+        """Give the time of the database's clock."""
+        return await self._connection.now()
+
+    async def last_after(self, chain: str) -> AuditRecord | None:
+        """Give the last record of the first chain behind one."""
+        from assistant_runtime.stores.audit_table import last_after  # noqa: PLC0415 - imports SQLAlchemy
+
+        rows = await self._connection.rows(last_after(chain))
+        return _row(rows[0]) if rows else None
+
+    async def drop(self, chain: str, limit: int) -> int:
+        """Delete the first records of a chain."""
+        from assistant_runtime.stores.audit_table import first  # noqa: PLC0415 - imports SQLAlchemy
+
+        return await self._connection.delete(first(chain, limit))
+
 
 class MongoAudit:
     """Records as documents, with chain and number as `_id`.
@@ -87,6 +119,8 @@ class MongoAudit:
     connection
         The MongoDB.
     """
+
+    keeps = True
 
     def __init__(self, connection: "MongoConnection") -> None:
         self._connection = connection
@@ -122,6 +156,30 @@ class MongoAudit:
                 return
             chain, sequence = page[-1]["chain"], page[-1]["sequence"]
 
+    async def now(self) -> float:
+        """Give the time of the server's clock."""
+        return await self._connection.call(self._connection.now)
+
+    async def last_after(self, chain: str) -> AuditRecord | None:
+        """Give the last record of the first chain behind one."""
+
+        async def read() -> AuditRecord | None:
+            first = await self._collection.find_one({"chain": {"$gt": chain}}, sort=[("chain", 1), ("sequence", 1)])
+            own = first and {"chain": first["chain"]}
+            return _row(await self._collection.find_one(own, sort=[("sequence", -1)])) if own else None
+
+        return await self._connection.call(read)
+
+    async def drop(self, chain: str, limit: int) -> int:
+        """Delete the first records of a chain."""
+
+        async def remove() -> int:
+            found = self._collection.find({"chain": chain}, {"_id": 1}, sort=[("sequence", 1)], limit=limit)
+            due = [each["_id"] async for each in found]
+            return int((await self._collection.delete_many({"_id": {"$in": due}})).deleted_count) if due else 0
+
+        return await self._connection.aside(remove)
+
     async def _insert(self, documents: list[dict[str, Any]]) -> None:
         from pymongo.errors import BulkWriteError  # noqa: PLC0415 - the SDK is imported only where it is used
 
@@ -147,6 +205,8 @@ DUPLICATE_KEY = 11000
 class LogAudit:
     """Records as events `audit` of the process's log, for whoever collects logs."""
 
+    keeps = False
+
     def __init__(self) -> None:
         self._log = structlog.get_logger(__name__)
 
@@ -164,6 +224,18 @@ class LogAudit:
         nothing: list[AuditRecord] = []
         for record in nothing:
             yield record
+
+    async def now(self) -> float:
+        """Give this machine's time."""
+        return time.time()
+
+    async def last_after(self, chain: str) -> AuditRecord | None:  # noqa: ARG002 - the Protocol's
+        """Give none: a log is not read."""
+        return None
+
+    async def drop(self, chain: str, limit: int) -> int:  # noqa: ARG002 - the Protocol's
+        """Delete nothing: whoever collects logs does."""
+        return 0
 
 
 def _row(row: Any) -> AuditRecord:

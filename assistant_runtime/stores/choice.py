@@ -5,7 +5,7 @@ An SDK is imported only where its server is used.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from assistant_runtime.checks import Check
 from assistant_runtime.settings import Settings
@@ -13,7 +13,7 @@ from assistant_runtime.stores import Backend, CacheStore, RateLimitStore
 from assistant_runtime.stores.agents import AgentStore
 from assistant_runtime.stores.agents_memory import MemoryAgents
 from assistant_runtime.stores.budgets import BudgetStore, MemoryBudgets, RedisBudgets
-from assistant_runtime.stores.conversation_memory import MemoryConversationLog
+from assistant_runtime.stores.conversation_memory import MemoryConversationLog, MemoryExpiry
 from assistant_runtime.stores.conversations import ConversationLog, Conversations
 from assistant_runtime.stores.embedded import Embedded
 from assistant_runtime.stores.history import History, WindowCache
@@ -22,6 +22,16 @@ from assistant_runtime.stores.memory import MemoryCache, MemoryRateLimits
 if TYPE_CHECKING:
     from assistant_runtime.stores.mongodb import MongoConnection
     from assistant_runtime.stores.sql import SqlConnection
+
+
+class Expiry(Protocol):
+    """Deletes old sessions; every method gives how many, and raises StoreUnavailableError."""
+
+    async def sessions(self, age: float, limit: int) -> int:
+        """Delete at most so many sessions whose last change is `age` seconds ago, by the store's clock."""
+
+    async def responses(self, age: float, limit: int) -> int:
+        """Delete at most so many sessions of stored responses, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,7 @@ class Stores:
     conversations: Conversations
     history: History
     agents: AgentStore
+    expiry: "Expiry"
     mongodb: "MongoConnection | None"
     database: "SqlConnection | None"
     checks: Mapping[str, Check]
@@ -47,14 +58,15 @@ def choose_stores(settings: Settings) -> Stores:
     limits, cache, budgets, windows = _redis(settings, checks, backends)
     mongodb = _mongodb(settings, checks, backends)
     database = _database(settings, checks, backends)
+    log = _log(mongodb, database, checks)
     conversations = Conversations(
-        _log(mongodb, database, checks),
+        log,
         max_messages=settings.session_max_messages,
         max_sessions=settings.sessions_per_tenant,
     )
     history = History(conversations, windows, settings.session_history_messages)
-    agents = _agents(mongodb, database)
-    return Stores(limits, cache, budgets, conversations, history, agents, mongodb, database, checks, backends)
+    agents, expiry = _agents(mongodb, database), _expiry(mongodb, database, log)
+    return Stores(limits, cache, budgets, conversations, history, agents, expiry, mongodb, database, checks, backends)
 
 
 def _redis(
@@ -105,6 +117,20 @@ def _log(
         )
         log = MemoryConversationLog()
     return log
+
+
+def _expiry(mongodb: "MongoConnection | None", database: "SqlConnection | None", log: ConversationLog) -> Expiry:
+    """Pick what deletes old sessions, as `_log` picks where they are kept."""
+    if mongodb is not None:
+        from assistant_runtime.stores.expiry_mongodb import MongoExpiry  # noqa: PLC0415 - see the module's docstring
+
+        return MongoExpiry(mongodb)
+    if database is not None:
+        from assistant_runtime.stores.expiry_sql import SqlExpiry  # noqa: PLC0415
+
+        return SqlExpiry(database)
+    assert isinstance(log, MemoryConversationLog)  # noqa: S101 - what is left
+    return MemoryExpiry(log)
 
 
 def _agents(mongodb: "MongoConnection | None", database: "SqlConnection | None") -> AgentStore:

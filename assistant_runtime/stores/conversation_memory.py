@@ -1,9 +1,11 @@
 """Conversations in this process: for a laptop, and gone with it."""
 
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
-from assistant_runtime.stores.conversations import RELEASED, Commit, Session, Unit, headed, up_to
+from assistant_runtime.stores.conversations import RELEASED, RESPONSES_METADATA, Commit, Session, Unit, headed, up_to
 
 MAX_SESSIONS = 1000
 """Of all tenants together, so that memory stays flat: the one that was longest unused goes first."""
@@ -101,6 +103,19 @@ class MemoryConversationLog:
         """Give the units with messages beyond `sequence`."""
         return up_to([unit for unit in self._units(session_id) if unit.last > sequence], sequence, messages)
 
+    async def expire(self, age: float, limit: int, *, responses: bool) -> int:
+        """Delete sessions whose last change is `age` seconds ago: those of stored responses, or the others."""
+        before = time.time() - age
+        old = (
+            key
+            for key, kept in self._sessions.items()
+            if kept.session.updated < before and (kept.session.metadata == RESPONSES_METADATA) == responses
+        )
+        due = list(islice(old, limit))
+        for key in due:
+            del self._sessions[key]
+        return len(due)
+
     def _of(self, tenant: str, session_id: str) -> _Kept | None:
         kept = self._sessions.get(session_id)
         if kept is None or kept.session.tenant != tenant:
@@ -111,3 +126,24 @@ class MemoryConversationLog:
     def _units(self, session_id: str) -> list[Unit]:
         kept = self._sessions.get(session_id)
         return kept.units if kept else []
+
+
+class MemoryExpiry:
+    """Deletes old sessions of this process.
+
+    Parameters
+    ----------
+    log
+        Keeps them.
+    """
+
+    def __init__(self, log: MemoryConversationLog) -> None:
+        self._log = log
+
+    async def sessions(self, age: float, limit: int) -> int:
+        """Delete sessions whose last change is `age` seconds ago, but for those that keep stored responses."""
+        return await self._log.expire(age, limit, responses=False)
+
+    async def responses(self, age: float, limit: int) -> int:
+        """Delete the sessions of stored responses whose last one is `age` seconds old."""
+        return await self._log.expire(age, limit, responses=True)

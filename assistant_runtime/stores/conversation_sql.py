@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assistant_runtime.stores.conversation_record import as_json, session_fields, session_of, unit_fields, unit_of
-from assistant_runtime.stores.conversations import RELEASED, Commit, Session, Unit, up_to
+from assistant_runtime.stores.conversations import RELEASED, RESPONSES_METADATA, Commit, Session, Unit, up_to
 from assistant_runtime.stores.sql import SqlConnection, TakenError
 
 METADATA = MetaData()
@@ -62,6 +62,27 @@ UNITS = Table(
     UniqueConstraint("session_id", "key"),
     Index("assistant_session_units_by_last", "session_id", "last"),
 )
+
+
+OF_RESPONSES = SESSIONS.c.metadata == literal(as_json(RESPONSES_METADATA), literal_execute=True)
+"""Whether a session keeps stored responses. Written out in each statement, so that PostgreSQL sees that the indexes
+below fit."""
+
+EXPIRY_INDEXES = (
+    Index(
+        "assistant_sessions_by_change", SESSIONS.c.updated, postgresql_where=~OF_RESPONSES, sqlite_where=~OF_RESPONSES
+    ),
+    Index(
+        "assistant_responses_by_change", SESSIONS.c.updated, postgresql_where=OF_RESPONSES, sqlite_where=OF_RESPONSES
+    ),
+)
+"""Sessions and stored responses expire by when they were changed last."""
+
+
+def add_expiry_indexes(connection: Connection) -> None:
+    """Make the indexes of a database that was made before them."""
+    for index in EXPIRY_INDEXES:
+        index.create(connection, checkfirst=True)
 
 
 WITHOUT_ABOUT = [column for column in UNITS.c if column.name != "about"]

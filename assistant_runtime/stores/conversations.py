@@ -28,6 +28,10 @@ Message = dict[str, Any]
 SESSION_ID = re.compile(r"sess_[0-9a-f]{32}")
 """What `create` makes: an id of any other form is no session of ours."""
 
+RESPONSES_METADATA = {"api": "responses"}
+"""Metadata of a session that was begun for stored responses, which expire by a retention of their own. One that a
+client has given other metadata is a session as any other."""
+
 RELEASED = "released/"
 """How the key begins of a unit whose own was taken away; its number follows."""
 

@@ -64,6 +64,10 @@ class MongoConnection(StoreConnection):
         """Ask for nothing."""
         await self.client.admin.command("ping")
 
+    async def now(self) -> float:
+        """Give seconds since 1970 on the server's clock, which all replicas share."""
+        return float((await self.client.admin.command("hello"))["localTime"].timestamp())
+
     def reason(self, error: Exception) -> str:
         """Say what is wrong without the URL, which may hold a password."""
         if isinstance(error, OperationFailure) and error.code == AUTHENTICATION_FAILED:

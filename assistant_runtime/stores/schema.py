@@ -16,4 +16,5 @@ STEPS: tuple[Step, ...] = (
     conversation_sql.add_about,
     keys.add_usage_by_day,
     keys.add_limits,
+    conversation_sql.add_expiry_indexes,
 )

@@ -4,13 +4,27 @@ The schema grows by numbered steps. Whoever connects first takes the steps that 
 two replicas are in at once; a replica of an older version leaves a newer schema alone.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from sqlalchemy import Column, Connection, Integer, MetaData, RowMapping, Table, event, func, insert, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    RowMapping,
+    Select,
+    Table,
+    event,
+    func,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError
@@ -103,6 +117,20 @@ class SqlConnection(StoreConnection):
 
         return await (self.aside(transaction) if aside else self.call(transaction))
 
+    async def delete(self, returning: Any) -> int:
+        """Delete rows while nobody waits, and give how many; SQLite counts only those that the statement returns."""
+
+        async def work(connection: AsyncConnection) -> int:
+            return len((await connection.execute(returning)).all())
+
+        return await self.write(work, aside=True)
+
+    async def now(self) -> float:
+        """Give seconds since 1970 on the clock that all replicas share: the server's, or for a file this machine's."""
+        if self.engine.dialect.name != "postgresql":
+            return time.time()
+        return float((await self.rows(text("SELECT extract(epoch FROM now()) AS now")))[0]["now"])
+
     def reason(self, error: Exception) -> str:
         """Say what is wrong without the URL, which may hold a password."""
         if "password" in str(error) or "authentication" in str(error):
@@ -118,6 +146,14 @@ def insert_or_ignore(connection: SqlConnection, table: Table) -> Any:
     """Give an insert that leaves rows alone which are there; each dialect has one of its own."""
     dialect = postgresql if connection.engine.dialect.name == "postgresql" else sqlite
     return dialect.insert(table).on_conflict_do_nothing()
+
+
+def once(rows: Select[Any]) -> Any:
+    """Give rows to delete, as what a column or a tuple is to be in; PostgreSQL passes over those that others delete.
+
+    A subquery with a limit would be planned as a join that PostgreSQL may run again and again, and so delete them all.
+    """
+    return select(rows.with_for_update(skip_locked=True).cte("due"))
 
 
 def migrate(connection: Connection, steps: tuple[Step, ...]) -> None:

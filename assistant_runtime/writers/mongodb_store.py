@@ -36,6 +36,7 @@ class MongoJobs:
     async def _prepare(self) -> None:
         await self._jobs.create_index([("tenant", ASCENDING), ("job.created", DESCENDING)])
         await self._jobs.create_index([("waits", ASCENDING), ("job.created", ASCENDING)])
+        await self._jobs.create_index([("waits", ASCENDING), ("job.updated", ASCENDING)])
 
     async def create(self, job: Job) -> None:
         """Keep a new job."""
@@ -61,6 +62,17 @@ class MongoJobs:
         """Delete a job."""
         done = await self._connection.call(lambda: self._jobs.delete_one({"_id": job_id, "tenant": tenant}))
         return done.deleted_count == 1
+
+    async def expire(self, age: float, limit: int) -> int:
+        """Delete jobs that ended `age` seconds ago."""
+        ended = {"waits": False, "job.updated": {"$lt": (await self._now()).timestamp() - age}}
+
+        async def remove() -> int:
+            found = self._jobs.find(ended, {"_id": 1}, sort=[("job.updated", ASCENDING)], limit=limit)
+            due = [each["_id"] async for each in found]
+            return (await self._jobs.delete_many({"_id": {"$in": due}, **ended})).deleted_count if due else 0
+
+        return await self._connection.aside(remove)
 
     async def claim(self, owner: str, seconds: float) -> Job | None:
         """Lease the oldest job that waits, or whose lease is over."""

@@ -7,6 +7,7 @@ not, and when the lease is over another one takes the job up.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol
 
 from assistant_runtime.writers.job import ENDED, Job
@@ -35,6 +36,9 @@ class JobStore(Protocol):
 
     async def delete(self, tenant: str, job_id: str) -> bool:
         """Delete a job; says whether it was there."""
+
+    async def expire(self, age: float, limit: int) -> int:
+        """Delete at most so many jobs that ended `age` seconds ago, and give how many."""
 
     async def claim(self, owner: str, seconds: float) -> Job | None:
         """Lease the oldest job that waits, or whose lease is over; None where there is none."""
@@ -87,6 +91,15 @@ class MemoryJobs:
             return False
         del self._kept[job_id]
         return True
+
+    async def expire(self, age: float, limit: int) -> int:
+        """Delete jobs that ended `age` seconds ago."""
+        before = time.time() - age
+        old = (key for key, kept in self._kept.items() if kept.job.status in ENDED and kept.job.updated < before)
+        due = list(islice(old, limit))
+        for key in due:
+            del self._kept[key]
+        return len(due)
 
     async def claim(self, owner: str, seconds: float) -> Job | None:
         """Lease the oldest job that waits, or whose lease is over."""

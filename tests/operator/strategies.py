@@ -145,6 +145,12 @@ SPECS = st.fixed_dictionaries(
                 "maxSessions": st.integers(1, 10**7),
             },
         ),
+        "retention": st.fixed_dictionaries(
+            {},
+            optional={
+                f"{kind}Days": st.integers(0, 36_500) for kind in ("sessions", "responses", "audit", "usage", "jobs")
+            },
+        ),
         "retrieval": st.fixed_dictionaries(
             {},
             optional={

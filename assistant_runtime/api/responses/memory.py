@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from assistant_runtime.api.responses.ids import response_id, session_of
 from assistant_runtime.errors import ApiError, StoreUnavailableError
-from assistant_runtime.stores.conversations import Conversations, Message, Unit
+from assistant_runtime.stores.conversations import RESPONSES_METADATA, Conversations, Message, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class ResponseMemory:
     async def begin(self, tenant: str) -> Place | None:
         """Begin a session; None: nothing can be kept now."""
         try:
-            session = await self._conversations.create(tenant, "", {"api": "responses"})
+            session = await self._conversations.create(tenant, "", dict(RESPONSES_METADATA))
         except (ApiError, StoreUnavailableError):
             return None
         return Place(response_id(session.id), session.id, is_new=True)
@@ -97,6 +97,6 @@ class ResponseMemory:
 
     async def _branch(self, tenant: str, session_id: str, last: int) -> Place:
         before = await self._conversations.messages(tenant, session_id, 0, last)
-        branch = await self._conversations.create(tenant, "", {"api": "responses"})
+        branch = await self._conversations.create(tenant, "", dict(RESPONSES_METADATA))
         await self._conversations.append(tenant, branch.id, [each.message for each in before], "branch")
         return Place(response_id(branch.id), branch.id, is_new=True)

@@ -13,6 +13,7 @@ from assistant_operator.spec.base import KeyRef, SecretKeyRef
 from assistant_operator.spec.capacity import Capacity
 from assistant_operator.spec.multi_writer import MultiWriter
 from assistant_operator.spec.providers import Provider
+from assistant_operator.spec.retention import Retention
 from assistant_operator.spec.retrieval import Retrieval
 from assistant_operator.spec.security import Security
 from assistant_operator.spec.sessions import Sessions
@@ -102,7 +103,8 @@ def variables(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
     found += [*_writers(spec.multi_writer), *_tools(spec.tools)]
     if spec.agents:
         found.append(env("AGENTS_FILE", f"{AGENTS}/{AGENTS_FILE}"))
-    found += [*_capacity(spec.capacity), *_sessions(spec.sessions), *_retrieval(spec.retrieval)]
+    found += [*_capacity(spec.capacity), *_sessions(spec.sessions), *_retention(spec.retention)]
+    found += _retrieval(spec.retrieval)
     found += [*_identity(spec.security), *_tracing(assistant.name, spec.tracing)]
     found += [
         env(f"TOKEN_BUDGET_{period.upper()}", tokens)
@@ -153,6 +155,16 @@ def _sessions(sessions: Sessions) -> list[Object]:
         env("SESSION_HISTORY_MESSAGES", sessions.history_messages),
         env("SESSION_MAX_MESSAGES", sessions.max_messages),
         env("SESSIONS_PER_TENANT", sessions.max_sessions),
+    ]
+
+
+def _retention(retention: Retention) -> list[Object]:
+    return [
+        env("RETENTION_SESSIONS_DAYS", retention.sessions_days),
+        env("RETENTION_RESPONSES_DAYS", retention.responses_days),
+        env("RETENTION_AUDIT_DAYS", retention.audit_days),
+        env("RETENTION_USAGE_DAYS", retention.usage_days),
+        env("RETENTION_JOBS_DAYS", retention.jobs_days),
     ]
 
 

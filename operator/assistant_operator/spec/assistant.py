@@ -21,6 +21,7 @@ from assistant_operator.spec.postgresql import PostgreSQL
 from assistant_operator.spec.providers import Providers
 from assistant_operator.spec.redis import Redis
 from assistant_operator.spec.reranker import Reranker
+from assistant_operator.spec.retention import Retention
 from assistant_operator.spec.retrieval import Retrieval
 from assistant_operator.spec.rules import Rule
 from assistant_operator.spec.searxng import SearXNG
@@ -253,6 +254,8 @@ class AIAssistantSpec(Model):
     """How much one runtime pod takes on."""
     sessions: Sessions = Sessions()
     """How much the sessions of a client may hold."""
+    retention: Retention = Retention()
+    """How long sessions, stored responses, audit records, usage and jobs are kept."""
     retrieval: Retrieval = Retrieval()
     """Documents, and how their passages are found."""
     logging: Logging = Logging()
