@@ -5,7 +5,6 @@ is a ToolError; the loop that runs tools adds timeouts, budgets, the fence aroun
 so that no tool has to.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
@@ -17,9 +16,6 @@ from assistant_runtime.errors import ToolError
 from assistant_runtime.providers.base import Payer
 from assistant_runtime.security.principal import Scope
 from assistant_runtime.settings.values import problem_lines
-
-TOOL_NAME = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
-"""What OpenAI's API takes as a function's name."""
 
 
 @dataclass(frozen=True, slots=True)

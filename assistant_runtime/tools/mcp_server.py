@@ -8,7 +8,6 @@ starts.
 
 import asyncio
 import importlib
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self
@@ -19,7 +18,9 @@ from assistant_runtime.checks import optional
 from assistant_runtime.errors import ToolError
 from assistant_runtime.security.principal import Scope
 from assistant_runtime.settings.tools import McpServerSettings
-from assistant_runtime.tools.base import TOOL_NAME, Tool, ToolCall, ToolResult
+from assistant_runtime.tools.base import Tool, ToolCall, ToolResult
+from assistant_runtime.tools.mcp_answers import lenient, text_of
+from assistant_runtime.tools.mcp_names import complete, offered_names
 from assistant_runtime.trust import distrust, trusting
 
 REFRESH_SECONDS = 60.0
@@ -37,6 +38,12 @@ CLOSE_SECONDS = 2.0
 MAX_TOOLS = 64
 """Of one server: a model is confused, and its prompt filled, by more."""
 
+MAX_LISTED = 1000
+"""Of one server, to find the tools that the settings name among them."""
+
+MAX_TOLD = 5
+"""Names that one remark has."""
+
 MAX_DESCRIPTION_CHARACTERS = 1024
 
 MAX_REASON_CHARACTERS = 300
@@ -50,7 +57,7 @@ class McpTool:
         self.name = name
         self.scope: Scope | None = None
         self.description = str(described.description or described.name)[:MAX_DESCRIPTION_CHARACTERS]
-        self.parameters: Mapping[str, Any] = described.input_schema or {"type": "object", "properties": {}}
+        self.parameters: Mapping[str, Any] = complete(described.input_schema or {})
         self._server = server
         self._own_name = described.name
 
@@ -77,6 +84,8 @@ class McpServer:
         self._tools: tuple[McpTool, ...] = ()
         self._doubted = asyncio.Event()
         self._status, self._detail = "starting", "not asked yet"
+        self._left_out: dict[str, str] = {}
+        self._remarks, self._incomplete = "", False
         self._log = structlog.get_logger(__name__)
 
     @property
@@ -86,6 +95,9 @@ class McpServer:
 
     def check(self) -> dict[str, Any]:
         """Give the readiness check; chat goes on without the server."""
+        if self._status == "up":
+            told = optional("up", f"tools {self._remarks}" if self._remarks else "")
+            return {**told, "degraded": True} if self._incomplete else told
         return optional(self._status, f"{self._detail}; its tools are not offered" if self._detail else "")
 
     async def __aenter__(self) -> Self:
@@ -110,7 +122,7 @@ class McpServer:
             raise ToolError(
                 f"the MCP server {self._settings.name} failed: {str(error)[:MAX_REASON_CHARACTERS]}"
             ) from None
-        text = _text(result)
+        text = text_of(result)
         if result.is_error:
             raise ToolError(text or "no reason given")
         return ToolResult(text)
@@ -143,7 +155,8 @@ class McpServer:
         timeout = httpx2.Timeout(CONNECT_SECONDS, read=None)
         trusted = await asyncio.to_thread(trusting, self._settings.ca_file)
         async with httpx2.AsyncClient(headers=headers, timeout=timeout, verify=trusted) as http:
-            client = Client(streamable_http_client(self._settings.url, http_client=http))
+            transport = streamable_http_client(self._settings.url, http_client=http)
+            client = Client(lenient(transport, self._left_out))
             async with asyncio.timeout(CONNECT_SECONDS) as limit, client:
                 limit.reschedule(None)
                 try:
@@ -171,32 +184,39 @@ class McpServer:
         return f"the server {untrusted}" if untrusted else f"{type(error).__name__}: {error}"[:MAX_REASON_CHARACTERS]
 
     async def _list(self, client: Any) -> None:
-        described: list[Any] = []
+        self._left_out.clear()
+        described: dict[str, Any] = {}
         cursor: str | None = None
-        while len(described) < MAX_TOOLS:
+        while len(described) < MAX_LISTED:
             page = await client.list_tools(cursor=cursor, cache_mode="bypass")
-            described += page.tools
+            described |= {tool.name: tool for tool in page.tools}
             cursor = page.next_cursor
             if not cursor:
                 break
         wanted = self._settings.tools
-        found = [each for each in described if wanted is None or each.name in wanted][:MAX_TOOLS]
-        tools = [McpTool(self, _name(self._settings.name, each.name), each) for each in found]
-        usable = tuple(tool for tool in tools if TOOL_NAME.match(tool.name))
-        if [tool.name for tool in usable] != [tool.name for tool in self._tools]:
-            self._log.info("mcp_tools", server=self._settings.name, tools=[tool.name for tool in usable])
-        self._tools = usable
+        found = [name for name in described if wanted is None or name in wanted]
+        names = offered_names(self._settings.name, found[:MAX_TOOLS])
+        tools = tuple(McpTool(self, name, described[own]) for own, name in names.items())
+        if [tool.name for tool in tools] != [tool.name for tool in self._tools]:
+            self._log.info("mcp_tools", server=self._settings.name, tools=[tool.name for tool in tools])
+        self._remark(names, [*found[MAX_TOOLS:]], sorted(set(wanted or ()) - set(described)))
+        self._tools = tools
 
-
-def _name(server: str, tool: str) -> str:
-    """Give the name that the model sees: the server's before the tool's, in characters that every API takes."""
-    return f"{server}_{re.sub(r'[^A-Za-z0-9_-]', '_', tool)}"
-
-
-def _text(result: Any) -> str:
-    """Give a result's text; what is no text is named."""
-    parts = [
-        block.text if getattr(block, "type", "") == "text" else f"[{getattr(block, 'type', 'content')} left out]"
-        for block in result.content
-    ]
-    return "\n".join(parts)
+    def _remark(self, names: Mapping[str, str], beyond: Sequence[str], missing: Sequence[str]) -> None:
+        """Note what is not offered as the server has it, for /ready and, where it is new, the log."""
+        remarks = {
+            "offered under another name": [
+                f"{own} as {name}" for own, name in names.items() if name != f"{self._settings.name}_{own}"
+            ],
+            "left out": [f"{name} ({reason})" for name, reason in self._left_out.items()],
+            f"left out, being more than {MAX_TOOLS}": list(beyond),
+            "named in the settings and not there": list(missing),
+        }
+        remark = "; ".join(
+            f"{what}: {', '.join(each[:MAX_TOLD])}{' and more' if len(each) > MAX_TOLD else ''}"
+            for what, each in remarks.items()
+            if each
+        )
+        if remark and remark != self._remarks:
+            self._log.warning("mcp_tools_differ", server=self._settings.name, detail=remark)
+        self._remarks, self._incomplete = remark, bool(self._left_out or beyond or missing)
