@@ -32,25 +32,38 @@ def envelope(asked: Mapping[str, Any], tools: ClientTools, response_id: str, *, 
         "status": "in_progress",
         "error": None,
         "incomplete_details": None,
+        "background": False,
+        "frequency_penalty": _number(asked, "frequency_penalty", 0.0),
         "instructions": asked.get("instructions"),
         "max_output_tokens": asked.get("max_output_tokens"),
+        "max_tool_calls": None,
         "metadata": asked.get("metadata") or {},
         "model": asked.get("model") or "default",
         "output": [],
         "parallel_tool_calls": asked.get("parallel_tool_calls") is not False,
         "previous_response_id": asked.get("previous_response_id"),
+        "presence_penalty": _number(asked, "presence_penalty", 0.0),
+        "prompt_cache_key": asked.get("prompt_cache_key"),
         "reasoning": {name: (asked.get("reasoning") or {}).get(name) for name in ("effort", "summary")},
+        "safety_identifier": asked.get("safety_identifier"),
+        "service_tier": asked.get("service_tier") or "default",
         "store": stored,
-        "temperature": asked.get("temperature"),
+        "temperature": _number(asked, "temperature", 1.0),
         "text": asked.get("text") or {"format": {"type": "text"}},
         "tool_choice": tools.choice,
         "tools": tools.shown,
-        "top_p": asked.get("top_p"),
+        "top_logprobs": 0,
+        "top_p": _number(asked, "top_p", 1.0),
         "truncation": "disabled",
         "usage": None,
         "user": asked.get("user"),
         **left_out,
     }
+
+
+def _number(asked: Mapping[str, Any], name: str, default: float) -> float:
+    """Give a number as it was asked for, or what OpenAI's API tells where it was not."""
+    return float(default if asked.get(name) is None else asked[name])
 
 
 def text_part(text: str, record: Any = None) -> dict[str, Any]:

@@ -9,7 +9,10 @@ from assistant_runtime.api.responses.items import chat_messages
 from assistant_runtime.api.responses.tools import ClientTools, tool_choice
 from assistant_runtime.tool_loop.options import FIELD, AssistantOptions
 
-PASSED_ON = ("temperature", "top_p", "parallel_tool_calls", "user", "seed", "service_tier")
+PASSED_ON = (
+    *("temperature", "top_p", "presence_penalty", "frequency_penalty", "parallel_tool_calls", "user", "seed"),
+    "service_tier",
+)
 """Fields that a chat request has by the same name."""
 
 
@@ -62,6 +65,11 @@ class ResponsesRequest(BaseModel):
     parallel_tool_calls: bool | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
     max_output_tokens: int | None = Field(None, ge=-1, description="0 and -1 mean no limit.")
     metadata: dict[str, str] | None = Field(None, max_length=16)
     text: TextOptions | None = None

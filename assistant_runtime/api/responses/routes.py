@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from assistant_runtime.api.context import context_of
 from assistant_runtime.api.responses.stored import StoredResponses
 from assistant_runtime.api.schemas import ResponseAnswer
+from assistant_runtime.errors import ApiError
 
 PATH = "/v1/responses/{response_id}"
 PAGE = 100
@@ -79,6 +80,14 @@ class ResponseRoutes:
         await self._stored.delete(_tenant(request), response_id)
         return DeletedResponse(id=response_id)
 
+    async def compact(self) -> None:
+        """Refuse what is not offered by its name, which would be taken for a response's id."""
+        raise ApiError(
+            404,
+            "Compaction is not offered: shorten the conversation in `input`, or follow a stored response.",
+            code="not_found",
+        )
+
     async def input_items(
         self,
         request: Request,
@@ -100,6 +109,7 @@ def responses_router(stored: StoredResponses) -> APIRouter:
     routes = ResponseRoutes(stored)
     router = APIRouter(tags=["responses"])
     add = router.add_api_route
+    add("/v1/responses/compact", routes.compact, methods=["POST"], include_in_schema=False)
     add(PATH, routes.get, methods=["GET"], summary="A stored response")
     add(PATH, routes.delete, methods=["DELETE"], summary="Delete a stored response")
     add(f"{PATH}/input_items", routes.input_items, methods=["GET"], summary="What a stored response was asked")

@@ -21,6 +21,9 @@ WEB_SEARCH = frozenset({"web_search", "web_search_2025_08_26", "web_search_previ
 CLIENTS = frozenset({"function", "custom"})
 """Tools that the client runs. All others are OpenAI's own, of which there are more every year."""
 
+SHOWN: Mapping[str, Mapping[str, Any]] = {"function": {"description": None, "parameters": None, "strict": None}}
+"""Fields that a tool has in a response also where the client left them out."""
+
 FUNCTION_FIELDS = ("description", "parameters", "strict")
 MAX_NAME_CHARACTERS = 64
 NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_CHARACTERS}}}")
@@ -115,7 +118,7 @@ def client_tools(tools: Sequence[Mapping[str, Any]], *, can_search: bool) -> Cli
         else:
             found.notes.append(_left_out(kind))
             continue
-        found.shown.append(dict(tool))
+        found.shown.append({**SHOWN.get(kind, {}), **tool})
     return found
 
 
