@@ -56,6 +56,7 @@ from assistant_runtime.rag.library import Library, library_of
 from assistant_runtime.rag.local_embedder import LocalEmbedder
 from assistant_runtime.retention import JOBS_AT_ONCE, Lifetime, Retention, lifetimes
 from assistant_runtime.security.choice import Security, choose_security
+from assistant_runtime.security.key_ring import key_ring_of
 from assistant_runtime.security.parallel import ParallelRequests
 from assistant_runtime.settings import Settings
 from assistant_runtime.settings.ui import page_environment
@@ -257,7 +258,9 @@ def _metrics_part(settings: Settings, metrics: Metrics) -> Part:
 def _response_cache(settings: Settings, stores: Stores) -> ResponseCache | None:
     if not settings.redis_cache_enabled:
         return None
-    return ResponseCache(stores.cache, settings.hmac_key, settings.cache_ttl, compression=settings.cache_compression)
+    return ResponseCache(
+        stores.cache, key_ring_of(settings).key("cache"), settings.cache_ttl, compression=settings.cache_compression
+    )
 
 
 def _add_middleware(app: FastAPI, core: Core, lifecycle: Lifecycle, routes: Sequence[BaseRoute]) -> None:
@@ -379,7 +382,7 @@ def _assistant(core: Core, toolbox: Toolbox) -> tuple[ToolLoop, Part]:
         total_seconds=settings.tool_total_timeout,
         total_bytes=settings.tool_total_bytes,
     )
-    environment = Environment(limits, core.metrics, settings.hmac_key)
+    environment = Environment(limits, core.metrics, key_ring_of(settings).key("fences"))
     loop = ToolLoop(core.turns, toolbox, agents, environment, core.stores.history)
     routers = [agents_router(agents), models_router(core.watch, agents)]
     return loop, Part(routers=routers, resources=[toolbox], background=toolbox.works(), checks=toolbox.checks())

@@ -9,8 +9,9 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from assistant_runtime.errors import SettingsError, StoreUnavailableError
-from assistant_runtime.security.audit import audit_key, problems
+from assistant_runtime.security.audit import audit_keys, problems
 from assistant_runtime.security.choice import audit_sink
+from assistant_runtime.security.key_ring import key_ring_of
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.audit import AuditRecord
 from assistant_runtime.stores.choice import choose_stores
@@ -45,10 +46,11 @@ async def _of_stores(settings: Settings) -> tuple[int, list[str]]:
             "DATA_DIR as the server has it"
         )
     sink = audit_sink(stores)
+    key, older = audit_keys(key_ring_of(settings))
     try:
         for backend in stores.backends:
             await backend.probe()
-        found = [problem async for problem in problems(audit_key(settings.hmac_key), sink.records)]
+        found = [problem async for problem in problems(key, sink.records, older)]
         return sum([1 async for _ in sink.records()]), found
     finally:
         for backend in stores.backends:
@@ -58,12 +60,13 @@ async def _of_stores(settings: Settings) -> tuple[int, list[str]]:
 async def _of_file(settings: Settings, file: str) -> tuple[int, list[str]]:
     lines = (await asyncio.to_thread(Path(file).read_bytes)).splitlines()
     records, unreadable = _recorded(lines)
+    key, older = audit_keys(key_ring_of(settings))
 
     async def read() -> AsyncIterator[AuditRecord]:
         for record in records:
             yield record
 
-    found = [problem async for problem in problems(audit_key(settings.hmac_key), read)]
+    found = [problem async for problem in problems(key, read, older)]
     return len(records), [*unreadable, *found]
 
 

@@ -1,7 +1,6 @@
-"""API keys, and the tenant that each stands for.
+"""API keys.
 
-Keys are compared as HMACs, each with every other, so that the time taken says nothing about a key; and the tenant's id
-is an HMAC too, so that it can stand in logs, metrics and Redis.
+Keys are compared as HMACs, each with every other, so that the time taken says nothing about a key.
 """
 
 import hashlib
@@ -9,26 +8,25 @@ import hmac
 from collections.abc import Iterable
 
 from assistant_runtime.errors import ApiError
-from assistant_runtime.security.principal import USER_SCOPES, Principal
-
-TENANT_CHARACTERS = 16
-"""64 bits: no two tenants of one installation collide."""
 
 MANAGED_PREFIX = b"ak-"
 """By which a key that /v1/keys made is recognised; also by scanners for secrets in source code."""
 
 
 class Digests:
-    """HMACs of what must not be told.
+    """HMACs of keys, by which they are known.
 
     Parameters
     ----------
     hmac_key
         The same for every replica.
+    older
+        Keys that such HMACs were made with before.
     """
 
-    def __init__(self, hmac_key: bytes) -> None:
+    def __init__(self, hmac_key: bytes, older: Iterable[bytes] = ()) -> None:
         self._begun = hmac.new(hmac_key, digestmod=hashlib.sha256)
+        self._older = tuple(older)
 
     def digest(self, secret: bytes) -> bytes:
         """Give the HMAC of a key."""
@@ -37,13 +35,9 @@ class Digests:
         mac.update(secret)
         return mac.digest()
 
-    def tenant(self, secret: bytes) -> str:
-        """Give the id of the tenant that a key or a name stands for."""
-        return self.digest(secret).hex()[:TENANT_CHARACTERS]
-
-    def user(self, name: str) -> str:
-        """Give the id of the user of that name, which is a tenant's."""
-        return self.tenant(f"user:{name}".encode())
+    def older(self, secret: bytes) -> list[bytes]:
+        """Give the HMACs by which a key may have been known before."""
+        return [hmac.digest(key, secret, hashlib.sha256) for key in self._older]
 
 
 class ApiKeys:
@@ -58,23 +52,14 @@ class ApiKeys:
     """
 
     def __init__(self, keys: Iterable[str], digests: Digests) -> None:
-        self._digests = digests
         self._known = tuple(digests.digest(key.encode()) for key in keys)
 
     def __bool__(self) -> bool:
         return bool(self._known)
 
-    def anonymous(self, address: str) -> Principal:
-        """Give whom a client's address stands for."""
-        tenant = self._digests.tenant(b"address:" + address.encode())
-        return Principal(tenant, tenant, USER_SCOPES)
-
-    def principal(self, digest: bytes) -> Principal | None:
-        """Give whom a key of this HMAC stands for; None: it is none of ours."""
-        if sum(hmac.compare_digest(digest, known) for known in self._known) == 0:
-            return None
-        tenant = digest.hex()[:TENANT_CHARACTERS]
-        return Principal(tenant, tenant)
+    def knows(self, digest: bytes) -> bool:
+        """Whether a key of this HMAC is one of ours."""
+        return sum(hmac.compare_digest(digest, known) for known in self._known) > 0
 
 
 def bearer(authorization: bytes | None) -> bytes:

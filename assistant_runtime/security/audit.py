@@ -15,7 +15,7 @@ import hmac
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextvars import ContextVar
 from math import inf
 from typing import Any
@@ -24,6 +24,7 @@ import orjson
 import structlog
 
 from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.security.key_ring import KeyRing
 from assistant_runtime.stores.audit import AuditRecord, AuditSink
 
 FLUSH_SECONDS = 1.0
@@ -61,8 +62,13 @@ def begin_notes() -> list[dict[str, Any]]:
     return notes
 
 
+def audit_keys(ring: KeyRing) -> tuple[bytes, list[bytes]]:
+    """Give the key of new chains, and those of older ones."""
+    return ring.key("audit"), [*ring.older("audit"), *(audit_key(secret) for secret in ring.secrets)]
+
+
 def audit_key(hmac_key: bytes) -> bytes:
-    """Give the key of the MACs."""
+    """Give the key of the MACs that the first version made of a SECRET_KEY."""
     return hmac.digest(hmac_key, b"audit", hashlib.sha256)
 
 
@@ -75,10 +81,13 @@ class Chain:
         Key of the MACs.
     clock
         Seconds since 1970.
+    older
+        Keys of the MACs of older chains.
     """
 
-    def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, key: bytes, clock: Callable[[], float] = time.time, older: Sequence[bytes] = ()) -> None:
         self._key = key
+        self._older = tuple(older)
         self._clock = clock
         self.begun = clock()
         # Chains sort by their beginning.
@@ -93,11 +102,11 @@ class Chain:
 
     def successor(self) -> "Chain":
         """Begin another chain."""
-        return Chain(self._key, self._clock)
+        return Chain(self._key, self._clock, self._older)
 
     def made(self, record: AuditRecord) -> bool:
-        """Whether a record was made with this chain's key, for the place where it stands."""
-        if not _sound(self._key, record):
+        """Whether a record was made with this chain's key or an older one, for the place where it stands."""
+        if not _sound((self._key, *self._older), record):
             return False
         body = orjson.loads(record.body)
         return bool((body["chain"], body["sequence"]) == (record.chain, record.sequence))
@@ -172,7 +181,7 @@ class AuditLog:
             await self._write()
 
     def made(self, record: AuditRecord) -> bool:
-        """Whether a record was made with this log's key, for the place where it stands."""
+        """Whether a record was made with this log's key or an older one, for the place where it stands."""
         return self._chain.made(record)
 
     async def _write(self) -> None:
@@ -203,7 +212,9 @@ class AuditLog:
             self._records = []
 
 
-async def problems(key: bytes, read: Callable[[], AsyncIterable[AuditRecord]]) -> AsyncIterator[str]:
+async def problems(
+    key: bytes, read: Callable[[], AsyncIterable[AuditRecord]], older: Sequence[bytes] = ()
+) -> AsyncIterator[str]:
     """Yield what is wrong with an audit log.
 
     Parameters
@@ -212,8 +223,11 @@ async def problems(key: bytes, read: Callable[[], AsyncIterable[AuditRecord]]) -
         Key of the MACs.
     read
         Gives every record, chain by chain and in order; called twice.
+    older
+        Keys of the MACs of older chains.
     """
-    wanted, expired = await _told(key, read())
+    keys = (key, *older)
+    wanted, expired = await _told(keys, read())
     chain, sequence, previous = "", 0, ""
     async for record in read():
         if record.chain != chain:
@@ -221,7 +235,7 @@ async def problems(key: bytes, read: Callable[[], AsyncIterable[AuditRecord]]) -
         if sequence < record.sequence - 1 <= expired.get(chain, 0):
             # Retention was interrupted in the middle of this chain.
             sequence, previous = record.sequence - 1, orjson.loads(record.body).get("previous", "")
-        for problem in _problems(key, record, sequence, previous):
+        for problem in _problems(keys, record, sequence, previous):
             yield f"chain {chain}, record {record.sequence}: {problem}"
         if wanted.get((record.chain, record.sequence)) == record.mac:
             del wanted[record.chain, record.sequence]
@@ -232,12 +246,14 @@ async def problems(key: bytes, read: Callable[[], AsyncIterable[AuditRecord]]) -
         yield f"chain {missing}, record {number}: a later chain saw it, and it is missing or another"
 
 
-async def _told(key: bytes, records: AsyncIterable[AuditRecord]) -> tuple[dict[tuple[str, int], str], dict[str, int]]:
+async def _told(
+    keys: Sequence[bytes], records: AsyncIterable[AuditRecord]
+) -> tuple[dict[tuple[str, int], str], dict[str, int]]:
     """Give the ends of chains that other chains saw, and up to where retention deleted chains."""
     wanted: dict[tuple[str, int], str] = {}
     expired: dict[str, int] = {}
     async for record in records:
-        if (record.sequence != 1 and EXPIRED not in record.body) or not _sound(key, record):
+        if (record.sequence != 1 and EXPIRED not in record.body) or not _sound(keys, record):
             continue
         body = orjson.loads(record.body)
         if record.sequence == 1:
@@ -247,8 +263,8 @@ async def _told(key: bytes, records: AsyncIterable[AuditRecord]) -> tuple[dict[t
     return wanted, expired
 
 
-def _problems(key: bytes, record: AuditRecord, sequence: int, previous: str) -> list[str]:
-    if not _sound(key, record):
+def _problems(keys: Sequence[bytes], record: AuditRecord, sequence: int, previous: str) -> list[str]:
+    if not _sound(keys, record):
         return ["it was changed, or written with another SECRET_KEY"]
     body = orjson.loads(record.body)
     found = []
@@ -261,8 +277,8 @@ def _problems(key: bytes, record: AuditRecord, sequence: int, previous: str) -> 
     return found
 
 
-def _sound(key: bytes, record: AuditRecord) -> bool:
-    return hmac.compare_digest(_mac(key, record.body.encode()), record.mac)
+def _sound(keys: Sequence[bytes], record: AuditRecord) -> bool:
+    return any(hmac.compare_digest(_mac(key, record.body.encode()), record.mac) for key in keys)
 
 
 def _mac(key: bytes, body: bytes) -> str:

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from assistant_runtime.security.api_keys import MANAGED_PREFIX, ApiKeys, Digests, bearer, refused
-from assistant_runtime.security.principal import Principal
+from assistant_runtime.security.principal import USER_SCOPES, Principal
+from assistant_runtime.security.tenants import Tenants
 
 if TYPE_CHECKING:  # what they import is heavy, and only needed where they are in use
     from assistant_runtime.security.managed_keys import ManagedKeys
@@ -22,6 +23,8 @@ class Authentication:
         The keys of API_KEYS.
     digests
         Makes the HMACs that keys are compared by.
+    tenants
+        Names whom a key or an address stands for.
     managed
         The keys made by /v1/keys; None: there is no database.
     tokens
@@ -29,10 +32,16 @@ class Authentication:
     """
 
     def __init__(
-        self, keys: ApiKeys, digests: Digests, managed: "ManagedKeys | None" = None, tokens: "OidcTokens | None" = None
+        self,
+        keys: ApiKeys,
+        digests: Digests,
+        tenants: Tenants,
+        managed: "ManagedKeys | None" = None,
+        tokens: "OidcTokens | None" = None,
     ) -> None:
         self._keys = keys
         self._digests = digests
+        self._tenants = tenants
         self._managed = managed
         self._tokens = tokens
         self.required = bool(keys) or tokens is not None
@@ -53,14 +62,18 @@ class Authentication:
             401: no key, or not one of ours. 503: what knows the key does not answer.
         """
         if not self.required:
-            return self._keys.anonymous(address)
+            tenant = self._tenants.of_address(address)
+            return Principal(tenant, tenant, USER_SCOPES)
         key = bearer(authorization)
         digest = self._digests.digest(key)
-        known = self._keys.principal(digest)
-        if known is None and self._tokens is not None and key.count(b".") == JWT_DOTS:
+        if self._keys.knows(digest):
+            tenant = await self._tenants.of(key)
+            return Principal(tenant, tenant)
+        known = None
+        if self._tokens is not None and key.count(b".") == JWT_DOTS:
             known = await self._tokens.principal(key)
         if known is None and self._managed is not None and key.startswith(MANAGED_PREFIX):
-            known = await self._managed.principal(digest, address)
+            known = await self._managed.principal(digest, address, key)
         if known is None:
             raise refused("The API key is not valid.")
         return known

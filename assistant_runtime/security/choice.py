@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 from assistant_runtime.security.accounts import Accounts
 from assistant_runtime.security.api_keys import ApiKeys, Digests
 from assistant_runtime.security.authentication import Authentication
+from assistant_runtime.security.key_ring import KeyRing, key_ring_of
 from assistant_runtime.security.rate_limit import RateLimit
 from assistant_runtime.security.spending import Budgets
+from assistant_runtime.security.tenants import Tenants
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.budgets import MemoryBudgets
 from assistant_runtime.stores.choice import Stores
@@ -36,8 +38,11 @@ class Security:
 
 def choose_security(settings: Settings, stores: Stores) -> Security:
     """Pick the parts."""
-    digests = Digests(settings.hmac_key)
-    managed, ledger = in_database(stores, digests)
+    ring = key_ring_of(settings)
+    # Keys that the first version made are known by HMACs with the secret itself.
+    digests = Digests(ring.key("api-keys"), (*ring.older("api-keys"), *ring.secrets))
+    tenants = Tenants(ring, stores.tenants)
+    managed, ledger = in_database(stores, digests, tenants)
     keys = ApiKeys((key.get_secret_value() for key in settings.api_keys), digests)
     limit = RateLimit(
         stores.limits,
@@ -52,19 +57,19 @@ def choose_security(settings: Settings, stores: Stores) -> Security:
         monthly=settings.token_budget_monthly,
         per_minute=settings.tokens_per_minute,
     )
-    tokens = _tokens(settings, digests)
+    tokens = _tokens(settings, tenants)
     return Security(
-        Authentication(keys, digests, managed, tokens),
+        Authentication(keys, digests, tenants, managed, tokens),
         limit if settings.rate_limit_enabled else None,
         Accounts(budgets, ledger),
         managed,
         ledger,
-        _audit(settings, stores),
+        _audit(settings, stores, ring),
         tokens,
     )
 
 
-def in_database(stores: Stores, digests: Digests) -> "tuple[ManagedKeys | None, UsageLedger | None]":
+def in_database(stores: Stores, digests: Digests, tenants: Tenants) -> "tuple[ManagedKeys | None, UsageLedger | None]":
     """Give the keys that administrators make, and the ledger, where there is a database."""
     if stores.database is None:
         return None, None
@@ -74,15 +79,16 @@ def in_database(stores: Stores, digests: Digests) -> "tuple[ManagedKeys | None, 
     from assistant_runtime.stores.users import SqlUsers  # noqa: PLC0415
 
     store = SqlKeys(stores.database)
-    return ManagedKeys(store, SqlUsers(stores.database), digests), UsageLedger(store)
+    return ManagedKeys(store, SqlUsers(stores.database), digests, tenants), UsageLedger(store)
 
 
-def _audit(settings: Settings, stores: Stores) -> "AuditLog | None":
+def _audit(settings: Settings, stores: Stores, ring: KeyRing) -> "AuditLog | None":
     if not settings.audit_enabled:
         return None
-    from assistant_runtime.security.audit import AuditLog, Chain, audit_key  # noqa: PLC0415 - as above
+    from assistant_runtime.security.audit import AuditLog, Chain, audit_keys  # noqa: PLC0415 - as above
 
-    return AuditLog(audit_sink(stores), Chain(audit_key(settings.hmac_key)), settings.retention_audit_days)
+    key, older = audit_keys(ring)
+    return AuditLog(audit_sink(stores), Chain(key, older=older), settings.retention_audit_days)
 
 
 def audit_sink(stores: Stores) -> "AuditSink":
@@ -94,7 +100,7 @@ def audit_sink(stores: Stores) -> "AuditSink":
     return SqlAudit(stores.database) if stores.database is not None else LogAudit()
 
 
-def _tokens(settings: Settings, digests: Digests) -> "OidcTokens | None":
+def _tokens(settings: Settings, tenants: Tenants) -> "OidcTokens | None":
     if settings.oidc_issuer is None:
         return None
     from assistant_runtime.security.oidc import OidcTokens  # noqa: PLC0415 - see the module's docstring
@@ -102,7 +108,7 @@ def _tokens(settings: Settings, digests: Digests) -> "OidcTokens | None":
     return OidcTokens(
         settings.oidc_issuer,
         settings.oidc_audience,
-        digests,
+        tenants,
         tenant_claim=settings.oidc_tenant_claim,
         scopes_claim=settings.oidc_scopes_claim,
         ca_file=settings.oidc_ca_file,

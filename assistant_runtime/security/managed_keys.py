@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from assistant_runtime.errors import ApiError, StoreUnavailableError
-from assistant_runtime.security.api_keys import MANAGED_PREFIX, TENANT_CHARACTERS, Digests
+from assistant_runtime.security.api_keys import MANAGED_PREFIX, Digests
 from assistant_runtime.security.client_address import network
 from assistant_runtime.security.principal import Principal
+from assistant_runtime.security.tenants import NAME_CHARACTERS, Tenants
 from assistant_runtime.stores.keys import SqlKeys, StoredKey
 from assistant_runtime.stores.memory import MemoryRateLimits
 from assistant_runtime.stores.users import SqlUsers
@@ -56,16 +57,24 @@ class ManagedKeys:
         The users' table.
     digests
         Makes the HMACs that keys are kept as.
+    tenants
+        Names users.
     clock
         Seconds since 1970.
     """
 
     def __init__(
-        self, store: SqlKeys, users: SqlUsers, digests: Digests, clock: Callable[[], float] = time.time
+        self,
+        store: SqlKeys,
+        users: SqlUsers,
+        digests: Digests,
+        tenants: Tenants,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
         self.users = users
         self._digests = digests
+        self._tenants = tenants
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[float, StoredKey]] = OrderedDict()
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
@@ -73,13 +82,15 @@ class ManagedKeys:
         self._guessing: OrderedDict[str, float] = OrderedDict()
         self._asking: dict[bytes, asyncio.Lock] = {}
 
-    async def principal(self, digest: bytes, address: str) -> Principal | None:
+    async def principal(self, digest: bytes, address: str, secret: bytes = b"") -> Principal | None:
         """Give whom a key of this HMAC stands for; None: it opens nothing.
 
         Parameters
         ----------
         address
             Where the request comes from: it may name few keys that are not known here.
+        secret
+            The key itself, which the database may know by the HMAC of an older key.
 
         Raises
         ------
@@ -88,14 +99,14 @@ class ManagedKeys:
         ApiError
             429: the address named too many keys that are not known.
         """
-        key = await self._look_up(digest, address)
+        key = await self._look_up(digest, address, secret)
         return _principal(key) if key is not None and key.valid(self._clock()) else None
 
     async def create(self, key: StoredKey) -> tuple[str, StoredKey]:
         """Make a secret for a key, keep the key, and give both; the secret is nowhere else."""
         secret = MANAGED_PREFIX.decode() + secrets.token_urlsafe(32)
         digest = self._digests.digest(secret.encode()).hex()
-        tenant = self._digests.user(key.user) if key.user else digest[:TENANT_CHARACTERS]
+        tenant = await self._user_id(key.user) if key.user else digest[:NAME_CHARACTERS]
         kept = StoredKey(
             id=f"key_{secrets.token_hex(12)}",
             digest=digest,
@@ -130,7 +141,7 @@ class ManagedKeys:
 
     async def create_user(self, name: str) -> str | None:
         """Make a user and give its id; None: there is one of that name."""
-        user_id = self._digests.user(name)
+        user_id = await self._user_id(name)
         return user_id if await self.users.add(user_id, name, self._clock()) else None
 
     async def disable_user(self, user_id: str, *, disabled: bool) -> bool:
@@ -145,11 +156,15 @@ class ManagedKeys:
         self._forget()
         return done
 
+    async def _user_id(self, name: str) -> str:
+        """Give the id of the user of that name, which is a tenant's."""
+        return await self.users.id_of(name) or await self._tenants.of(f"user:{name}".encode())
+
     def _forget(self) -> None:
         self._known.clear()
         self._unknown.clear()
 
-    async def _look_up(self, digest: bytes, address: str) -> StoredKey | None:
+    async def _look_up(self, digest: bytes, address: str, secret: bytes) -> StoredKey | None:
         remembered, key = self._remembered(digest)
         if remembered:
             return key
@@ -158,7 +173,7 @@ class ManagedKeys:
         try:
             async with lock:
                 remembered, key = self._remembered(digest)
-                return key if remembered else await self._ask(digest, address)
+                return key if remembered else await self._ask(digest, address, secret)
         finally:
             if not lock.locked():
                 self._asking.pop(digest, None)
@@ -170,13 +185,17 @@ class ManagedKeys:
         asked, key = self._known.get(digest, (float("-inf"), None))
         return (asked > fresh or self._unknown.get(digest, float("-inf")) > fresh), key
 
-    async def _ask(self, digest: bytes, address: str) -> StoredKey | None:
+    async def _ask(self, digest: bytes, address: str, secret: bytes) -> StoredKey | None:
         now = time.monotonic()
         asked, known = self._known.get(digest, (float("-inf"), None))
         if known is None:
             self._check_guessing(network(address), now)
         try:
-            key = await self.store.by_digest(digest.hex())
+            older = [each.hex() for each in self._digests.older(secret)]
+            key = await self.store.by_digest(digest.hex(), older)
+            if key is not None and known is None and key.digest != digest.hex():
+                # Found by this one when the older keys are gone; other replicas may know the older ones alone.
+                await self.store.add_digest(digest.hex(), key.id)
         except StoreUnavailableError:
             if known is not None and now - asked < STALE_SECONDS:
                 return known

@@ -16,8 +16,9 @@ import structlog
 
 from assistant_runtime.checks import optional
 from assistant_runtime.errors import ApiError
-from assistant_runtime.security.api_keys import Digests, refused
+from assistant_runtime.security.api_keys import refused
 from assistant_runtime.security.principal import ALL_SCOPES, USER_SCOPES, Principal
+from assistant_runtime.security.tenants import Tenants
 from assistant_runtime.trust import distrust, trusting
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -49,8 +50,8 @@ class OidcTokens:
         Claim that names the tenant.
     scopes_claim
         Claim with the scopes; empty: every token has all but `admin`.
-    digests
-        Makes the ids of tenants.
+    tenants
+        Names tenants.
     ca_file
         Certificates to trust for the issuer; None: the system's.
     clock
@@ -61,7 +62,7 @@ class OidcTokens:
         self,
         issuer: str,
         audience: str,
-        digests: Digests,
+        tenants: Tenants,
         *,
         tenant_claim: str = "sub",
         scopes_claim: str = "",
@@ -70,7 +71,7 @@ class OidcTokens:
     ) -> None:
         self._issuer = issuer
         self._audience = audience
-        self._digests = digests
+        self._tenants = tenants
         self._tenant_claim = tenant_claim
         self._scopes_claim = scopes_claim
         self._ca_file = ca_file
@@ -114,15 +115,15 @@ class OidcTokens:
             )
         except jwt.PyJWTError as error:
             raise refused(f"The token is not valid: {error}.") from None
-        return self._principal(claims)
+        return await self._principal(claims)
 
-    def _principal(self, claims: dict[str, Any]) -> Principal:
+    async def _principal(self, claims: dict[str, Any]) -> Principal:
         tenant = claims.get(self._tenant_claim)
         if not isinstance(tenant, str) or not tenant:
             raise refused(f"The token is not valid: it has no claim {self._tenant_claim!r} with a name in it.")
         return Principal(
-            self._digests.tenant(f"oidc:{self._issuer} {tenant}".encode()),
-            self._digests.tenant(f"oidc-subject:{self._issuer} {claims['sub']}".encode()),
+            await self._tenants.of(f"oidc:{self._issuer} {tenant}".encode()),
+            await self._tenants.of(f"oidc-subject:{self._issuer} {claims['sub']}".encode()),
             self._scopes(claims),
         )
 

@@ -63,8 +63,15 @@ class ServerGroup(ProcessGroup):
     secret_key: SecretStr | None = Field(
         None,
         description=(
-            "HMAC key, at least 16 characters, for tenant ids and cache keys, so that no API key or prompt reaches "
-            "Redis or a log. The same for every replica. Empty outside production: random for each process."
+            "Secret, at least 16 characters, from which the keys for tenants, API keys, cache, fences and audit are "
+            "derived. The same for every replica. Empty outside production: random for each process."
+        ),
+    )
+    secret_key_previous: SecretStr | None = Field(
+        None,
+        description=(
+            "SECRET_KEY as it was before it was changed: what was made with it stays known while this is set "
+            "(docs/security.md)."
         ),
     )
     behind_proxy: bool = Field(
@@ -161,7 +168,7 @@ class ServerGroup(ProcessGroup):
 
     @property
     def hmac_key(self) -> bytes:
-        """Key of every HMAC: `secret_key`, or a random one that lives as long as these settings."""
+        """What every key is derived from: `secret_key`, or a random one that lives as long as these settings."""
         return (self.secret_key or self._random_secret).get_secret_value().encode()
 
     @property
@@ -176,6 +183,8 @@ class ServerGroup(ProcessGroup):
             yield "PROMETHEUS_PORT: give a port other than PORT, or leave it empty to serve /metrics on PORT"
         if self.secret_key and len(self.secret_key.get_secret_value()) < MIN_SECRET_CHARACTERS:
             yield f"SECRET_KEY: use at least {MIN_SECRET_CHARACTERS} characters, as from `openssl rand -hex 32`"
+        if self.secret_key_previous and self.secret_key is None:
+            yield "SECRET_KEY_PREVIOUS: set SECRET_KEY as well, to the secret that comes after it"
         if self.environment != "production":
             return
         if self.secret_key is None:

@@ -18,6 +18,7 @@ from assistant_runtime.stores.conversations import ConversationLog, Conversation
 from assistant_runtime.stores.embedded import Embedded
 from assistant_runtime.stores.history import History, WindowCache
 from assistant_runtime.stores.memory import MemoryCache, MemoryRateLimits
+from assistant_runtime.stores.tenants import MemoryTenantNames, MongoTenantNames, TenantNames
 
 if TYPE_CHECKING:
     from assistant_runtime.stores.mongodb import MongoConnection
@@ -44,6 +45,7 @@ class Stores:
     conversations: Conversations
     history: History
     agents: AgentStore
+    tenants: TenantNames
     expiry: "Expiry"
     mongodb: "MongoConnection | None"
     database: "SqlConnection | None"
@@ -65,8 +67,11 @@ def choose_stores(settings: Settings) -> Stores:
         max_sessions=settings.sessions_per_tenant,
     )
     history = History(conversations, windows, settings.session_history_messages)
-    agents, expiry = _agents(mongodb, database), _expiry(mongodb, database, log)
-    return Stores(limits, cache, budgets, conversations, history, agents, expiry, mongodb, database, checks, backends)
+    agents, tenants = _agents(mongodb, database), _tenants(mongodb, database)
+    expiry = _expiry(mongodb, database, log)
+    return Stores(
+        limits, cache, budgets, conversations, history, agents, tenants, expiry, mongodb, database, checks, backends
+    )
 
 
 def _redis(
@@ -144,6 +149,17 @@ def _agents(mongodb: "MongoConnection | None", database: "SqlConnection | None")
 
         return SqlAgents(database)
     return MemoryAgents()
+
+
+def _tenants(mongodb: "MongoConnection | None", database: "SqlConnection | None") -> TenantNames:
+    """Pick where tenants' names are kept, as conversations are."""
+    if mongodb is not None:
+        return MongoTenantNames(mongodb)
+    if database is not None:
+        from assistant_runtime.stores.tenants_sql import SqlTenantNames  # noqa: PLC0415 - see the module's docstring
+
+        return SqlTenantNames(database)
+    return MemoryTenantNames()
 
 
 def _database(settings: Settings, checks: dict[str, Check], backends: list[Backend]) -> "SqlConnection | None":

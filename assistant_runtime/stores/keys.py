@@ -64,6 +64,14 @@ KEYS = Table(
     Column("revoked", Float(53)),
 )
 
+DIGESTS = Table(
+    "assistant_api_key_digests",
+    METADATA,
+    Column("digest", String(64), primary_key=True),
+    Column("key_id", String(64), nullable=False),
+)
+"""HMACs of keys under a SECRET_KEY that came after the one which a key was made under."""
+
 USAGE = Table(
     "assistant_usage",
     METADATA,
@@ -77,6 +85,11 @@ USAGE = Table(
 
 USAGE_BY_DAY = Index("assistant_usage_by_day", USAGE.c.day, USAGE.c.key_id, USAGE.c.model)
 """Usage is read by day, and expires by it."""
+
+
+def add_digests(connection: Connection) -> None:
+    """Make the table of a database that was made before it."""
+    DIGESTS.create(connection, checkfirst=True)
 
 
 def add_usage_by_day(connection: Connection) -> None:
@@ -181,11 +194,19 @@ class SqlKeys:
 
         await self._connection.write(both)
 
-    async def by_digest(self, digest: str) -> StoredKey | None:
-        """Give the key whose secret has this HMAC, unless its user is disabled."""
+    async def by_digest(self, digest: str, older: Sequence[str] = ()) -> StoredKey | None:
+        """Give the key whose secret has this HMAC, or one of the older ones, unless its user is disabled."""
+        digests = [digest, *older]
+        further = select(DIGESTS.c.key_id).where(DIGESTS.c.digest.in_(digests))
+        wanted = KEYS.c.digest.in_(digests) | KEYS.c.id.in_(further)
         query = select(KEYS).outerjoin(USERS, USERS.c.tenant == KEYS.c.tenant)
-        rows = await self._connection.rows(query.where(KEYS.c.digest == digest, USERS.c.disabled.is_(None)))
+        rows = await self._connection.rows(query.where(wanted, USERS.c.disabled.is_(None)))
         return _key(rows[0]) if rows else None
+
+    async def add_digest(self, digest: str, key_id: str) -> None:
+        """Keep a further HMAC by which a key is found."""
+        row = self._insert(DIGESTS).values(digest=digest, key_id=key_id).on_conflict_do_nothing()
+        await self._connection.write(lambda connection: connection.execute(row))
 
     async def get(self, key_id: str) -> StoredKey | None:
         """Give a key."""

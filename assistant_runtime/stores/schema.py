@@ -3,7 +3,7 @@
 A step that was released is never changed; a change of the schema is a step at the end.
 """
 
-from assistant_runtime.stores import agents_sql, audit_table, conversation_sql, keys
+from assistant_runtime.stores import agents_sql, audit_table, conversation_sql, keys, tenants_sql
 from assistant_runtime.stores.sql import Step
 
 STEPS: tuple[Step, ...] = (
@@ -17,4 +17,6 @@ STEPS: tuple[Step, ...] = (
     keys.add_usage_by_day,
     keys.add_limits,
     conversation_sql.add_expiry_indexes,
+    tenants_sql.METADATA.create_all,
+    keys.add_digests,
 )

@@ -50,6 +50,11 @@ class SqlUsers:
         """Give a user."""
         return next(iter(await self._read(_users().where(USERS.c.tenant == user_id))), None)
 
+    async def id_of(self, name: str) -> str | None:
+        """Give the id of the user of that name."""
+        rows = await self._connection.rows(select(USERS.c.tenant).where(USERS.c.name == name))
+        return str(rows[0]["tenant"]) if rows else None
+
     async def listed(self, limit: int, after: str) -> list[StoredUser]:
         """List users by name, behind the name `after`."""
         return await self._read(_users().where(USERS.c.name > after).order_by(USERS.c.name).limit(limit))

@@ -154,6 +154,7 @@ OBJECTS = sorted(
 SECRETS = {
     "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20token",
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
+    "SECRET_KEY_PREVIOUS": "fedcba9876543210fedcba9876543210",
     "REDIS_URL": "redis://:pw@demo-redis:6379/0",
     "MONGODB_URL": "mongodb://assistant:pw@demo-mongodb:27017/ai_assistant?authSource=admin",
     "DATABASE_URL": "postgresql://assistant:pw@demo-postgresql:5432/ai_assistant",
@@ -262,7 +263,15 @@ def test_limits_that_are_turned_off_are_all_off(environment: Any) -> None:
 def test_a_resource_without_more_has_the_runtimes_own_defaults(environment: Any) -> None:
     settings = environment(assistant())
     given = {"openai_compatible_name", "openai_compatible_default_model", "preferred_provider", "redis_cache_enabled"}
-    given |= {"environment", "log_format", "secret_key", "api_keys", "shutdown_grace_seconds", "searxng_tool_enabled"}
+    given |= {
+        "environment",
+        "log_format",
+        "secret_key",
+        "secret_key_previous",
+        "api_keys",
+        "shutdown_grace_seconds",
+        "searxng_tool_enabled",
+    }
     for name, field in Settings.model_fields.items():
         if name not in given and not name.endswith(("_url", "_username", "_password")):
             assert getattr(settings, name) == field.default, name

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,14 @@ from assistant_runtime.errors import ApiError
 from assistant_runtime.security import ledger, managed_keys
 from assistant_runtime.security.accounts import Spent
 from assistant_runtime.security.api_keys import Digests
+from assistant_runtime.security.key_ring import KeyRing
 from assistant_runtime.security.spending import EXPECTED_ANSWER
+from assistant_runtime.security.tenants import Tenants
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.keys import SqlKeys, StoredKey, UsageRow, WantedUsage
 from assistant_runtime.stores.schema import STEPS
 from assistant_runtime.stores.sql import SqlConnection, engine_for
+from assistant_runtime.stores.tenants import MemoryTenantNames
 from assistant_runtime.stores.users import SqlUsers
 from tests.runtime.test_cli import run
 from tests.support.postgresql import PostgresServer, run_postgresql
@@ -30,6 +33,7 @@ from tests.support.runtime import QUESTION, Reply, Runtime, cancelled, eventuall
 from tests.support.upstream import MODEL, Upstream, hang
 
 ADMIN = "admin-0123456789"
+TENANTS = Tenants(KeyRing(b"s" * 32), MemoryTenantNames())
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +102,7 @@ async def test_a_clock_that_is_set_back_keeps_no_revoked_key_open(
     database = SqlConnection(engine_for(Settings(data_dir=str(tmp_path))), STEPS)
     await database.probe()
     now, digests = 10_000.0, Digests(b"s" * 32)
-    keys = managed_keys.ManagedKeys(SqlKeys(database), SqlUsers(database), digests, clock=lambda: now)
+    keys = managed_keys.ManagedKeys(SqlKeys(database), SqlUsers(database), digests, TENANTS, clock=lambda: now)
     secret, kept = await keys.create(wanted_key(NewKey(name="test")))
     digest = digests.digest(secret.encode())
     assert await keys.principal(digest, "") is not None
@@ -113,9 +117,9 @@ class CountingKeys(SqlKeys):
 
     asked = 0
 
-    async def by_digest(self, digest: str) -> StoredKey | None:
+    async def by_digest(self, digest: str, older: Sequence[str] = ()) -> StoredKey | None:
         self.asked += 1
-        return await super().by_digest(digest)
+        return await super().by_digest(digest, older)
 
 
 @asynccontextmanager
@@ -124,7 +128,7 @@ async def counted_keys(folder: Path) -> AsyncIterator[tuple[managed_keys.Managed
     database = SqlConnection(engine_for(Settings(data_dir=str(folder))), STEPS)
     await database.probe()
     store, digests = CountingKeys(database), Digests(b"s" * 32)
-    keys = managed_keys.ManagedKeys(store, SqlUsers(database), digests)
+    keys = managed_keys.ManagedKeys(store, SqlUsers(database), digests, TENANTS)
     secret, _ = await keys.create(wanted_key(NewKey(name="test")))
     try:
         yield keys, store, digests.digest(secret.encode())

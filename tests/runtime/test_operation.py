@@ -17,8 +17,10 @@ from assistant_runtime.providers.base import ModelList
 from assistant_runtime.providers.health import ProviderHealth, ProviderWatch
 from assistant_runtime.providers.openai_compatible import KEEPALIVE_SECONDS, OpenAICompatibleProvider
 from assistant_runtime.security import oidc
-from assistant_runtime.security.api_keys import Digests
+from assistant_runtime.security.key_ring import KeyRing
+from assistant_runtime.security.tenants import Tenants
 from assistant_runtime.settings.providers import ProviderSettings
+from assistant_runtime.stores.tenants import MemoryTenantNames
 from tests.support.browser import open_page, run_browser, screenshot
 from tests.support.issuer import run_issuer
 from tests.support.runtime import QUESTION, Runtime, eventually, run_runtime
@@ -214,8 +216,9 @@ async def test_without_a_valid_key_nothing_is_served(upstream: Upstream, authori
     assert len(upstream.requests) == 1, "the second one is a cache hit"
 
 
-def test_a_tenant_is_an_hmac_of_its_key() -> None:
-    tenants = {Digests(secret).tenant(ALICE.encode()) for secret in (b"secret one", b"secret two", b"secret one")}
+async def test_a_tenant_is_an_hmac_of_its_key() -> None:
+    secrets = (b"secret one", b"secret two", b"secret one")
+    tenants = {await Tenants(KeyRing(secret), MemoryTenantNames()).of(ALICE.encode()) for secret in secrets}
     assert len(tenants) == 2
     assert all(len(tenant) == 16 and ALICE not in tenant for tenant in tenants)
 

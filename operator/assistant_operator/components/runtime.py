@@ -38,6 +38,11 @@ def _secret_key(assistant: AIAssistant) -> SecretKeyRef:
     return SecretKeyRef(name=_name(assistant), key="secret-key")
 
 
+def _previous_secret_key(assistant: AIAssistant) -> SecretKeyRef:
+    """Return where a person puts the former key who changes it; the operator makes none."""
+    return SecretKeyRef(name=_name(assistant), key="secret-key-previous")
+
+
 def _api_keys(assistant: AIAssistant) -> SecretKeyRef:
     given = assistant.spec.security.api_keys_from
     return given or SecretKeyRef(name=names.child(assistant.name, "api-keys"), key="api-key")
@@ -87,7 +92,9 @@ def _objects(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> list[O
 def _deployment(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> Object:
     variables = _variables(assistant, bindings)
     secrets = [
-        SecretKeyRef(**variable["valueFrom"]["secretKeyRef"]) for variable in variables if "valueFrom" in variable
+        SecretKeyRef(name=read["name"], key=read["key"])
+        for variable in variables
+        if (read := variable.get("valueFrom", {}).get("secretKeyRef"))
     ]
     authorities = environment.authorities(assistant, bindings)
     volumes = _volumes(assistant, authorities)
@@ -151,6 +158,7 @@ def _variables(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
         env("HOST", "0.0.0.0"),  # noqa: S104 - the pod's own address
         env("PORT", PORT),
         secret_env("SECRET_KEY", _secret_key(assistant)),
+        secret_env("SECRET_KEY_PREVIOUS", _previous_secret_key(assistant), optional=True),
         secret_env("API_KEYS", _api_keys(assistant)),
         env("DRAIN_DELAY_SECONDS", _DRAIN_DELAY_SECONDS),
         env("SHUTDOWN_GRACE_SECONDS", _SHUTDOWN_GRACE_SECONDS),

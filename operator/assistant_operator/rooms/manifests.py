@@ -139,9 +139,10 @@ def yaml_text(value: Mapping[str, Any]) -> str:
     return text
 
 
-def secret_env(name: str, reference: SecretKeyRef) -> Object:
-    """Build an environment variable that is read from a Secret."""
-    return {"name": name, "valueFrom": {"secretKeyRef": {"name": reference.name, "key": reference.key}}}
+def secret_env(name: str, reference: SecretKeyRef, *, optional: bool = False) -> Object:
+    """Build an environment variable that is read from a Secret; an optional one is not set where the key is missing."""
+    read: Object = {"name": reference.name, "key": reference.key}
+    return {"name": name, "valueFrom": {"secretKeyRef": read | ({"optional": True} if optional else {})}}
 
 
 def container(name: str, image: str, spec: Image, resources: Resources, **body: Any) -> Object:
