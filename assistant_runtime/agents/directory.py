@@ -33,20 +33,20 @@ class Directory:
             own = None
         return own.agent if own else self.shared.get(name)
 
-    async def all(self, tenant: str) -> list[tuple[Agent, int]]:
-        """Give every agent that the tenant can ask, by name, each with its version; raises StoreUnavailableError.
+    async def page(self, tenant: str, limit: int, after: str) -> list[tuple[Agent, int]]:
+        """Give agents that the tenant can ask, by name, behind the name `after`; raises StoreUnavailableError.
 
         Agents that everyone shares have the version 0.
         """
-        shared = {name: (agent, 0) for name, agent in self.shared.items()}
-        own = {kept.agent.name: (kept.agent, kept.version) for kept in await self.store.list(tenant)}
-        return [found for _, found in sorted({**shared, **own}.items())]
+        shared = {name: (agent, 0) for name, agent in self.shared.items() if name > after}
+        own = {kept.agent.name: (kept.agent, kept.version) for kept in await self.store.list(tenant, limit, after)}
+        return [found for _, found in sorted({**shared, **own}.items())][:limit]
 
     async def names(self, principal: Principal) -> list[str]:
         """Give the names of every agent that a key may ask, as `find` does."""
         if "agents" not in principal.scopes:
             return sorted(self.shared)
         try:
-            return [agent.name for agent, _ in await self.all(principal.tenant)]
+            return sorted({*self.shared, *await self.store.names(principal.tenant)})
         except StoreUnavailableError:
             return sorted(self.shared)

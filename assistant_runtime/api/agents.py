@@ -1,6 +1,6 @@
 """/v1/agents: named agents, each tenant's own beside those of the settings."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +16,10 @@ MAX_AGENTS = 1000
 MAX_VERSION = 2**31 - 1
 """Of PostgreSQL's integers."""
 
+PAGE = 100
+"""Entries of a page, at most: each may have a prompt of 64 KiB."""
+
+AfterAgent = Annotated[str, Query(max_length=64, description="Name of the last agent of the page before.")]
 Name = Annotated[str, Path(pattern=AGENT_NAME)]
 ExpectedVersion = Annotated[int | None, Query(ge=1, le=MAX_VERSION)]
 
@@ -57,9 +61,12 @@ class AgentAnswer(Agent):
 
 
 class AgentList(BaseModel):
-    """Agents that can be asked."""
+    """Agents that can be asked, by name; `next` is the `after` of the next page."""
 
+    object: Literal["list"] = "list"
     data: list[AgentAnswer]
+    has_more: bool
+    next: str | None
 
 
 class DeletedAgent(BaseModel):
@@ -81,9 +88,13 @@ class AgentRoutes:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
 
-    async def list(self, request: Request) -> AgentList:
-        """List every agent that the tenant can ask."""
-        return AgentList(data=[_answer(*found) for found in await self._directory.all(_tenant(request))])
+    async def list(
+        self, request: Request, limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE, after: AfterAgent = ""
+    ) -> AgentList:
+        """List the agents that the tenant can ask."""
+        found = await self._directory.page(_tenant(request), limit + 1, after)
+        page, more = [_answer(*each) for each in found[:limit]], len(found) > limit
+        return AgentList(data=page, has_more=more, next=page[-1].name if more else None)
 
     async def get(self, request: Request, name: Name) -> AgentAnswer:
         """Give an agent."""
@@ -112,7 +123,7 @@ class AgentRoutes:
 
     async def _check(self, tenant: str, agent: Agent) -> None:
         """Refuse an agent that could not work; raises ApiError."""
-        known = {each.name for each, _ in await self._directory.all(tenant)}
+        known = {*self._directory.shared, *await self._directory.store.names(tenant)}
         for place, name in enumerate(agent.handoffs):
             if name not in known | {agent.name}:
                 where = f"handoffs[{place}]"

@@ -96,18 +96,14 @@ def documents_router(library: Library | None) -> APIRouter:
         response.status_code = 200 if not changed else 201 if record.status == "ready" else 202
         return described(document, record)
 
-    @router.get("", summary="List one's documents, the newest first", responses=ERRORS)
+    @router.get("", summary="List one's documents, the last upload first", responses=ERRORS)
     async def list_documents(
         request: Request,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         after: Annotated[str, Query(max_length=64, description="The last id of the page before.")] = "",
     ) -> DocumentList:
-        everything = await needed().documents(_tenant(request))
-        ids = list(everything)
-        first = ids.index(after) + 1 if after in everything else 0
-        page = ids[first : first + limit]
-        data = [described(document, everything[document]) for document in page]
-        return DocumentList(data=data, has_more=first + limit < len(ids))
+        page, has_more = await needed().documents(_tenant(request), limit, after)
+        return DocumentList(data=[described(*each) for each in page.items()], has_more=has_more)
 
     @router.get("/{document_id}", summary="Look at a document", responses=ERRORS | NOT_FOUND)
     async def get_document(request: Request, document_id: str) -> DocumentAnswer:

@@ -85,10 +85,11 @@ class SessionAnswer(BaseModel):
 
 
 class SessionList(BaseModel):
-    """Sessions, the newest first; `next` is the `before` of the next page."""
+    """Sessions, the newest first; `next` is the `before` of the next page, the last id its `after`."""
 
     object: Literal["list"] = "list"
     data: list[SessionAnswer]
+    has_more: bool
     next: str | None
 
 

@@ -30,6 +30,10 @@ PAGE = 100
 
 SessionId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Before = Annotated[str | None, Query(max_length=128, description="`next` of the page before.")]
+AfterSession = Annotated[
+    str | None,
+    Query(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="Last id of the page before."),
+]
 After = Annotated[int, Query(ge=0, le=2**31 - 1, description="Sequence number to begin behind.")]
 AppendKey = Annotated[IdempotencyKey | None, Header(description="Appending again under one key adds nothing.")]
 
@@ -53,14 +57,23 @@ class SessionRoutes:
         return _answer(await self._conversations.create(_tenant(request), body.title, body.metadata))
 
     async def list(
-        self, request: Request, limit: Annotated[int, Query(ge=1, le=PAGE)] = 20, before: Before = None
+        self,
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=PAGE)] = 20,
+        before: Before = None,
+        after: AfterSession = None,
     ) -> SessionList:
         """List the tenant's sessions."""
-        found = await self._conversations.listed(_tenant(request), limit + 1, _cursor(before))
-        page = found[:limit]
+        cursor = _cursor(before)
+        if cursor is None and after is not None:
+            last = await self._conversations.get(_tenant(request), after)
+            cursor = (last.created, last.id)
+        found = await self._conversations.listed(_tenant(request), limit + 1, cursor)
+        page, more = found[:limit], len(found) > limit
         return SessionList(
             data=[_answer(each) for each in page],
-            next=f"{page[-1].created!r}/{page[-1].id}" if len(found) > limit else None,
+            has_more=more,
+            next=f"{page[-1].created!r}/{page[-1].id}" if more else None,
         )
 
     async def get(self, request: Request, session_id: SessionId) -> SessionAnswer:

@@ -52,6 +52,7 @@ class UserList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[UserAnswer]
+    has_more: bool
     next: str | None
 
 
@@ -86,8 +87,8 @@ class UserRoutes:
     async def list(self, limit: Annotated[int, Query(ge=1, le=PAGE)] = 20, after: AfterUser = "") -> UserList:
         """List users; those for whom only a key was made are among them."""
         found = await self._keys.users.listed(limit + 1, after)
-        page = found[:limit]
-        return UserList(data=[_answer(user) for user in page], next=page[-1].name if len(found) > limit else None)
+        page, more = found[:limit], len(found) > limit
+        return UserList(data=[_answer(user) for user in page], has_more=more, next=page[-1].name if more else None)
 
     async def get(self, user_id: UserId) -> UserAnswer:
         """Give a user."""

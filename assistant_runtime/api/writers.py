@@ -23,6 +23,7 @@ CANCEL_ATTEMPTS = 20
 
 ROOT = "/v1/writers"
 PATH = "/v1/writers/{job_id}"
+AfterJob = Annotated[str, Query(max_length=64, description="Id of the last job of the page before.")]
 Wait = Annotated[int, Query(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the job's end.")]
 
 
@@ -69,6 +70,7 @@ class WritingJobs(BaseModel):
 
     object: str = "list"
     data: list[Job]
+    has_more: bool
 
 
 class WritingRoutes:
@@ -104,9 +106,12 @@ class WritingRoutes:
         response.status_code = 200 if has_ended(job) else 202
         return job
 
-    async def list(self, request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> WritingJobs:
+    async def list(
+        self, request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 20, after: AfterJob = ""
+    ) -> WritingJobs:
         """List the tenant's jobs."""
-        return WritingJobs(data=await self._store.list(context_of(request.scope).tenant, limit))
+        found = await self._store.list(context_of(request.scope).tenant, limit + 1, after)
+        return WritingJobs(data=found[:limit], has_more=len(found) > limit)
 
     async def get(self, request: Request, job_id: str, wait: Wait = 0) -> Job:
         """Give a job as it is now, or as it is when it ends."""

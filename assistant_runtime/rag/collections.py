@@ -173,6 +173,20 @@ class Collections:
         expression = Scope(scope.tenant, (document,)).expression
         return [row["id"] for row in await self._query(self._records, expression, ["id"], MOST_STATES)]
 
+    async def uploaded(self, scope: Scope, limit: int) -> list[str]:
+        """Give the ids of at most so many documents, the one that was uploaded last first; without their records."""
+        rows = await self._query(self._records, scope.expression, ["id", "document"], 2 * limit)
+        newest: dict[str, int] = {}
+        for row in rows:
+            stamp = int(found[0]) if (found := STAMP.search(row["id"])) else 0
+            newest[row["document"]] = max(stamp, newest.get(row["document"], 0))
+        return sorted(newest, key=lambda document: (-newest[document], document))
+
+    async def count_records(self, scope: Scope) -> int:
+        """Count rows of records: one for each document, and one more for a moment where its state changes."""
+        rows = await self._query(self._records, scope.expression, ["count(*)"], None)
+        return int(rows[0]["count(*)"])
+
     async def records(self, scope: Scope, limit: int) -> dict[str, dict[str, Any]]:
         """Give the newest record of each document."""
         fields = ["id", "document", "record"]

@@ -98,12 +98,18 @@ class Library:
         await self._ingestion.begin(intake)
         return document, begun, True
 
-    async def documents(self, tenant: str) -> dict[str, Document]:
-        """Give every document of a tenant by its id, the newest first."""
+    async def documents(self, tenant: str, limit: int, after: str = "") -> tuple[dict[str, Document], bool]:
+        """Give a page of a tenant's documents by their ids, the last upload first, and whether there are more.
+
+        It begins behind the document `after`; at the first one where that is not there any more.
+        """
         await self._collections.open()
-        found = await self._collections.records(Scope(tenant), self._max_documents)
-        documents = {document: alive(Document(**record)) for document, record in found.items()}
-        return dict(sorted(documents.items(), key=lambda item: (-item[1].created, item[0])))
+        ids = await self._collections.uploaded(Scope(tenant), self._max_documents)
+        first = ids.index(after) + 1 if after in ids else 0
+        page = ids[first : first + limit]
+        found = await self._collections.records(Scope(tenant, tuple(page)), len(page)) if page else {}
+        documents = {document: alive(Document(**found[document])) for document in page if document in found}
+        return documents, first + limit < len(ids)
 
     async def get(self, tenant: str, document: str) -> Document:
         """Give one document; raises ApiError 404."""
@@ -169,7 +175,7 @@ class Library:
         return Document(**found[document]) if document in found else None
 
     async def _begin(self, scope: Scope, upload: Upload, former: Document | None) -> Document:
-        if former is None and len(await self._collections.records(scope, self._max_documents)) >= self._max_documents:
+        if former is None and await self._is_full(scope):
             raise ApiError(
                 409,
                 f"There are {self._max_documents} documents, no more are kept (RETRIEVAL_MAX_DOCUMENTS). Delete some.",
@@ -190,6 +196,11 @@ class Library:
             generation=former.generation if former else "",
             passages=former.passages if former else 0,
         )
+
+    async def _is_full(self, scope: Scope) -> bool:
+        if await self._collections.count_records(scope) < self._max_documents:
+            return False
+        return len(await self._collections.uploaded(scope, self._max_documents)) >= self._max_documents
 
     async def _that_count(self, tenant: str, hits: Sequence[Hit]) -> list[Passage]:
         """Keep the passages that their documents' records name."""

@@ -26,8 +26,11 @@ class AgentStore(Protocol):
     async def get(self, tenant: str, name: str) -> KeptAgent | None:
         """Give an agent."""
 
-    async def list(self, tenant: str) -> Sequence[KeptAgent]:
-        """Give the tenant's agents, by name."""
+    async def names(self, tenant: str) -> Sequence[str]:
+        """Give the names of the tenant's agents, in order: without their prompts, which may be long."""
+
+    async def list(self, tenant: str, limit: int, after: str = "") -> Sequence[KeptAgent]:
+        """Give at most so many of the tenant's agents, by name, behind the name `after`."""
 
     async def put(self, tenant: str, agent: Agent, expected: int | None = None) -> int | None:
         """Keep an agent in the place of the version `expected`, and give its version now.

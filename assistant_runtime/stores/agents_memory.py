@@ -19,9 +19,14 @@ class MemoryAgents:
         """Give an agent."""
         return self._agents.get(tenant, {}).get(name)
 
-    async def list(self, tenant: str) -> Sequence[KeptAgent]:
-        """Give the tenant's agents, by name."""
-        return [kept for _, kept in sorted(self._agents.get(tenant, {}).items())]
+    async def names(self, tenant: str) -> Sequence[str]:
+        """Give the names of the tenant's agents, in order."""
+        return sorted(self._agents.get(tenant, {}))
+
+    async def list(self, tenant: str, limit: int, after: str = "") -> Sequence[KeptAgent]:
+        """Give at most so many of the tenant's agents, by name, behind the name `after`."""
+        own = self._agents.get(tenant, {})
+        return [own[name] for name in sorted(own) if name > after][:limit]
 
     async def put(self, tenant: str, agent: Agent, expected: int | None = None) -> int | None:
         """Keep an agent in the place of the version `expected`, and give its version now."""

@@ -39,9 +39,15 @@ class MongoAgents:
         found = await self._connection.call(lambda: self._agents.find_one({"_id": _id(tenant, name)}))
         return _kept(found) if found else None
 
-    async def list(self, tenant: str) -> Sequence[KeptAgent]:
-        """Give the tenant's agents, by name."""
-        found = self._agents.find({"tenant": tenant}).sort("agent.name", ASCENDING)
+    async def names(self, tenant: str) -> Sequence[str]:
+        """Give the names of the tenant's agents, in order."""
+        found = self._agents.find({"tenant": tenant}, {"agent.name": 1, "_id": 0}).sort("agent.name", ASCENDING)
+        return [each["agent"]["name"] for each in await self._connection.call(found.to_list)]
+
+    async def list(self, tenant: str, limit: int, after: str = "") -> Sequence[KeptAgent]:
+        """Give at most so many of the tenant's agents, by name, behind the name `after`."""
+        behind = {"tenant": tenant, "agent.name": {"$gt": after}}
+        found = self._agents.find(behind).sort("agent.name", ASCENDING).limit(limit)
         return [_kept(each) for each in await self._connection.call(found.to_list)]
 
     async def put(self, tenant: str, agent: Agent, expected: int | None = None) -> int | None:

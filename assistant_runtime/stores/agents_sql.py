@@ -63,9 +63,17 @@ class SqlAgents:
         rows = await self._connection.rows(select(AGENTS).where(*_at(tenant, name)))
         return _kept(rows[0]) if rows else None
 
-    async def list(self, tenant: str) -> Sequence[KeptAgent]:
-        """Give the tenant's agents, by name."""
-        rows = await self._connection.rows(select(AGENTS).where(AGENTS.c.tenant == tenant).order_by(AGENTS.c.name))
+    async def names(self, tenant: str) -> Sequence[str]:
+        """Give the names of the tenant's agents, in order."""
+        query = select(AGENTS.c.name).where(AGENTS.c.tenant == tenant)
+        return sorted(row["name"] for row in await self._connection.rows(query))
+
+    async def list(self, tenant: str, limit: int, after: str = "") -> Sequence[KeptAgent]:
+        """Give at most so many of the tenant's agents, by name, behind the name `after`."""
+        # In the order of every other store and of Python: PostgreSQL has one of its language.
+        place = AGENTS.c.name.collate("C") if self._connection.engine.dialect.name == "postgresql" else AGENTS.c.name
+        query = select(AGENTS).where(AGENTS.c.tenant == tenant, place > after)
+        rows = await self._connection.rows(query.order_by(place).limit(limit))
         return [_kept(row) for row in rows]
 
     async def put(self, tenant: str, agent: Agent, expected: int | None = None) -> int | None:

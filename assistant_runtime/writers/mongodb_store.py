@@ -34,7 +34,7 @@ class MongoJobs:
         return self._connection.collection(COLLECTION)
 
     async def _prepare(self) -> None:
-        await self._jobs.create_index([("tenant", ASCENDING), ("job.created", DESCENDING)])
+        await self._jobs.create_index([("tenant", ASCENDING), ("job.created", DESCENDING), ("_id", DESCENDING)])
         await self._jobs.create_index([("waits", ASCENDING), ("job.created", ASCENDING)])
         await self._jobs.create_index([("waits", ASCENDING), ("job.updated", ASCENDING)])
 
@@ -46,9 +46,14 @@ class MongoJobs:
         """Give a tenant's job."""
         return _job(await self._connection.call(lambda: self._jobs.find_one({"_id": job_id, "tenant": tenant})))
 
-    async def list(self, tenant: str, limit: int) -> list[Job]:
-        """List a tenant's jobs, the newest first."""
-        cursor = self._jobs.find({"tenant": tenant}).sort("job.created", DESCENDING).limit(limit)
+    async def list(self, tenant: str, limit: int, after: str = "") -> list[Job]:
+        """List a tenant's jobs, the newest first, behind the job `after` if that is there."""
+        last = await self.get(tenant, after) if after else None
+        older: dict[str, Any] = {"tenant": tenant}
+        if last is not None:
+            created = last.created
+            older["$or"] = [{"job.created": {"$lt": created}}, {"job.created": created, "_id": {"$lt": last.id}}]
+        cursor = self._jobs.find(older).sort([("job.created", DESCENDING), ("_id", DESCENDING)]).limit(limit)
         found = await self._connection.call(lambda: cursor.to_list(limit))
         return [job for each in found if (job := _job(each))]
 

@@ -25,8 +25,8 @@ class JobStore(Protocol):
     async def get(self, tenant: str, job_id: str) -> Job | None:
         """Give a tenant's job."""
 
-    async def list(self, tenant: str, limit: int) -> list[Job]:
-        """List a tenant's jobs, the newest first."""
+    async def list(self, tenant: str, limit: int, after: str = "") -> list[Job]:
+        """List a tenant's jobs, the newest first, behind the job `after` if that is there."""
 
     async def replace(self, job: Job, owner: str | None = None) -> bool:
         """Keep a job in place of its version before; says whether that was there.
@@ -73,9 +73,11 @@ class MemoryJobs:
         kept = self._kept.get(job_id)
         return kept.job if kept and kept.job.tenant == tenant else None
 
-    async def list(self, tenant: str, limit: int) -> list[Job]:
-        """List a tenant's jobs, the newest first."""
-        return [kept.job for kept in reversed(self._kept.values()) if kept.job.tenant == tenant][:limit]
+    async def list(self, tenant: str, limit: int, after: str = "") -> list[Job]:
+        """List a tenant's jobs, the newest first, behind the job `after` if that is there."""
+        own = [kept.job for kept in reversed(self._kept.values()) if kept.job.tenant == tenant]
+        first = next((place for place, job in enumerate(own, 1) if job.id == after), 0)
+        return own[first : first + limit]
 
     async def replace(self, job: Job, owner: str | None = None) -> bool:
         """Keep a job in place of its version before."""

@@ -105,6 +105,8 @@ async def test_agents_are_made_changed_and_deleted(upstream: Upstream, tmp_path:
         made = await call(runtime, "PUT", "/helper", json={"prompt": "Help.", "handoffs": ["writer"]})
         changed = await call(runtime, "PUT", "/helper", json={"prompt": "Help more."})
         listed = (await call(runtime, "GET", "")).json["data"]
+        first = (await call(runtime, "GET", "?limit=1")).json
+        rest = (await call(runtime, "GET", f"?limit=1&after={first['next']}")).json
         await runtime.chat(model="agent/helper")
         if kept:
             async with run_runtime(upstream, agents=[WRITER], **settings) as again:
@@ -113,6 +115,8 @@ async def test_agents_are_made_changed_and_deleted(upstream: Upstream, tmp_path:
         gone = await call(runtime, "GET", "/helper")
         shared = await call(runtime, "DELETE", "/writer")
     assert (made.status, changed.status, deleted.status, gone.status, shared.status) == (201, 200, 200, 404, 404)
+    assert [*first["data"], *rest["data"]] == listed
+    assert (first["has_more"], rest["has_more"], rest["next"]) == (True, False, None)
     assert [(each["name"], each["shared"]) for each in listed] == [("helper", False), ("writer", True)]
     assert upstream.requests[0]["messages"][0]["content"] == "Help more."
 

@@ -47,8 +47,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     assert connection.available, connection.check()
     yield found
     for tenant in ("one", "two"):
-        for kept in await found.list(tenant):
-            await found.delete(tenant, kept.agent.name)
+        for name in await found.names(tenant):
+            await found.delete(tenant, name)
     await connection.aclose()
 
 
@@ -100,8 +100,8 @@ async def test_tenants_have_their_own(store: AgentStore) -> None:
     for tenant, names in (("one", "ba"), ("two", "b")):
         for name in names:
             await store.put(tenant, agent(name, prompt=f"of {tenant}"))
-    assert [kept.agent.name for kept in await store.list("one")] == ["a", "b"]
-    assert [kept.agent.prompt for kept in await store.list("two")] == ["of two"]
+    assert [kept.agent.name for kept in await store.list("one", 10)] == ["a", "b"]
+    assert [kept.agent.prompt for kept in await store.list("two", 10)] == ["of two"]
     assert await store.delete("two", "b")
     assert await store.get("one", "b") == KeptAgent(agent("b", prompt="of one"), 1)
 
@@ -156,3 +156,15 @@ async def kept(runtime: Runtime, key: dict[str, Any]) -> bool:
     """Whether the runtime has found its MongoDB and keeps the agent."""
     reply = await call(runtime, "PUT", "/helper", json={"prompt": "Help."}, **key)
     return reply.status in {200, 201}
+
+
+async def test_names_and_pages_are_in_one_order_whatever_language_the_database_has(store: AgentStore) -> None:
+    names = ["a-b", "a_c", "ab", "b", "b-1"]
+    for name in reversed(names):
+        await store.put("one", Agent(name=name, prompt="p"))
+    assert await store.names("one") == names
+    pages, after = [], ""
+    while page := await store.list("one", 2, after):
+        pages.append([kept.agent.name for kept in page])
+        after = pages[-1][-1]
+    assert pages == [names[:2], names[2:4], names[4:]]

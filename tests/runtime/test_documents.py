@@ -258,6 +258,17 @@ async def test_the_first_documents_may_come_together(store: dict[str, Any]) -> N
         replies = await asyncio.gather(*(keep(runtime, f"{number}", f"{LEAVE}{number}") for number in range(4)))
         assert [reply.status for reply in replies] == [201] * 4
         assert len((await search(runtime, "leave"))["data"]) == 4
+        replaced = (await keep(runtime, "0", f"{LEAVE} again")).json["id"]
+        pages, after = [], ""
+        while True:
+            page = (await runtime.get(f"/v1/documents?limit=2&after={after}")).json
+            pages.append([each["id"] for each in page["data"]])
+            if not page["has_more"]:
+                break
+            after = pages[-1][-1]
+        listed = [each["id"] for each in (await runtime.get("/v1/documents")).json["data"]]
+        assert pages == [listed[:2], listed[2:]]
+        assert (listed[0], set(listed)) == (replaced, {reply.json["id"] for reply in replies})
 
 
 async def test_files_are_uploaded_as_forms(lite: MilvusLiteServer) -> None:

@@ -132,8 +132,19 @@ async def test_nothing_is_listed_without_a_provider() -> None:
 
 async def test_shared_agents_are_listed_while_the_store_is_down() -> None:
     class Down(MemoryAgents):
-        async def list(self, tenant: str) -> Any:
+        async def names(self, tenant: str) -> Any:
             raise StoreUnavailableError("down")
 
     agents = Directory({"poet": Agent.model_validate(AGENT)}, Down())
     assert await agents.names(Principal("tenant", "tenant")) == ["poet"]
+
+
+async def test_models_are_listed_without_the_prompts_of_agents() -> None:
+    class NoPrompts(MemoryAgents):
+        async def list(self, tenant: str, limit: int, after: str = "") -> Any:
+            raise AssertionError("a list of names reads no agent")
+
+    store = NoPrompts()
+    await store.put("tenant", Agent.model_validate({**AGENT, "name": "own"}))
+    agents = Directory({"poet": Agent.model_validate(AGENT)}, store)
+    assert await agents.names(Principal("tenant", "tenant")) == ["own", "poet"]

@@ -45,6 +45,8 @@ async def walk_through(runtime: Runtime) -> None:
     listed = (await ask(runtime, "GET", "?limit=1")).json
     older = (await ask(runtime, "GET", f"?before={listed['next']}")).json
     assert [each["id"] for each in older["data"]] == [session]
+    by_id = (await ask(runtime, "GET", f"?after={listed['data'][0]['id']}")).json
+    assert (by_id["data"], listed["has_more"], by_id["has_more"]) == (older["data"], True, False)
     assert (await ask(runtime, "GET", "", key=BOB)).json["data"] == []
     assert (await ask(runtime, "GET", f"/{session}", key=BOB)).status == 404
     assert (await ask(runtime, "DELETE", f"/{session}")).json["deleted"] is True

@@ -63,6 +63,8 @@ async def test_jobs_are_listed_newest_first(store: JobStore) -> None:
     for each in [*made, job("other")]:
         await store.create(each)
     assert [each.id for each in await store.list("t", 2)] == [made[2].id, made[1].id]
+    assert [each.id for each in await store.list("t", 2, made[1].id)] == [made[0].id]
+    assert [each.id for each in await store.list("t", 2, made[0].id)] == []
 
 
 async def test_a_version_is_replaced_once(store: JobStore) -> None:
