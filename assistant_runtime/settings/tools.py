@@ -47,6 +47,8 @@ class McpServerSettings(BaseModel):
     tools: tuple[str, ...] | None = None
     token_env: str | None = None
     ca_file: CertificatesFile = None
+    accept_defaults: bool = False
+    """Whether a form that a tool asks back with is answered with its defaults."""
 
     @property
     def token(self) -> SecretStr | None:
@@ -129,9 +131,11 @@ class ToolsGroup(Group):
     mcp_servers: McpServerList = Field(
         (),
         description=(
-            'MCP servers whose tools are offered, a JSON list of {"name", "url", "tools", "token_env", "ca_file"}; '
+            "MCP servers whose tools are offered, a JSON list of "
+            '{"name", "url", "tools", "token_env", "ca_file", "accept_defaults"}; '
             "`tools` names the ones to offer (all where it is absent), `token_env` the environment variable with a "
-            "bearer token, `ca_file` a file of certificates (PEM) to trust."
+            "bearer token, `ca_file` a file of certificates (PEM) to trust; with `accept_defaults`, a form that a tool "
+            "asks back with is answered with its defaults."
         ),
     )
 

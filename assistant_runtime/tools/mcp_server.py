@@ -21,6 +21,7 @@ from assistant_runtime.settings.tools import McpServerSettings
 from assistant_runtime.tools.base import Tool, ToolCall, ToolResult
 from assistant_runtime.tools.mcp_answers import lenient, text_of
 from assistant_runtime.tools.mcp_names import complete, offered_names
+from assistant_runtime.tools.mcp_questions import answer_with_defaults
 from assistant_runtime.trust import distrust, trusting
 
 REFRESH_SECONDS = 60.0
@@ -156,7 +157,8 @@ class McpServer:
         trusted = await asyncio.to_thread(trusting, self._settings.ca_file)
         async with httpx2.AsyncClient(headers=headers, timeout=timeout, verify=trusted) as http:
             transport = streamable_http_client(self._settings.url, http_client=http)
-            client = Client(lenient(transport, self._left_out))
+            questions = answer_with_defaults() if self._settings.accept_defaults else None
+            client = Client(lenient(transport, self._left_out), elicitation_callback=questions)
             async with asyncio.timeout(CONNECT_SECONDS) as limit, client:
                 limit.reschedule(None)
                 try:

@@ -100,6 +100,7 @@ FULL: dict[str, Any] = {
                 "url": "https://desk.example.com/mcp",
                 "tokenFrom": {"name": "one"},
                 "caFrom": {"name": "authority", "kind": "ConfigMap"},
+                "acceptDefaults": True,
             }
         ],
     },
@@ -212,6 +213,7 @@ def test_every_rendered_variable_is_one_that_the_runtime_declares(tmp_path: Path
     for case in OBJECTS:
         rendered |= _referenced(case, tmp_path)
     keys = {provider["api_key_env"] for provider in json.loads(rendered["PROVIDERS"])}
+    assert [server["accept_defaults"] for server in json.loads(rendered["MCP_SERVERS"])] == [True]
     keys |= {server["token_env"] for server in json.loads(rendered["MCP_SERVERS"])}
     declared = {name.upper() for name in Settings.model_fields}
     assert set(rendered) - keys == declared - set(NOT_RENDERED)

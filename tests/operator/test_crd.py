@@ -383,6 +383,7 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
         {"tools": {"mcpServers": [MCP]}},
         {"tools": {"mcpServers": [MCP | {"tokenFrom": {"name": "desk"}}]}},
     ),
+    "tools.mcpServers[].acceptDefaults": (_mcp(), _mcp(acceptDefaults=True)),
     "tools.mcpServers[].caFrom.name": (_mcp(), _mcp(caFrom=NAMED)),
     "tools.mcpServers[].caFrom.key": (_mcp(caFrom=NAMED), _mcp(caFrom={**NAMED, "key": "other"})),
     "tools.mcpServers[].caFrom.kind": (_mcp(caFrom=NAMED), _mcp(caFrom={**NAMED, "kind": "ConfigMap"})),

@@ -211,12 +211,14 @@ def _tools(tools: Tools) -> list[Object]:
     return variables + [secret_env(name, token) for name, token in tokens if token]
 
 
-def _mcp_server(server: McpServer) -> dict[str, str | list[str]]:
-    described: dict[str, str | list[str]] = {"name": server.name, "url": server.url}
+def _mcp_server(server: McpServer) -> dict[str, str | bool | list[str]]:
+    described: dict[str, str | bool | list[str]] = {"name": server.name, "url": server.url}
     if server.tools is not None:
         described["tools"] = server.tools
     if server.token_from:
         described["token_env"] = _token_variable(server)
+    if server.accept_defaults:
+        described["accept_defaults"] = True
     return described | ({"ca_file": _certificate(_authority(server))} if server.ca_from else {})
 
 

@@ -33,6 +33,8 @@ class McpServer(Model):
     """Secret key that holds the bearer token, if the server wants one."""
     ca_from: CertificateKeyRef | None = None
     """Key with the certificates (PEM) to trust for the server. Default: those that the image trusts."""
+    accept_defaults: bool = False
+    """Whether a form that a tool asks back with is answered with its defaults; nobody is there to be asked."""
 
 
 class Tools(Model):
