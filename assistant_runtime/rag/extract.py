@@ -16,6 +16,8 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
+from assistant_runtime.rag.charsets import encoding_of
+
 MAX_MEMORY_BYTES = 1024 * 1024 * 1024
 """Address space, of which an interpreter with the parsers takes a fifth."""
 
@@ -200,7 +202,7 @@ def pdf_text(reader: Any) -> tuple[str, str]:
 
 
 def decoded(content: bytes, charset: str) -> str:
-    """Decode text: by its byte order mark, in the charset that is named, as UTF-8, or as one that reads anything."""
+    """Decode text: by its byte order mark, in the charset that is named, as UTF-8, or in the one that is detected."""
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
             return content[len(mark) :].decode(encoding, "replace")
@@ -209,9 +211,17 @@ def decoded(content: bytes, charset: str) -> str:
             name = codecs.lookup(charset).name
             return content.decode(SUPERSETS.get(name, name), "replace")
     try:
-        return content.decode()
+        text = content.decode()
+        # Half of UTF-16 is UTF-8 too, with a NUL at every letter.
+        encoding = encoding_of(content) if text.count("\x00") > len(text) // 4 else "utf-8"
     except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")
+        encoding = encoding_of(content)
+    if not encoding:
+        raise UnreadableError(
+            "its encoding can't be detected: save it as UTF-8, or name its charset in the media type, such as "
+            "text/plain; charset=gbk"
+        )
+    return content.decode(encoding, "replace")
 
 
 def sane(text: str) -> str:
