@@ -29,6 +29,7 @@ from assistant_runtime.api.embeddings import EmbeddingsEndpoint, LocalEmbeddings
 from assistant_runtime.api.health import health_router, metrics_router
 from assistant_runtime.api.middleware import BodyLimit, ErrorAnswers, Gate, RequestRecord, ShortWay
 from assistant_runtime.api.models import models_router
+from assistant_runtime.api.once import Once
 from assistant_runtime.api.openapi import install_openapi
 from assistant_runtime.api.own_machine import OwnMachine
 from assistant_runtime.api.request_body import invalid_parameters
@@ -63,6 +64,7 @@ from assistant_runtime.settings.ui import page_environment
 from assistant_runtime.settings.values import is_loopback
 from assistant_runtime.stores import Backend
 from assistant_runtime.stores.choice import Stores, choose_stores
+from assistant_runtime.stores.kept_answers import MemoryAnswers
 from assistant_runtime.stores.response_cache import ResponseCache
 from assistant_runtime.supervisor import Supervisor, Work
 from assistant_runtime.telemetry import Metrics, metrics_server
@@ -211,11 +213,12 @@ def _add_routes(
     """Route to every part, and give the parts' routes; the hot endpoints first, because routes are tried in order."""
     stored = StoredResponses(core.stores.conversations, core.stores.history)
     memory = ResponseMemory(core.stores.conversations, core.settings.session_history_messages)
-    responses = Responses(core.turns, loop, memory, stored)
+    once = _once(core)
+    responses = Responses(core.turns, loop, memory, stored, once)
     local = LocalEmbeddings(core.embedder, core.metrics) if isinstance(core.embedder, LocalEmbedder) else None
     hot = [
-        Route("/v1/chat/completions", ChatCompletions(core.turns, loop), methods=["POST"]),
-        Route("/v1/completions", Completions(core.turns), methods=["POST"]),
+        Route("/v1/chat/completions", ChatCompletions(core.turns, loop, once), methods=["POST"]),
+        Route("/v1/completions", Completions(core.turns, once), methods=["POST"]),
         Route("/v1/embeddings", EmbeddingsEndpoint(core.embeddings, local), methods=["POST"]),
         Route("/v1/responses", responses, methods=["POST"]),
     ]
@@ -233,6 +236,12 @@ def _add_routes(
     for router in routers:
         app.include_router(router)
     return [route for router in routers for route in router.routes]
+
+
+def _once(core: Core) -> Once | None:
+    """Give what answers requests of one Idempotency-Key once, where answers are kept for that."""
+    seconds = core.settings.idempotency_ttl
+    return Once(core.stores.answers, MemoryAnswers(), seconds) if seconds else None
 
 
 def choose_tracing(settings: Settings) -> OpenTelemetryTracing | None:

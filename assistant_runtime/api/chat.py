@@ -10,6 +10,7 @@ from assistant_runtime.api.caching import caching
 from assistant_runtime.api.client_watch import ClientWatch
 from assistant_runtime.api.context import RequestContext, header
 from assistant_runtime.api.endpoint import Call, JsonEndpoint
+from assistant_runtime.api.once import Once
 from assistant_runtime.api.schemas import ChatRequest
 from assistant_runtime.api.session_header import with_session
 from assistant_runtime.errors import ApiError, ProviderError, error_body
@@ -33,13 +34,16 @@ class ChatCompletions(JsonEndpoint):
         Answers questions that pass as they are.
     loop
         Answers those in which the runtime has a part.
+    once
+        Answers those that have an Idempotency-Key.
     """
 
     model = ChatRequest
 
-    def __init__(self, turns: Turns, loop: ToolLoop) -> None:
+    def __init__(self, turns: Turns, loop: ToolLoop, once: Once | None) -> None:
         self._turns = turns
         self._loop = loop
+        self.once = once
 
     async def serve(self, call: Call) -> None:
         """Answer a chat."""

@@ -6,6 +6,7 @@ The provider has to offer it: a chat is asked otherwise, and answers otherwise. 
 from assistant_runtime.api.caching import caching
 from assistant_runtime.api.chat import honest
 from assistant_runtime.api.endpoint import Call, JsonEndpoint
+from assistant_runtime.api.once import Once
 from assistant_runtime.api.schemas import CompletionRequest
 from assistant_runtime.turn import Question, Turns
 
@@ -17,12 +18,15 @@ class Completions(JsonEndpoint):
     ----------
     turns
         Asks the providers.
+    once
+        Answers requests that have an Idempotency-Key.
     """
 
     model = CompletionRequest
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, once: Once | None) -> None:
         self._turns = turns
+        self.once = once
 
     async def serve(self, call: Call) -> None:
         """Complete a text."""

@@ -7,15 +7,18 @@ them into the OpenAPI document.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from assistant_runtime.api.client_watch import ClientWatch
-from assistant_runtime.api.context import RequestContext, context_of, encoded
+from assistant_runtime.api.context import RequestContext, context_of, encoded, header
 from assistant_runtime.api.event_sender import EventSender
+from assistant_runtime.api.once import Answer as KeptAnswer
+from assistant_runtime.api.once import Claim, Once, fingerprint_of, name_of
 from assistant_runtime.api.request_body import parse, read_body
 from assistant_runtime.errors import ApiError, ProviderError
 from assistant_runtime.providers.dialect.asking import LeftOut
@@ -117,6 +120,8 @@ class JsonEndpoint(ABC):
 
     model: ClassVar[type[BaseModel]]
     """What a request must be."""
+    once: Once | None = None
+    """Answers requests that have an Idempotency-Key; None: the header means nothing."""
 
     @abstractmethod
     async def serve(self, call: Call) -> None:
@@ -130,7 +135,42 @@ class JsonEndpoint(ABC):
             context.facts["client_gone"] = True
             return
         payload = parse(body, self.model)
+        key = header(scope, b"idempotency-key") if self.once is not None else None
+        if key:
+            await self._serve_once((key, body), payload, scope, receive, send)
+            return
         async with ClientWatch(receive) as client:
             await self.serve(Call(payload, scope, context, client, send))
         if client.gone:
             context.facts["client_gone"] = True
+
+    async def _serve_once(
+        self, sent: tuple[bytes, bytes], payload: dict[str, Any], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer a request that has an Idempotency-Key, `sent` with its body: ask for the first of its key alone."""
+        assert self.once is not None  # noqa: S101 - for mypy
+        context, client = context_of(scope), ClientWatch(receive)
+        key, body = sent
+        name = name_of(context.tenant, scope["path"], key)
+        fingerprint = fingerprint_of(body, header(scope, b"x-session-id") or b"")
+        async with AsyncExitStack() as stack:
+            async with client:
+                found = await stack.enter_async_context(self.once.answering(name, fingerprint))
+            if client.gone:
+                context.facts["client_gone"] = True
+            elif isinstance(found, KeptAnswer):
+                context.facts["replayed"] = True
+                await found.send(send)
+            else:
+                await self._serve_first(found, Call(payload, scope, context, client, found.recording(send)), receive)
+
+    async def _serve_first(self, claim: Claim, call: Call, receive: Receive) -> None:
+        if not call.payload.get("stream"):
+            # To its end, also if the client leaves: it may ask again under its key, and has paid.
+            await self.serve(call)
+            return
+        async with ClientWatch(receive) as client:
+            await self.serve(replace(call, client=client))
+        if client.gone:
+            call.context.facts["client_gone"] = True
+        claim.answer.whole = claim.answer.whole and not call.context.facts.keys() & {"truncated", "error"}

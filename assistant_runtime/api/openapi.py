@@ -30,6 +30,13 @@ SESSION_HEADER = {
     "description": "The session that `assistant.session` would name. Ids of other programs have no effect.",
 }
 
+IDEMPOTENCY_HEADER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "examples": ["0b7e1c5e-6a53-4a0e-9d1c-6a1f5d1d7c11"]},
+    "description": "Names this request, so that sending it again asks no model again and gets the same answer.",
+}
+
 STREAM_EXAMPLE = 'data: {"choices":[{"delta":{"content":"Paris"}}]}\n\ndata: [DONE]\n\n'
 
 TEXT_EXAMPLE = 'data: {"choices":[{"index":0,"text":" Paris"}]}\n\ndata: [DONE]\n\n'
@@ -43,9 +50,11 @@ ERRORS = {
     "400": "The request is malformed; `param` names the field.",
     "401": "No API key, or not a valid one.",
     "404": "There is no such thing, or no provider has the model.",
+    "408": "The request did not come in time.",
     "409": "It conflicts with what is there.",
     "413": "The request is larger than MAX_REQUEST_BYTES.",
     "415": "The body is not sent as JSON, or a file is of a type that can't be read.",
+    "422": "The Idempotency-Key was used for another request.",
     "429": "Too many requests, here or at the provider; see Retry-After.",
     "502": "The provider can't be reached, or failed.",
     "503": "The provider is overloaded, none is configured, or a store does not answer.",
@@ -88,7 +97,7 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
             ChatRequest,
             ChatCompletion,
             stream_example=STREAM_EXAMPLE,
-            parameters=[SESSION_HEADER],
+            parameters=[SESSION_HEADER, IDEMPOTENCY_HEADER],
         )
     }
     document["paths"]["/v1/completions"] = {
@@ -109,7 +118,7 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
             ResponsesRequest,
             ResponseAnswer,
             stream_example=RESPONSE_EXAMPLE,
-            parameters=[SESSION_HEADER],
+            parameters=[SESSION_HEADER, IDEMPOTENCY_HEADER],
         )
     }
     document["paths"]["/v1/embeddings"] = {

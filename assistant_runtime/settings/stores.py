@@ -73,6 +73,16 @@ class StoresGroup(Group):
     cache_ttl: int = Field(3600, ge=1, le=2_592_000, description="Seconds that a cached answer is kept.")
     cache_compression: bool = Field(default=True, description="Compress cached answers with zstd.")
 
+    idempotency_ttl: int = Field(
+        86_400,
+        ge=0,
+        le=604_800,
+        description=(
+            "Seconds that the answer to a chat or response with an Idempotency-Key is kept, for when it is sent again. "
+            "0: the header has no effect."
+        ),
+    )
+
     def problems(self) -> Iterable[str]:
         """Say what of Redis can't be used."""
         if self.redis_url is None:

@@ -17,6 +17,7 @@ from assistant_runtime.stores.conversation_memory import MemoryConversationLog, 
 from assistant_runtime.stores.conversations import ConversationLog, Conversations
 from assistant_runtime.stores.embedded import Embedded
 from assistant_runtime.stores.history import History, WindowCache
+from assistant_runtime.stores.kept_answers import AnswerStore, MemoryAnswers, RedisAnswers
 from assistant_runtime.stores.memory import MemoryCache, MemoryRateLimits
 from assistant_runtime.stores.tenants import MemoryTenantNames, MongoTenantNames, TenantNames
 
@@ -42,6 +43,7 @@ class Stores:
     limits: RateLimitStore
     cache: CacheStore
     budgets: BudgetStore
+    answers: AnswerStore
     conversations: Conversations
     history: History
     agents: AgentStore
@@ -57,7 +59,7 @@ def choose_stores(settings: Settings) -> Stores:
     """Pick the stores."""
     checks: dict[str, Check] = {}
     backends: list[Backend] = []
-    limits, cache, budgets, windows = _redis(settings, checks, backends)
+    limits, cache, budgets, answers, windows = _redis(settings, checks, backends)
     mongodb = _mongodb(settings, checks, backends)
     database = _database(settings, checks, backends)
     log = _log(mongodb, database, checks)
@@ -70,16 +72,28 @@ def choose_stores(settings: Settings) -> Stores:
     agents, tenants = _agents(mongodb, database), _tenants(mongodb, database)
     expiry = _expiry(mongodb, database, log)
     return Stores(
-        limits, cache, budgets, conversations, history, agents, tenants, expiry, mongodb, database, checks, backends
+        limits,
+        cache,
+        budgets,
+        answers,
+        conversations,
+        history,
+        agents,
+        tenants,
+        expiry,
+        mongodb,
+        database,
+        checks,
+        backends,
     )
 
 
 def _redis(
     settings: Settings, checks: dict[str, Check], backends: list[Backend]
-) -> tuple[RateLimitStore, CacheStore, BudgetStore, WindowCache | None]:
+) -> tuple[RateLimitStore, CacheStore, BudgetStore, AnswerStore, WindowCache | None]:
     if settings.redis_url is None:
         checks["redis"] = Embedded("REDIS_URL is not set: limits and cache are kept in this process alone")
-        return MemoryRateLimits(), MemoryCache(), MemoryBudgets(), None
+        return MemoryRateLimits(), MemoryCache(), MemoryBudgets(), MemoryAnswers(), None
     from assistant_runtime.stores.redis import (  # noqa: PLC0415 - see the module's docstring
         RedisCache,
         RedisRateLimits,
@@ -90,7 +104,13 @@ def _redis(
     connection = redis_connection(settings)
     checks["redis"] = connection
     backends.append(connection)
-    return RedisRateLimits(connection), RedisCache(connection), RedisBudgets(connection), RedisWindows(connection)
+    return (
+        RedisRateLimits(connection),
+        RedisCache(connection),
+        RedisBudgets(connection),
+        RedisAnswers(connection),
+        RedisWindows(connection),
+    )
 
 
 def _mongodb(settings: Settings, checks: dict[str, Check], backends: list[Backend]) -> "MongoConnection | None":

@@ -49,6 +49,7 @@ NOT_RENDERED = {
         ),
         "no assistant needs another patience with slow clients",
     ),
+    "IDEMPOTENCY_TTL": "a day is what clients that send the header expect",
     "WORKERS": "a pod has one, and replicas scale it",
     "DATA_DIR": "a pod's file system is not kept; stores in the cluster have servers",
     "REDIS_USERNAME": "a URL in a Secret has it; what the operators of Redis run has its default user only",

@@ -10,6 +10,7 @@ from assistant_runtime.api.caching import caching
 from assistant_runtime.api.client_watch import ClientWatch
 from assistant_runtime.api.context import RequestContext
 from assistant_runtime.api.endpoint import Call, JsonEndpoint
+from assistant_runtime.api.once import Once
 from assistant_runtime.api.responses.answer import envelope, from_chat
 from assistant_runtime.api.responses.events import EventStream
 from assistant_runtime.api.responses.ids import unstored_id
@@ -36,15 +37,20 @@ class Responses(JsonEndpoint):
         Keeps what responses follow.
     stored
         What items can refer to.
+    once
+        Answers requests that have an Idempotency-Key.
     """
 
     model = ResponsesRequest
 
-    def __init__(self, turns: Turns, loop: ToolLoop, memory: ResponseMemory, stored: StoredResponses) -> None:
+    def __init__(
+        self, turns: Turns, loop: ToolLoop, memory: ResponseMemory, stored: StoredResponses, once: Once | None
+    ) -> None:
         self._turns = turns
         self._loop = loop
         self._memory = memory
         self._stored = stored
+        self.once = once
 
     async def serve(self, call: Call) -> None:
         """Give a response."""
