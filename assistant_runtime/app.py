@@ -61,7 +61,7 @@ from assistant_runtime.security.key_ring import key_ring_of
 from assistant_runtime.security.parallel import ParallelRequests
 from assistant_runtime.settings import Settings
 from assistant_runtime.settings.ui import page_environment
-from assistant_runtime.settings.values import is_loopback
+from assistant_runtime.settings.values import is_loopback, one_address
 from assistant_runtime.stores import Backend
 from assistant_runtime.stores.choice import Stores, choose_stores
 from assistant_runtime.stores.kept_answers import MemoryAnswers
@@ -261,7 +261,7 @@ def _metrics_part(settings: Settings, metrics: Metrics) -> Part:
     """Serve the metrics on a port of their own, where one is named; for several workers, who started them does."""
     if settings.metrics_port is None or settings.workers > 1:
         return Part()
-    return Part(resources=[metrics_server(metrics, settings.host, settings.metrics_port)])
+    return Part(resources=[metrics_server(metrics, one_address(settings.host), settings.metrics_port)])
 
 
 def _response_cache(settings: Settings, stores: Stores) -> ResponseCache | None:

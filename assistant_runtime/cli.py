@@ -294,7 +294,7 @@ def _chat(options: argparse.Namespace) -> int:
 def _healthcheck(_: argparse.Namespace) -> int:
     host = os.environ.get("HOST") or "0.0.0.0"  # noqa: S104 - compared, not bound
     connection = http.client.HTTPConnection(
-        {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host),  # noqa: S104 - compared, not bound
+        {"0.0.0.0": "127.0.0.1", "*": "localhost", "::": "::1"}.get(host, host),  # noqa: S104 - compared, not bound
         int(os.environ.get("PORT") or 8000),
         timeout=HEALTHCHECK_SECONDS,
     )

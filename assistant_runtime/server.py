@@ -22,6 +22,7 @@ from assistant_runtime.api.protocol import RuntimeProtocol
 from assistant_runtime.app import create_app
 from assistant_runtime.lifecycle import Lifecycle
 from assistant_runtime.settings import Settings
+from assistant_runtime.settings.values import EVERY_ADDRESS
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 s for which proxies commonly keep idle connections, so that the proxy closes first."""
@@ -127,7 +128,7 @@ def build_server(settings: Settings) -> RuntimeServer:
     lifecycle = Lifecycle()
     config = uvicorn.Config(
         create_app(settings, lifecycle),
-        host=settings.host,
+        host="" if settings.host == EVERY_ADDRESS else settings.host,
         port=settings.port,
         loop="uvloop",
         http=partial(RuntimeProtocol, ConnectionLimits.of(settings)),  # type: ignore[arg-type]  # it is only called

@@ -22,6 +22,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from assistant_runtime.children import CHILD_VARIABLE, RESTART_SECONDS, SETTLED_SECONDS
 from assistant_runtime.in_flight import WORKER_VARIABLE, InFlight, make_file
 from assistant_runtime.settings import Settings
+from assistant_runtime.settings.values import one_address
 from assistant_runtime.telemetry import SHARED_DIRECTORY, sum_of_workers
 
 BACKLOG = 2048
@@ -132,7 +133,7 @@ class Workers:
 def serve_with_workers(settings: Settings) -> int:
     """Serve with WORKERS workers; gives the exit code."""
     try:
-        listener = socket.create_server((settings.host, settings.port), backlog=BACKLOG, family=_family(settings.host))
+        listener = _listener(one_address(settings.host), settings.port)
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         raise SystemExit(f"assistant-runtime: can't listen on {where}: {error.strerror}") from None
@@ -140,7 +141,9 @@ def serve_with_workers(settings: Settings) -> int:
         shared = stack.enter_context(tempfile.TemporaryDirectory(prefix="assistant-runtime-workers-"))
         make_file(shared, settings.workers)
         if settings.metrics_port is not None:
-            server, thread = start_http_server(settings.metrics_port, settings.host, sum_of_workers(shared))
+            server, thread = start_http_server(
+                settings.metrics_port, one_address(settings.host), sum_of_workers(shared)
+            )
             stack.callback(thread.join)
             stack.callback(server.server_close)
             stack.callback(server.shutdown)
@@ -151,5 +154,6 @@ async def _serve(settings: Settings, listener: socket.socket, shared: str) -> in
     return await Workers(settings, listener, shared).run()
 
 
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), backlog=BACKLOG, family=family, dualstack_ipv6=host == "::")

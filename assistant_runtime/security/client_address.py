@@ -25,7 +25,12 @@ def client_address(scope: Scope, *, behind_proxy: bool) -> str:
         with suppress(ValueError):
             return str(ip_address((found["six"] or found["four"]) if found else entry))
     client = scope.get("client")
-    return client[0] if client else ""
+    return _plain(client[0]) if client else ""
+
+
+def _plain(address: str) -> str:
+    """Give the IPv4 address of a client that connected to a socket of both families."""
+    return address.removeprefix("::ffff:") if "." in address else address
 
 
 def network(address: str) -> str:

@@ -24,5 +24,8 @@ class ProcessGroup(Group):
         default=False,
         description="Log at DEBUG, and put an internal error's text into the 500 answer.",
     )
-    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container serves its pod's network
+    host: str = Field(
+        "0.0.0.0",  # noqa: S104 - a container serves its pod's network
+        description="Address to listen on; `*` is every one, of IPv4 and of IPv6, that the machine has.",
+    )
     port: int = Field(8000, ge=1, le=65535, description="TCP port to listen on.")

@@ -21,7 +21,11 @@ class PageGroup(Group):
         default=False,
         description="Serve the chat page beside the API, as a process of its own. Needs the extra `ui`.",
     )
-    gradio_host: str = Field("0.0.0.0", description="Address that the chat page listens on.")  # noqa: S104 - as HOST
+    gradio_host: str = Field(
+        "0.0.0.0",  # noqa: S104 - as HOST
+        description="Address that the chat page listens on; `*` is every one of the family that `POD_IP` is of.",
+    )
+    pod_ip: str = Field("", description="Address of the pod with the chat page, by which its Service reaches it.")
     gradio_port: int = Field(7860, ge=1, le=65535, description="TCP port that the chat page listens on.")
     gradio_root_path: str = Field(
         "",

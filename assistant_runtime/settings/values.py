@@ -5,6 +5,7 @@ A group names its own problems, those that one field alone can't see; `Settings`
 
 import ipaddress
 import re
+import socket
 import ssl
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Self
@@ -53,6 +54,20 @@ def _certificates(value: Any) -> Any:
     except OSError:
         raise ValueError("the file can't be read: give the path of a file of certificates in PEM format") from None
     return value
+
+
+EVERY_ADDRESS = "*"
+"""The host that stands for every address of this machine, of IPv4 and of IPv6, as far as it has them."""
+
+
+def one_address(host: str) -> str:
+    """Return the address for a program that listens on one: for every address that is `::`, where there is IPv6.
+
+    On Linux a socket of `::` takes IPv4 connections too.
+    """
+    if host != EVERY_ADDRESS:
+        return host
+    return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - what is asked for
 
 
 def is_loopback(host: str) -> bool:

@@ -8,6 +8,7 @@ import structlog
 from starlette.middleware import Middleware
 
 from assistant_runtime.settings.ui import PageSettings
+from assistant_runtime.settings.values import EVERY_ADDRESS
 from assistant_runtime.ui.content import OwnContentOnly
 from assistant_runtime.ui.page import CSS_FILE, FONTS, ChatPage
 
@@ -31,9 +32,13 @@ def launch(settings: PageSettings) -> gr.Blocks:
     """Start the page in the background and return it."""
     base_url = settings.assistant_url or f"http://127.0.0.1:{settings.port}/v1"
     page = ChatPage(base_url).blocks
+    host = settings.gradio_host
+    if host == EVERY_ADDRESS:
+        # Gradio's server takes one address, and with `::` no IPv4.
+        host = "::" if ":" in settings.pod_ip else "0.0.0.0"  # noqa: S104 - what is asked for
     page.queue(default_concurrency_limit=CHATS_AT_ONCE, api_open=False)
     page.launch(
-        server_name=settings.gradio_host,
+        server_name=f"[{host}]" if ":" in host else host,
         server_port=settings.gradio_port,
         root_path=settings.gradio_root_path or None,
         prevent_thread_lock=True,

@@ -18,6 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from assistant_operator import desired, labels
 from assistant_operator.components.environment import AGENTS_FILE, CERTIFICATES, agents
 from assistant_operator.components.runtime import PORT
+from assistant_operator.rooms import manifests
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.values import seconds
@@ -36,7 +37,7 @@ NOT_RENDERED = {
     "LOCAL_MODEL_PORT": "for laptops: in a cluster a model is a server of its own",
     "METRICS_COLLECTION_ENABLED": "always on",
     **dict.fromkeys(
-        ("GRADIO_ENABLED", "GRADIO_HOST", "GRADIO_PORT", "GRADIO_ROOT_PATH", "ASSISTANT_URL"),
+        ("GRADIO_ENABLED", "GRADIO_HOST", "GRADIO_PORT", "GRADIO_ROOT_PATH", "ASSISTANT_URL", "POD_IP"),
         "the chat page has pods of its own",
     ),
     **dict.fromkeys(
@@ -268,6 +269,7 @@ def test_a_resource_without_more_has_the_runtimes_own_defaults(environment: Any)
     given = {"openai_compatible_name", "openai_compatible_default_model", "preferred_provider", "redis_cache_enabled"}
     given |= {
         "environment",
+        "host",
         "log_format",
         "secret_key",
         "secret_key_previous",
@@ -311,5 +313,5 @@ def test_a_pod_lives_long_enough_to_drain(environment: Any) -> None:
 def test_every_variable_of_the_chat_page_is_one_that_it_declares_and_no_secret() -> None:
     (container,) = pod_of(assistant(**FULL, ui={"enabled": True}), "ui")["containers"]
     assert {variable["name"].lower() for variable in container["env"]} <= set(PageSettings.model_fields)
-    assert not any("valueFrom" in variable for variable in container["env"])
+    assert not manifests.secrets_of(container["env"])
     assert "envFrom" not in container

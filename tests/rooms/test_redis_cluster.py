@@ -30,13 +30,16 @@ class Pod:
         self.address = ""
         self._process: subprocess.Popen[bytes] | None = None
 
+    def new_address(self, number: int) -> str:
+        return f"127.77.{os.getpid() % 250}.{number}"
+
     @property
     def server(self) -> str:
         return f"{self.address}:{PORT}"
 
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
-        self.address = f"127.77.{os.getpid() % 250}.{next(self.addresses)}"
+        self.address = self.new_address(next(self.addresses))
         lines = [option.replace("/data", str(self.folder)) for option in OPTIONS]
         lines += [f"bind {self.address}", f"port {PORT}", f"dir {self.folder}", "appendonly yes"]
         lines += [f"requirepass {PASSWORD}", f"masterauth {PASSWORD}", f"cluster-announce-ip {self.address}"]

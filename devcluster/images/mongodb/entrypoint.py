@@ -73,6 +73,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     # The image's default: a container is there to be reached.
     parser.add_argument("--bind_ip", type=_first_address, default="0.0.0.0")  # noqa: S104
     parser.add_argument("--bind_ip_all", action="store_true")
+    parser.add_argument("--ipv6", action="store_true", help="what the addresses of --bind_ip say by themselves")
     parser.add_argument("--auth", action="store_true")
     parser.add_argument("--quiet", action="store_true", help="it says little as it is")
     parser.add_argument("--wiredTigerCacheSizeGB", type=float, default=LEAST_CACHE_GB, dest="cache")
@@ -83,9 +84,11 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _first_address(text: str) -> str:
-    """Take the address that reaches furthest: it binds to one."""
+    """Take the address that reaches furthest: it binds to one, which of several is the one that stands for all."""
     addresses = re.split(r"\s*,\s*", text)
-    return "0.0.0.0" if {"*", "0.0.0.0", "::"} & set(addresses) else addresses[-1]  # noqa: S104
+    if len(addresses) == 1 and addresses[0] not in ("*", "::"):
+        return addresses[0]
+    return "::" if any(address.count(":") > 1 for address in addresses) else "0.0.0.0"  # noqa: S104
 
 
 def _variable(name: str) -> str:

@@ -175,7 +175,7 @@ def _environment(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
     database_url = SecretKeyRef(name=_database(assistant).name, key="url")
     searxng = bindings.get("searxng")
     variables = [
-        env("HOST", "0.0.0.0"),  # noqa: S104 - the pod's own address
+        manifests.pod_ip("HOST"),
         env("ENV", "production"),
         env("IS_KUBERNETES", True),
         env("FIRECRAWL_APP_HOST", _name(assistant)),
@@ -202,7 +202,7 @@ def _node(assistant: AIAssistant, facts: Facts, bindings: Bindings, program: _Pr
     """Build the pods of one of the programs in Firecrawl's image."""
     settings, spec = _settings(assistant), program.settings(_settings(assistant))
     variables = [*_environment(assistant, bindings), env(program.port_variable, program.port)]
-    secrets = [SecretKeyRef(**found["valueFrom"]["secretKeyRef"]) for found in variables if "valueFrom" in found]
+    secrets = manifests.secrets_of(variables)
     authorities = _authorities(bindings)
     volumes = _volumes(authorities)
     container = manifests.container(

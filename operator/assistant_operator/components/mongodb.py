@@ -39,6 +39,8 @@ _DATABASE = "ai_assistant"
 _USER = "assistant"
 _REPLICA_SET = "rs0"
 _MEMBERS = 3
+_LISTEN = ("--ipv6", "--bind_ip", "127.0.0.1,$(POD_IP)")
+"""Both families, without the address `::` of --bind_ip_all, which fails on a node whose kernel has no IPv6."""
 _USER_SCRIPT = "mongodb-user.js"
 _SET_SCRIPTS = ("mongodb-start.sh", "mongodb-setup.js")
 _STANDALONE_SCRIPTS = ("mongodb-password.js",)
@@ -162,8 +164,8 @@ def _container(server: Server, facts: Facts) -> Object:
 def _standalone() -> Object:
     """Build what is particular to a server that runs alone: the image's own start, with a script for its first."""
     return {
-        "args": ["mongod", "--auth", "--bind_ip_all"],
-        "env": _root_user() + _runtime_user(),
+        "args": ["mongod", "--auth", *_LISTEN],
+        "env": [manifests.pod_ip("POD_IP"), *_root_user(), *_runtime_user()],
         "volumeMounts": [_mount("data", "/data/db"), *_mounts("/docker-entrypoint-initdb.d")],
     }
 
@@ -173,7 +175,7 @@ def _member() -> Object:
     name = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     return {
         "command": ["sh", f"{_SCRIPTS}/mongodb-start.sh"],
-        "env": [name, env("REPLICA_SET", _REPLICA_SET), *_root_user(), *_runtime_user()],
+        "env": [name, manifests.pod_ip("POD_IP"), env("REPLICA_SET", _REPLICA_SET), *_root_user(), *_runtime_user()],
         "volumeMounts": [_mount("data", "/data/db"), _mount("run", "/run/mongodb"), *_mounts(_SCRIPTS)],
     }
 

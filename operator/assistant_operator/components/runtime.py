@@ -91,11 +91,7 @@ def _objects(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> list[O
 
 def _deployment(assistant: AIAssistant, facts: Facts, bindings: Bindings) -> Object:
     variables = _variables(assistant, bindings)
-    secrets = [
-        SecretKeyRef(name=read["name"], key=read["key"])
-        for variable in variables
-        if (read := variable.get("valueFrom", {}).get("secretKeyRef"))
-    ]
+    secrets = manifests.secrets_of(variables)
     authorities = environment.authorities(assistant, bindings)
     volumes = _volumes(assistant, authorities)
     selector = labels.selector(assistant.name, NAME)
@@ -155,7 +151,7 @@ def _container(assistant: AIAssistant, facts: Facts, variables: list[Object], vo
 
 def _variables(assistant: AIAssistant, bindings: Bindings) -> list[Object]:
     return [
-        env("HOST", "0.0.0.0"),  # noqa: S104 - the pod's own address
+        env("HOST", "*"),
         env("PORT", PORT),
         secret_env("SECRET_KEY", _secret_key(assistant)),
         secret_env("SECRET_KEY_PREVIOUS", _previous_secret_key(assistant), optional=True),

@@ -119,7 +119,7 @@ def _container(assistant: AIAssistant, facts: Facts, volumes: Mapping[str, Objec
             manifests.secret_env("SEARXNG_SECRET", _secret_key(assistant)),
             # The image listens on [::], and so does not start on a node whose kernel has no IPv6:
             # https://github.com/searxng/searxng/issues/5059, container/dist.dockerfile
-            manifests.env("GRANIAN_HOST", "0.0.0.0"),  # noqa: S104 - the pod's own address
+            manifests.pod_ip("GRANIAN_HOST"),
             manifests.env("GRANIAN_BLOCKING_THREADS", _SEARCHES_AT_ONCE),
         ],
         volumeMounts=manifests.mounts(volumes),

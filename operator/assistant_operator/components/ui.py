@@ -64,7 +64,8 @@ def _container(assistant: AIAssistant, facts: Facts, volumes: Mapping[str, Objec
     settings = assistant.spec.ui
     variables = [
         env("ASSISTANT_URL", f"http://{assistant.name}.{assistant.namespace}.svc/v1"),
-        env("GRADIO_HOST", "0.0.0.0"),  # noqa: S104 - the pod's own address
+        env("GRADIO_HOST", "*"),
+        manifests.pod_ip("POD_IP"),
         env("GRADIO_PORT", PORT),
         env("LOG_LEVEL", assistant.spec.logging.level),
         env("LOG_FORMAT", assistant.spec.logging.format),

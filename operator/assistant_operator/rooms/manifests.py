@@ -4,7 +4,7 @@ Objects are sparse: a field that is not set is absent, because server-side apply
 In the parts of an object a field that is not set may be None: `new_object` leaves all of those out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import yaml
@@ -137,6 +137,20 @@ def yaml_text(value: Mapping[str, Any]) -> str:
     """Return the text of a server's configuration file, its keys in the order given."""
     text: str = yaml.dump(value, Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
     return text
+
+
+def pod_ip(name: str) -> Object:
+    """Build an environment variable with the pod's own address: IPv6 in a cluster of IPv6 alone.
+
+    It is for servers that listen on one address: `::`, which stands for all of them, fails on a node without IPv6.
+    """
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+
+
+def secrets_of(variables: Iterable[Object]) -> list[SecretKeyRef]:
+    """Return the keys of Secrets that environment variables are read from."""
+    sources = [variable.get("valueFrom", {}).get("secretKeyRef") for variable in variables]
+    return [SecretKeyRef(name=source["name"], key=source["key"]) for source in sources if source]
 
 
 def secret_env(name: str, reference: SecretKeyRef, *, optional: bool = False) -> Object:

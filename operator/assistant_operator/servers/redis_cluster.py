@@ -95,7 +95,7 @@ def _stateful_set(server: Server, facts: Facts, nodes: str, config_hash: str) ->
 
 def _container(server: Server, facts: Facts) -> Object:
     container = redis.redis_container(server, facts, ready=_SERVES)
-    address = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    address = manifests.pod_ip("POD_IP")
     return {
         **container,
         "command": [*container["command"], "--cluster-announce-ip", "$(POD_IP)"],

@@ -9,4 +9,5 @@ case "$POD_NAME" in
 *-0) ;;
 *) unset MONGO_INITDB_ROOT_USERNAME MONGO_INITDB_ROOT_PASSWORD_FILE ;;
 esac
-exec docker-entrypoint.sh mongod --replSet "$REPLICA_SET" --keyFile /run/mongodb/keyfile --bind_ip_all
+exec docker-entrypoint.sh mongod --replSet "$REPLICA_SET" --keyFile /run/mongodb/keyfile \
+  --ipv6 --bind_ip "127.0.0.1,$POD_IP"
