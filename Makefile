@@ -91,6 +91,10 @@ cluster: install ## Tests on a real API server
 e2e: install ## Tests with real pods (root)
 	@$(PYTEST) -m e2e $(ARGS)
 
+.PHONY: chaos-runtime
+chaos-runtime: install ## Two minutes of broken connections before each store of the runtime, under load; CHAOS_SECONDS and CHAOS_SEED change them
+	@CHAOS_SECONDS=$${CHAOS_SECONDS:-120} $(PYTEST) --capture=no --timeout=1200 tests/runtime/test_chaos.py $(ARGS)
+
 .PHONY: golden
 golden: install ## Accept what is rendered now as the golden output; review the difference
 	@$(PYTEST) --quiet -m 'not cluster and not e2e' --update-golden tests/operator tests/chart

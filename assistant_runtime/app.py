@@ -328,7 +328,7 @@ def _stores_part(stores: Stores) -> Part:
     return Part(
         routers=[sessions_router(stores.conversations, stores.history)],
         resources=[_connected(stores.backends)],
-        background={backend.name.lower(): backend.run for backend in stores.backends},
+        background={name: work for backend in stores.backends for name, work in backend.works().items()},
         checks=stores.checks,
     )
 
@@ -358,7 +358,7 @@ def _security_part(security: Security) -> Part:
 async def _connected(backends: Sequence[Backend]) -> AsyncIterator[None]:
     """Ask every server once before anyone else does, and close the connections in the end."""
     if backends:
-        probes = [asyncio.create_task(backend.probe()) for backend in backends]  # noqa: TID251 - ended below
+        probes = [asyncio.create_task(backend.open()) for backend in backends]  # noqa: TID251 - ended below
         _, hanging = await asyncio.wait(probes, timeout=FIRST_PROBE_SECONDS)
         await end(*hanging)
     try:
@@ -437,7 +437,7 @@ def _retrieval(settings: Settings, embedder: Embedder | None, reranker: Reranker
     if library is None or milvus is None:
         return Part(routers=routers, resources=resources, background=background, checks=checks), None
     checks["milvus"] = milvus
-    background["milvus"] = milvus.run
+    background |= milvus.works()
     return Part(routers=routers, resources=[*resources, library], background=background, checks=checks), library
 
 

@@ -49,7 +49,7 @@ async def _of_stores(settings: Settings) -> tuple[int, list[str]]:
     key, older = audit_keys(key_ring_of(settings))
     try:
         for backend in stores.backends:
-            await backend.probe()
+            await backend.open()
         found = [problem async for problem in problems(key, sink.records, older)]
         return sum([1 async for _ in sink.records()]), found
     finally:

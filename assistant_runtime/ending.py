@@ -47,3 +47,9 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
     if not task.cancelled() and (error := task.exception()) is not None:
         raise asyncio.CancelledError from error
     raise asyncio.CancelledError
+
+
+def is_cancelled() -> bool:
+    """Tell whether someone cancelled the current task itself, and not only something that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

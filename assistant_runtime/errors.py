@@ -3,6 +3,7 @@
 AssistantError
 ├── SettingsError          stops the start
 ├── StoreUnavailableError  a store does not answer: go on without it
+│   └── StoreRefusedError       it refuses this one statement: do not try it again
 ├── TakenError             a row with one of the keys exists (stores/sql.py)
 ├── ProviderError          a provider failed; carries what the client may be told
 ├── ToolError              a tool failed: the model is told, and goes on
@@ -28,6 +29,25 @@ class SettingsError(AssistantError):
 
 class StoreUnavailableError(AssistantError):
     """A store does not answer."""
+
+
+class StoreRefusedError(StoreUnavailableError):
+    """A store refuses one statement, and serves others: that request's error.
+
+    Parameters
+    ----------
+    message
+        What is refused and why; holds no secret.
+    status
+        HTTP status for the client: 400 or 413 for data that can't be kept, 503 for a reason of the server's own.
+    lasting
+        Whether other requests will meet it too, such as a full disk or a missing right: /ready reports it.
+    """
+
+    def __init__(self, message: str, *, status: int = 503, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.lasting = lasting
 
 
 class ToolError(AssistantError):

@@ -81,7 +81,7 @@ async def _in_database(settings: Settings, action: str, work: Work) -> None:
         if security.managed is None or stores.database is None:
             raise CommandError("keys are kept in a database: set DATABASE_URL or DATA_DIR as the server has it")
         for backend in stores.backends:
-            await backend.probe()
+            await backend.open()
         if not stores.database.available:
             raise CommandError(f"DATABASE_URL: {stores.database.check()['detail'].partition(';')[0]}")
         done = await work(security.managed)

@@ -4,7 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from assistant_runtime.ending import is_cancelled
+
 T = TypeVar("T")
+
+
+class CallEndedError(Exception):
+    """The run that a caller waited for was ended, and the caller was not."""
 
 
 class SharedCall(Generic[T]):
@@ -21,12 +27,17 @@ class SharedCall(Generic[T]):
         self._task: asyncio.Task[T] | None = None
 
     async def __call__(self) -> T:
-        """Give the result of the run that is under way, or of a new one; raises what the work raises."""
+        """Give the result of the run that is under way, or of a new one; raises what it does, or CallEndedError."""
         if self._task is None:
             # A task of its own, because whoever waits may be cancelled.
             self._task = asyncio.create_task(self._run())  # noqa: TID251 - one call, which ends
             self._task.add_done_callback(_noted)
-        return await asyncio.shield(self._task)
+        try:
+            return await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            raise CallEndedError("it was ended") from None
 
     def cancel(self) -> None:
         """End the run that is under way, if any."""

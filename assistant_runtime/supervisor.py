@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from assistant_runtime.ending import end
+from assistant_runtime.ending import end, is_cancelled
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 """Something that runs until it is cancelled."""
@@ -105,16 +105,10 @@ class Supervisor:
         try:
             await work()
         except asyncio.CancelledError as error:
-            if _cancelled():
+            if is_cancelled():
                 raise
             # Something that the work waited for was cancelled, and not the work.
             return error
         except Exception as error:  # noqa: BLE001 - whatever it was, it is logged, and the work goes on
             return error
         return WorkEndedError("it came to an end")
-
-
-def _cancelled() -> bool:
-    """Tell whether someone cancelled this task itself."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

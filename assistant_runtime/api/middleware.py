@@ -17,7 +17,7 @@ from assistant_runtime.api.content_encoding import serve_decompressed
 from assistant_runtime.api.context import RequestContext, context_of, encoded, header, open_context
 from assistant_runtime.api.protocol import TOO_SLOW
 from assistant_runtime.api.saturation import Saturation
-from assistant_runtime.errors import ApiError, ProviderError, StoreUnavailableError
+from assistant_runtime.errors import ApiError, ProviderError, StoreRefusedError, StoreUnavailableError
 from assistant_runtime.lifecycle import Lifecycle
 from assistant_runtime.security.accounts import Accounts
 from assistant_runtime.security.authentication import Authentication
@@ -191,6 +191,8 @@ class ErrorAnswers:
             return error
         if isinstance(error, ProviderError):
             return error.to_api_error()
+        if isinstance(error, StoreRefusedError):
+            return _store_refused(error)
         if isinstance(error, StoreUnavailableError):
             return _store_unavailable()
         self._log.error("unhandled_error", request_id=context.request_id, exc_info=error)
@@ -220,6 +222,15 @@ def _store_unavailable() -> ApiError:
         error_type="server_error",
         code="store_unavailable",
         headers={"retry-after": "2"},
+    )
+
+
+def _store_refused(error: StoreRefusedError) -> ApiError:
+    """Give the error for a request whose data a store refuses to keep, or that it refuses for a reason of its own."""
+    if error.status < 500:  # noqa: PLR2004 - HTTP's number
+        return ApiError(error.status, f"{error}.", code="store_refused")
+    return ApiError(
+        error.status, f"{error}.", error_type="server_error", code="store_refused", headers={"retry-after": "10"}
     )
 
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 import structlog
 
 from assistant_runtime.ending import end
-from assistant_runtime.errors import ApiError, ProviderError, StoreUnavailableError
+from assistant_runtime.errors import ApiError, ProviderError, StoreRefusedError, StoreUnavailableError
 from assistant_runtime.rag.collections import INSERT_ROWS, Collections, Row, Scope
 from assistant_runtime.rag.documents import Document, Upload
 from assistant_runtime.rag.embedder import Embedder
@@ -139,13 +139,13 @@ class Ingestion:
         try:
             async with intake.account, self._working, self.lock(intake.document):
                 await self._ingest(intake, PATIENCE_SECONDS)
-        except StoreUnavailableError as error:
-            self._log.warning("document_failed", document=intake.document, reason=str(error))
-        except (ApiError, ProviderError) as error:
+        except (ApiError, ProviderError, StoreRefusedError) as error:
             self._log.warning("document_failed", document=intake.document, reason=str(error))
             failed = replace(intake.begun, status="failed", error=str(error), updated=int(time.time()))
             with suppress(StoreUnavailableError):
                 await self._put(intake, failed, PATIENCE_SECONDS)
+        except StoreUnavailableError as error:
+            self._log.warning("document_failed", document=intake.document, reason=str(error))
         except Exception:  # noqa: BLE001 - a bug with one document must not be silent
             self._log.exception("document_failed", document=intake.document)
 
@@ -220,6 +220,8 @@ class Ingestion:
             try:
                 await self._collections.open()
                 return await work()
+            except StoreRefusedError:
+                raise
             except StoreUnavailableError:
                 if time.monotonic() >= deadline:
                     raise

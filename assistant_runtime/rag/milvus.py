@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from assistant_runtime.errors import StoreRefusedError
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.connection import StoreConnection
 from assistant_runtime.trust import system_file, trusting
@@ -30,6 +31,18 @@ seconds. Our own probe notices a server that is gone."""
 
 LITE_FILE = "milvus.db"
 DEFAULT_PORT = 19530
+
+MAX_REASON_CHARACTERS = 200
+"""Of what Milvus says."""
+
+LIMITS = frozenset({3, 4, 7, 8, 9})
+"""Milvus' error codes for a limit that it has reached: memory, requests, disk, rate, quota."""
+
+REFUSALS = LIMITS | frozenset(range(1100, 1200)) | frozenset(range(1700, 1800))
+"""And for parameters and fields that it can't take."""
+
+CLIENT_REFUSALS = frozenset({"ParamError", "DataNotMatchException", "DataTypeNotMatchException", "PrimaryKeyException"})
+"""What pymilvus refuses before it sends it, by class: its codes are all 1, as that of many failures."""
 
 T = TypeVar("T")
 
@@ -104,10 +117,18 @@ class MilvusConnection(StoreConnection):
             return "Milvus refuses MILVUS_USERNAME, MILVUS_PASSWORD or MILVUS_API_KEY"
         return super().reason(error)
 
+    async def renew(self) -> None:
+        """Have a new channel: an old one waits ever longer before it connects again, and calls hang on it."""
+        if not self.embedded:
+            self._close_client()
+
     async def aclose(self) -> None:
         """Close every connection, without waiting for calls that hang."""
-        client, self._client = self._client, None
         self._threads.shutdown(wait=self.embedded, cancel_futures=not self.embedded)
+        self._close_client()
+
+    def _close_client(self) -> None:
+        client, self._client = self._client, None
         if client is not None:
             # Closing ends calls that hang, but waits for a reconnect that does.
             threading.Thread(target=client.close, daemon=True).start()
@@ -127,10 +148,16 @@ class MilvusConnection(StoreConnection):
         try:
             with self._connecting:
                 # One at a time: Milvus Lite refuses a second client of its file.
-                if self._client is None:
-                    self._client = self._connect()
-            return command(self._client)
-        except (MilvusException, ConnectionError, ValueError) as error:
+                client = self._client = self._client or self._connect()
+            return command(client)
+        except MilvusException as error:
+            if _refuses(error):
+                text = str(error.message)[:MAX_REASON_CHARACTERS]
+                raise StoreRefusedError(
+                    f"Milvus refuses what this request asks: {text}", status=_status(error)
+                ) from error
+            raise MilvusFailure(str(error)) from error
+        except Exception as error:
             raise MilvusFailure(str(error)) from error
 
     def _connect(self) -> Any:
@@ -144,6 +171,18 @@ class MilvusConnection(StoreConnection):
         # Of its own: pymilvus never closes a connection that clients may share, and shares it by address and user
         # alone, whatever authority they trust.
         return MilvusClient(uri, timeout=CALL_SECONDS, dedicated=True, **self._options)
+
+
+def _refuses(error: Any) -> bool:
+    """Tell whether Milvus, or its client, refuses one call, by Milvus' error codes."""
+    if isinstance(error.code, int) and error.code in REFUSALS:
+        return True
+    return type(error).__name__ in CLIENT_REFUSALS
+
+
+def _status(error: Any) -> int:
+    """Give the HTTP status: the limits of a server are its own, and anything else is the request's."""
+    return 503 if error.code in LIMITS else 400
 
 
 def milvus_of(settings: Settings) -> MilvusConnection | None:

@@ -7,6 +7,8 @@ stores, and imports an SDK only when its store is used.
 from dataclasses import dataclass
 from typing import Protocol
 
+from assistant_runtime.supervisor import Work
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -50,11 +52,11 @@ class Backend(Protocol):
     name: str
     """As a person writes it."""
 
-    async def probe(self) -> None:
-        """Find out whether it answers."""
+    async def open(self) -> None:
+        """Find out whether it answers, and prepare it."""
 
-    async def run(self) -> None:
-        """Probe until cancelled."""
+    def works(self) -> dict[str, Work]:
+        """Give what goes on in the background, by name."""
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Column, Integer, MetaData, String, Table, Text, delete, func, select, tuple_
+from sqlalchemy import Column, Integer, MetaData, String, Table, Text, delete, func, literal, select, tuple_
 
 from assistant_runtime.stores.sql import once
 
@@ -19,10 +19,17 @@ AUDIT = Table(
 
 
 def heads(limit: int) -> Any:
-    """Ask for the last record of each of the chains that were begun last."""
-    last = select(AUDIT.c.chain, func.max(AUDIT.c.sequence)).group_by(AUDIT.c.chain)
-    newest = last.order_by(AUDIT.c.chain.desc()).limit(limit)
-    return select(AUDIT).where(tuple_(AUDIT.c.chain, AUDIT.c.sequence).in_(newest))
+    """Ask for the last record of each of the chains that were begun last.
+
+    From chain to chain by the index, so that it costs the same however many records there are: a GROUP BY reads all.
+    """
+    newest = select(select(func.max(AUDIT.c.chain)).scalar_subquery().label("chain"), literal(1).label("place"))
+    walk = newest.cte("newest", recursive=True)
+    older = select(func.max(AUDIT.c.chain)).where(AUDIT.c.chain < walk.c.chain).scalar_subquery()
+    walk = walk.union_all(select(older, walk.c.place + 1).where(walk.c.chain.is_not(None), walk.c.place < limit))
+    every = AUDIT.alias("every")
+    last = select(func.max(every.c.sequence)).where(every.c.chain == walk.c.chain).scalar_subquery()
+    return select(AUDIT).join(walk, AUDIT.c.chain == walk.c.chain).where(AUDIT.c.sequence == last)
 
 
 def behind(chain: str, sequence: int, limit: int) -> Any:

@@ -4,18 +4,22 @@ A dead or hanging server must cost a chat almost nothing. So each command has a 
 the server as down for everyone, and a background probe alone finds out when it is back.
 
 Any exception is a failure of the server, whatever its class: what drivers and event loops raise for a broken connection
-is no closed list. Only the runtime's own errors pass as they are.
+is no closed list. Two kinds are not: the runtime's own errors pass as they are, and a statement that the server refuses
+is the error of that one request.
 """
 
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import structlog
 
 from assistant_runtime.checks import optional
-from assistant_runtime.errors import AssistantError, StoreUnavailableError
+from assistant_runtime.ending import is_cancelled
+from assistant_runtime.errors import AssistantError, StoreRefusedError, StoreUnavailableError
+from assistant_runtime.supervisor import Work
 from assistant_runtime.trust import distrust
 
 UP_INTERVAL_SECONDS = 5.0
@@ -23,6 +27,9 @@ UP_INTERVAL_SECONDS = 5.0
 
 DOWN_INTERVAL_SECONDS = 1.0
 """How long a server that is back may stay unused."""
+
+PROBE_SECONDS = 2.0
+"""For a probe of a server that is down: it has new connections, and is repeated."""
 
 ASIDE_SECONDS = 15.0
 """For work that nobody waits for, as a ledger's flush or the deletion of what expired. The end of a process may."""
@@ -43,9 +50,11 @@ class StoreConnection(ABC):
         Longest time for one command.
     loss
         What the assistant does without it; the end of /ready's detail.
+    prepared
+        Whether it can be used as it is; false: not before `prepare` was done once.
     """
 
-    def __init__(self, name: str, seconds: float, loss: str) -> None:
+    def __init__(self, name: str, seconds: float, loss: str, *, prepared: bool = True) -> None:
         self.name = name
         self._seconds = seconds
         self._loss = loss
@@ -53,7 +62,16 @@ class StoreConnection(ABC):
         self._status = "starting"
         self._detail = "not asked yet"
         self._failed = asyncio.Event()
-        self._prepared = False
+        self._needs_preparation = not prepared
+        self._prepared = prepared
+        self._unprepared = asyncio.Event()
+        self._preparation: asyncio.Timeout | None = None
+        self._obstacle = ""
+        """Why it could not be prepared."""
+        self._remark = ""
+        """What it refuses for a reason of its own, such as a full disk."""
+        self._generation = 0
+        """Of the connections; a command on an older one says nothing about the server."""
 
     @abstractmethod
     async def ping(self) -> None:
@@ -67,71 +85,98 @@ class StoreConnection(ABC):
             return f"{self.name} {untrusted}"
         return f"{self.name} can't be reached"
 
+    def refusal(self, error: Exception) -> StoreRefusedError | None:
+        """Give the error of the request whose statement the server refuses; None where it is the server that fails."""
+        if isinstance(error, UnicodeEncodeError | OverflowError):
+            # The client could not even write it.
+            return StoreRefusedError(f"{self.name} can't keep a value of this request: {error}", status=400)
+        return None
+
     async def prepare(self) -> None:  # noqa: B027 - not every server needs it
-        """Do what the server needs once before its first use, such as tables or indexes."""
+        """Do what the server needs before its use, such as tables or indexes; done again whenever it is back."""
+
+    async def use(self) -> None:  # noqa: B027 - as above
+        """Do what is left to do once it is in use; a failure is tried again when the server is next back."""
+
+    async def renew(self) -> None:  # noqa: B027 - as above
+        """Drop every connection of a server that is down: each may be broken without saying so."""
 
     @abstractmethod
     async def aclose(self) -> None:
         """Close every connection."""
 
-    def starting_over(self) -> None:  # noqa: B027 - as above
-        """Forget what the next probe finds out anew."""
+    def works(self) -> dict[str, Work]:
+        """Give what goes on in the background, by name."""
+        name = self.name.lower()
+        return {name: self.run} | ({f"{name}-preparation": self.keep_prepared} if self._needs_preparation else {})
 
     async def run(self) -> None:
-        """Probe until cancelled."""
+        """Probe until cancelled: from time to time while it is up, at once after a failure, and often while down."""
         while True:
+            begun = asyncio.get_running_loop().time()
             self._failed.clear()
-            self.starting_over()
+            self._remark = ""
             await self.probe()
-            if self._status != "up":
-                await asyncio.sleep(DOWN_INTERVAL_SECONDS)
-                continue
-            try:
-                async with asyncio.timeout(UP_INTERVAL_SECONDS):
-                    await self._failed.wait()
-            except TimeoutError:
-                continue
-            await asyncio.sleep(DOWN_INTERVAL_SECONDS)
+            if self._status == "up":
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(UP_INTERVAL_SECONDS):
+                        await self._failed.wait()
+            # Also where it answers each probe and fails each command.
+            await asyncio.sleep(begun + DOWN_INTERVAL_SECONDS - asyncio.get_running_loop().time())
+
+    async def open(self) -> None:
+        """Probe and prepare it once: for a start, and for a program that has no background."""
+        await self.probe()
+        if self._status == "up" and self._unprepared.is_set():
+            await self._prepare_once()
 
     async def probe(self) -> None:
         """Find out whether the server answers."""
-        try:
-            if not self._prepared:
-                await self.bounded(self.prepare)
-                self._prepared = True
-            await self.bounded(self.ping)
-        except StoreUnavailableError:
-            return
-        if self._status != "up":
+        was_up = self._status == "up"
+        error = await self._problem(renewing=self._status == "down")
+        if error is not None and was_up:
+            # Perhaps the connection broke, and not the server.
+            error = await self._problem(renewing=False)
+        if error is not None:
+            self.mark_down(error)
+        elif self._status != "up":
             self._status, self._detail = "up", ""
             self._log.info(f"{self.name.lower()}_status", status="up")
+            if self._needs_preparation:
+                self._unprepared.set()
+
+    async def keep_prepared(self) -> None:
+        """Prepare the server whenever it has come up, until cancelled; however long that takes, it counts as up."""
+        while True:
+            await self._unprepared.wait()
+            if not await self._prepare_once():
+                await asyncio.sleep(DOWN_INTERVAL_SECONDS)
+                continue
+            try:
+                await self.use()
+            except Exception as error:  # noqa: BLE001 - nobody waits for it
+                self._log.warning(
+                    f"{self.name.lower()}_leftovers", detail=self.reason(error), error=type(error).__name__
+                )
 
     async def call(self, command: Callable[[], Awaitable[T]]) -> T:
         """Run a command, unless the server is known to be down.
 
         Raises
         ------
+        StoreRefusedError
+            The server refuses this command, and serves others.
         StoreUnavailableError
             The server is known to be down, or just failed.
         """
         self.check_available()
-        return await self.bounded(command)
-
-    async def bounded(self, command: Callable[[], Awaitable[T]]) -> T:
-        """Run a command for its longest time, also with a server that counts as down.
-
-        Raises
-        ------
-        StoreUnavailableError
-            It failed; from now on the server counts as down.
-        """
+        generation = self._generation
         try:
-            async with asyncio.timeout(self._seconds):
-                return await command()
+            return await _timed(command, self._seconds)
         except AssistantError:
             raise
         except Exception as error:
-            raise self.given_up(error) from error
+            raise self.judged(error, generation) from error
 
     async def aside(self, command: Callable[[], Awaitable[T]]) -> T:
         """Run work that nobody waits for, unless the server is known to be down.
@@ -140,42 +185,114 @@ class StoreConnection(ABC):
 
         Raises
         ------
+        StoreRefusedError
+            The server refuses it.
         StoreUnavailableError
             The server is known to be down, or the work failed.
         """
         self.check_available()
         try:
-            async with asyncio.timeout(ASIDE_SECONDS):
-                return await command()
+            return await _timed(command, ASIDE_SECONDS)
         except AssistantError:
             raise
         except Exception as error:
+            if refused := self.refusal(error):
+                raise refused from error
             self._log.warning(f"{self.name.lower()}_background_work_failed", error=type(error).__name__)
             raise StoreUnavailableError(f"{self.name} did not do background work") from error
 
     def check_available(self) -> None:
-        """Raise StoreUnavailableError if the server is known to be down."""
+        """Raise StoreUnavailableError if the server is known to be down, or is not prepared yet."""
         if not self.available:
-            raise StoreUnavailableError(f"{self.name} is down")
+            raise StoreUnavailableError(f"{self.name} is {self.check()['status']}")
 
-    def given_up(self, error: Exception) -> StoreUnavailableError:
-        """Count the server as down, for this reason, and give what its callers are told."""
-        self.mark_down(error)
+    def judged(self, error: Exception, generation: int) -> StoreUnavailableError:
+        """Give what callers are told of a command that failed, and take note of it.
+
+        Parameters
+        ----------
+        error
+            What the client raised.
+        generation
+            Of the connections, when the command began.
+        """
+        if refused := self.refusal(error):
+            if refused.lasting:
+                self._remark = str(refused)
+            self._log.warning(f"{self.name.lower()}_refused", detail=str(refused))
+            return refused
+        if generation == self._generation:
+            self.mark_down(error)
         return StoreUnavailableError(f"{self.name} does not answer")
 
     @property
     def available(self) -> bool:
         """Whether a command is worth trying."""
-        return self._status == "up"
+        return self._status == "up" and self._prepared
+
+    @property
+    def generation(self) -> int:
+        """Which connections commands begin on now."""
+        return self._generation
 
     def check(self) -> dict[str, Any]:
         """Give the readiness check; chat goes on without the server."""
-        return optional(self._status, self._detail)
+        if self._status != "up":
+            return optional(self._status, self._detail)
+        if not self._prepared:
+            return optional("preparing", f"{self._obstacle or 'its tables and indexes are being made'}; {self._loss}")
+        if problem := self._remark or self._obstacle:
+            return {"status": "up", "required": False, "degraded": True, "detail": problem}
+        return optional("up", "")
 
     def mark_down(self, error: Exception) -> None:
         """Note that the server failed."""
         reason = self.reason(error)
         if self._status != "down":
-            self._log.warning(f"{self.name.lower()}_status", status="down", detail=reason)
+            self._log.warning(f"{self.name.lower()}_status", status="down", detail=reason, error=type(error).__name__)
         self._status, self._detail = "down", f"{reason}; {self._loss}"
         self._failed.set()
+
+    async def _problem(self, *, renewing: bool) -> Exception | None:
+        """Ask the server, on new connections where it is down; gives what went wrong."""
+        try:
+            async with asyncio.timeout(min(self._seconds, PROBE_SECONDS) if renewing else self._seconds):
+                if renewing:
+                    self._renewed()
+                    await self.renew()
+                await self.ping()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server is not in use until it answers
+            return error
+        return None
+
+    def _renewed(self) -> None:
+        """End what hangs on the old connections."""
+        self._generation += 1
+        if self._preparation is not None:
+            self._preparation.reschedule(0)
+
+    async def _prepare_once(self) -> bool:
+        """Prepare the server; says whether that was done."""
+        try:
+            async with asyncio.timeout(None) as self._preparation:
+                await self.prepare()
+        except Exception as error:  # noqa: BLE001 - it is tried again, and the server goes on meanwhile
+            self._obstacle = f"it could not be prepared: {self.reason(error)}"
+            self._log.warning(f"{self.name.lower()}_not_prepared", detail=self._obstacle, error=type(error).__name__)
+            return False
+        finally:
+            self._preparation = None
+        self._unprepared.clear()
+        self._prepared, self._obstacle = True, ""
+        return True
+
+
+async def _timed(command: Callable[[], Awaitable[T]], seconds: float) -> T:
+    try:
+        async with asyncio.timeout(seconds):
+            return await command()
+    except asyncio.CancelledError:
+        if is_cancelled():
+            raise
+        # Something within the client was cancelled, and not this request.
+        raise ConnectionError("the client ended the command") from None

@@ -38,6 +38,7 @@ class MongoConversationLog:
     def __init__(self, connection: MongoConnection) -> None:
         self._connection = connection
         connection.before_use(self._prepare)
+        connection.after_preparation(self._end_deletions)
 
     async def create(self, session: Session) -> None:
         """Keep a new session."""
@@ -135,6 +136,10 @@ class MongoConversationLog:
         await self._units.create_index([("session", 1), ("version", 1)], unique=True)
         await self._units.create_index([("session", 1), ("key", 1)], unique=True)
         await self._units.create_index([("session", 1), ("last", 1)])
+        # Of the few that are half deleted alone, so that they are found without a look at the others.
+        await self._sessions.create_index([("deleted", 1)], sparse=True)
+
+    async def _end_deletions(self) -> None:
         async for left in self._sessions.find({"deleted": True}, {"_id": 1}):
             await self._remove(left["_id"])
 

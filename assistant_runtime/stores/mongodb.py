@@ -1,18 +1,28 @@
 """MongoDB: the connection, and whether it answers."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pymongo
+from bson.errors import InvalidDocument, InvalidStringData
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import ConfigurationError, OperationFailure
+from pymongo.errors import ConfigurationError, DocumentTooLarge, DuplicateKeyError, OperationFailure
 from pymongo.write_concern import WriteConcern
 
+from assistant_runtime.errors import StoreRefusedError
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.connection import StoreConnection
 
 MONGODB_SECONDS = 5.0
 """A fail-over to another member takes longer anyway; nothing that could be answered without MongoDB waits for it."""
+
+PREPARATION_SECONDS = 3600.0
+"""For each index of a large collection; a server that is lost meanwhile ends it sooner."""
+
+GOODBYE_SECONDS = 0.5
+"""For the end of the sessions, which a server that hangs does not answer."""
 
 DATABASE = "ai_assistant"
 """The deployment guide's name, where the URL has none."""
@@ -22,6 +32,14 @@ MAX_CONNECTIONS = 50
 
 AUTHENTICATION_FAILED = 18
 """MongoDB's error code."""
+
+FAILING = frozenset({AUTHENTICATION_FAILED, 8000})
+"""Its error codes, and Atlas's, that are about every statement."""
+
+TOO_LARGE = frozenset({10334, 17419, 17420})
+
+LASTING = frozenset({13, 64, 100, 14031})
+"""A missing right, no majority of members that confirms a write, a full disk."""
 
 
 class MongoConnection(StoreConnection):
@@ -34,10 +52,11 @@ class MongoConnection(StoreConnection):
     """
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__("MongoDB", MONGODB_SECONDS, "sessions are not kept")
+        super().__init__("MongoDB", MONGODB_SECONDS, "sessions are not kept", prepared=False)
         self._settings = settings
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
         self._preparations: list[Callable[[], Awaitable[None]]] = []
+        self._leftovers: list[Callable[[], Awaitable[None]]] = []
 
     def collection(self, name: str) -> AsyncCollection[dict[str, Any]]:
         """Give a collection, whose writes count as done when they survive the loss of any one member."""
@@ -52,13 +71,27 @@ class MongoConnection(StoreConnection):
         return self._client
 
     def before_use(self, preparation: Callable[[], Awaitable[None]]) -> None:
-        """Run this once, when the server first answers: indexes, and what a crash left half done."""
+        """Run this when the server answers, and before anything else does: indexes, which cost nothing once made."""
         self._preparations.append(preparation)
 
+    def after_preparation(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run this when the server is in use: what a crash left half done."""
+        self._leftovers.append(work)
+
     async def prepare(self) -> None:
-        """Make the indexes."""
-        for preparation in self._preparations:
-            await preparation()
+        """Make the indexes; on a collection that has grown without them it takes minutes, more than a command has."""
+        with pymongo.timeout(PREPARATION_SECONDS):
+            for preparation in self._preparations:
+                await preparation()
+
+    async def use(self) -> None:
+        """End what a crash left half done."""
+        for work in self._leftovers:
+            await work()
+
+    async def renew(self) -> None:
+        """Have a new client: the old one may hold connections that are broken without saying so."""
+        await self.aclose()
 
     async def ping(self) -> None:
         """Ask for nothing."""
@@ -67,6 +100,18 @@ class MongoConnection(StoreConnection):
     async def now(self) -> float:
         """Give seconds since 1970 on the server's clock, which all replicas share."""
         return float((await self.client.admin.command("hello"))["localTime"].timestamp())
+
+    def refusal(self, error: Exception) -> StoreRefusedError | None:
+        """Give what MongoDB, or its driver, refuses of one statement."""
+        if isinstance(error, DocumentTooLarge) or _code(error) in TOO_LARGE:
+            return StoreRefusedError(
+                "What this request would keep is too large: a document of MongoDB holds 16 MB", status=413
+            )
+        if isinstance(error, InvalidDocument | InvalidStringData | DuplicateKeyError):
+            return StoreRefusedError(f"MongoDB can't keep a value of this request ({type(error).__name__})", status=400)
+        if isinstance(error, OperationFailure) and error.code not in FAILING:
+            return StoreRefusedError(f"MongoDB refuses a statement (error {error.code})", lasting=error.code in LASTING)
+        return super().refusal(error)
 
     def reason(self, error: Exception) -> str:
         """Say what is wrong without the URL, which may hold a password."""
@@ -80,8 +125,19 @@ class MongoConnection(StoreConnection):
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._client is not None:
-            await self._client.close()
+        client, self._client = self._client, None
+        if client is None:
+            return
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await client.close()
+        except TimeoutError:
+            # The goodbye was cut off, and with it the rest; what it says it says only once.
+            await client.close()
+
+
+def _code(error: Exception) -> int | None:
+    return error.code if isinstance(error, OperationFailure) else None
 
 
 def _options(settings: Settings) -> dict[str, Any]:

@@ -7,19 +7,25 @@ Cluster can run it there.
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
+    ClusterError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
     ResponseError,
+    TryAgainError,
 )
 
-from assistant_runtime.errors import AssistantError, StoreUnavailableError
+from assistant_runtime.errors import StoreRefusedError
 from assistant_runtime.stores import Verdict
 from assistant_runtime.stores.connection import StoreConnection
 from assistant_runtime.stores.redis_pipeline import Pipeline
@@ -33,6 +39,12 @@ MAX_CONNECTIONS = 8
 several milliseconds to open, all at once when a burst meets a process that has just started."""
 
 OUT_OF_MEMORY = "Redis is out of memory and refuses to write: raise its maxmemory, or set an eviction policy"
+
+NOT_SERVING = (ReadOnlyError, ClusterError, AskError, TryAgainError)
+"""Answers to one command that are about the server: it is no master, or its cluster does not serve."""
+
+MAX_REASON = 200
+"""Characters of what Redis says."""
 
 KEY_PREFIX = "assistant:"
 
@@ -95,7 +107,6 @@ class RedisConnection(StoreConnection):
         super().__init__("Redis", COMMAND_SECONDS, loss)
         self.client: Any = client
         self._pipeline = Pipeline(client.connection_pool, COMMAND_SECONDS) if isinstance(client, Redis) else None
-        self._full = False
         # The client refuses a command without a free connection, and the pipeline keeps one for itself.
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS - 1)
 
@@ -139,47 +150,38 @@ class RedisConnection(StoreConnection):
         if pipeline is None:
             return await self.call(lambda: ask(self.client.execute_command))
         self.check_available()
+        generation = self.generation
         try:
-            return await self._or_full(lambda: ask(pipeline.execute))
-        except AssistantError:
-            raise
+            return await ask(pipeline.execute)
         except Exception as error:
-            raise self.given_up(error) from error
+            raise self.judged(error, generation) from error
 
-    async def bounded(self, command: Callable[[], Awaitable[T]]) -> T:
-        """Run a command for its longest time.
-
-        Raises
-        ------
-        StoreUnavailableError
-            It failed.
-        """
+    async def call(self, command: Callable[[], Awaitable[T]]) -> T:
+        """Run a command on a connection of its own, unless the server is known to be down; raises as `execute`."""
 
         async def in_turn() -> T:
             async with self._slots:
-                return await self._or_full(command)
+                return await command()
 
-        return await super().bounded(in_turn)
+        return await super().call(in_turn)
 
-    async def _or_full(self, command: Callable[[], Awaitable[T]]) -> T:
-        try:
-            return await command()
-        except OutOfMemoryError as error:
-            # It refuses to write, and still reads: one big answer must not turn it off for everyone.
-            if not self._full:
-                self._log.warning("redis_full", detail=OUT_OF_MEMORY)
-            self._full = True
-            raise StoreUnavailableError("Redis is out of memory") from error
+    def refusal(self, error: Exception) -> StoreRefusedError | None:
+        """Give what Redis refuses while it serves everything else, such as writes when it is full."""
+        if isinstance(error, OutOfMemoryError):
+            return StoreRefusedError(OUT_OF_MEMORY, lasting=True)
+        if (
+            isinstance(error, ResponseError)
+            and not isinstance(error, NOT_SERVING)
+            and not str(error).startswith("BUSY")
+        ):
+            # All commands are the runtime's own, so that whatever is wrong with one is wrong for the next request too.
+            return StoreRefusedError(f"Redis refuses a command: {str(error)[:MAX_REASON]}", lasting=True)
+        return super().refusal(error)
 
-    def starting_over(self) -> None:
-        """Forget that it was full."""
-        self._full = False
-
-    def check(self) -> dict[str, Any]:
-        """Give the readiness check `redis`; chat goes on without it."""
-        if self.available and self._full:
-            return {"status": "up", "required": False, "degraded": True, "detail": OUT_OF_MEMORY}
-        return super().check()
+    async def renew(self) -> None:
+        """Drop every connection that no command uses; one that a command hangs on ends with it."""
+        with suppress(RedisError, OSError):  # the end of a connection that is broken
+            await self.client.connection_pool.disconnect(inuse_connections=False)
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -4,6 +4,7 @@ Nothing is retried behind our back: a command that fails is given up, and the pr
 asks again at once, because that is how its client learns where a key has moved.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis, RedisCluster, Sentinel
@@ -100,6 +101,13 @@ class SentinelConnection(stores.RedisConnection):
         if isinstance(error, AuthenticationError) and isinstance(error.__cause__, MasterNotFoundError):
             return "the Sentinels refuse the password in REDIS_SENTINEL_PASSWORD or, without it, that of REDIS_URL"
         return super().reason(error)
+
+    async def renew(self) -> None:
+        """Drop every connection that no command uses, also those to the Sentinels."""
+        await super().renew()
+        for each in self._sentinel.sentinels:
+            with suppress(RedisError, OSError):
+                await each.connection_pool.disconnect(inuse_connections=False)
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -15,26 +15,15 @@ class ClusterConnection(RedisConnection):
     drawn anew, from all the servers that it knows and those that it was given.
     """
 
-    def __init__(self, client: RedisCluster) -> None:
-        super().__init__(client)
-        self._lost = False
-
     async def ping(self) -> None:
-        """Ask every master, and one of them whether the Cluster serves; draws the map anew first, after a failure."""
-        if self._lost:
-            await self._forget_map()
+        """Ask every master, and one of them whether the Cluster serves."""
         await self.client.ping(target_nodes=RedisCluster.PRIMARIES)
         state = await self.client.cluster_info(target_nodes=RedisCluster.DEFAULT_NODE)
         if state.get("cluster_state") != "ok":
             raise ClusterDownError("the Cluster does not serve every key")
-        self._lost = False
 
-    def mark_down(self, error: Exception) -> None:
-        """Note that a server failed, and that the map may be wrong."""
-        super().mark_down(error)
-        self._lost = True
-
-    async def _forget_map(self) -> None:
+    async def renew(self) -> None:
+        """Drop every connection, and the map, which may be wrong."""
         await self.client.aclose()  # it connects and draws the map with its next command
         given = {node.name: node for node in self.client.startup_nodes}
         self.client.nodes_manager.startup_nodes |= given

@@ -176,5 +176,7 @@ class Pipeline:
     async def _give_back(self) -> None:
         connection, self._connection, self._line = self._connection, None, None
         if connection is not None:
-            await connection.disconnect(nowait=True)
-            await self._pool.release(connection)
+            try:
+                await connection.disconnect(nowait=True)
+            finally:
+                await self._pool.release(connection)

@@ -5,6 +5,7 @@ two replicas are in at once; a replica of an older version leaves a newer schema
 """
 
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -30,9 +31,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from assistant_runtime.errors import AssistantError
+from assistant_runtime.errors import AssistantError, StoreRefusedError
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.connection import StoreConnection
+from assistant_runtime.stores.sql_refusals import refusal_of
 from assistant_runtime.trust import trusting
 
 SQL_SECONDS = 5.0
@@ -67,8 +69,9 @@ class SqlConnection(StoreConnection):
     """
 
     def __init__(self, engine: AsyncEngine, steps: tuple[Step, ...]) -> None:
-        super().__init__("Database", SQL_SECONDS, "keys and usage are as last known")
+        super().__init__("Database", SQL_SECONDS, "keys and usage are as last known", prepared=False)
         self.engine = engine
+        self._connections = _connections_of(engine)
         self._steps = steps
 
     async def prepare(self) -> None:
@@ -137,9 +140,31 @@ class SqlConnection(StoreConnection):
             return "the database refuses the user or password of DATABASE_URL"
         return super().reason(error)
 
+    def refusal(self, error: Exception) -> StoreRefusedError | None:
+        """Give what the database refuses of one statement."""
+        return refusal_of(error) or super().refusal(error)
+
+    async def renew(self) -> None:
+        """Drop every connection, without a goodbye to a server that is down."""
+        await self.engine.dispose(close=False)
+        for connection in list(self._connections):
+            connection.terminate()
+
     async def aclose(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+
+def _connections_of(engine: AsyncEngine) -> "weakref.WeakSet[Any]":
+    """Give a set that holds the driver's connections while they are: the pool does not name those in use."""
+    connections: weakref.WeakSet[Any] = weakref.WeakSet()
+    if engine.dialect.name == "postgresql":
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def note(connection: Any, _: Any) -> None:
+            connections.add(connection.driver_connection)
+
+    return connections
 
 
 def insert_or_ignore(connection: SqlConnection, table: Table) -> Any:
@@ -198,7 +223,8 @@ def _postgresql(settings: Settings, written: str) -> AsyncEngine:
         url,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_max_overflow,
-        pool_timeout=SQL_SECONDS,
+        # Sooner than a command is given up: a pool that is busy is no database that hangs.
+        pool_timeout=SQL_SECONDS * 3 / 4,
         connect_args=arguments,
         hide_parameters=True,
     )

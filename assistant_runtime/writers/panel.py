@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
-from assistant_runtime.errors import ApiError, AssistantError, ProviderError
+from assistant_runtime.errors import ApiError, AssistantError, ProviderError, StoreRefusedError
 from assistant_runtime.writers import prompts
 from assistant_runtime.writers.job import Assignment, Draft, Job, Result, Score
 from assistant_runtime.writers.prompts import Messages
@@ -142,10 +142,12 @@ def _missing_checkers(assignment: Assignment, draft: Draft) -> list[str]:
 
 
 async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Await everything; the first that loses the job ends the others."""
+    """Await everything; the first that loses the job, or can't be kept, ends the others."""
     try:
         async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - one job, which ends
             for each in work:
                 tasks.create_task(each)
     except* JobLostError as lost:
         raise JobLostError(str(lost.exceptions[0])) from None
+    except* StoreRefusedError as refused:
+        raise refused.exceptions[0] from None

@@ -9,7 +9,7 @@ from contextlib import suppress
 import structlog
 
 from assistant_runtime.ending import end
-from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.errors import StoreRefusedError, StoreUnavailableError
 from assistant_runtime.writers.job import ENDED, Job
 from assistant_runtime.writers.panel import Ask, Change, JobLostError, Panel
 from assistant_runtime.writers.store import JobStore
@@ -107,6 +107,10 @@ class Runner:
             if not work.done():
                 raise JobLostError("the lease is lost")
             return work.result()
+        except StoreRefusedError as refused:
+            # What was kept before goes on to be the job, and says why there is no more.
+            reason = f"{refused}."
+            return await held.commit(lambda it: it.changed(self._clock(), status="failed", error=reason))
         finally:
             await end(work, keep)
 
@@ -138,6 +142,8 @@ class _Held:
                 if failed and await self._store.get(changed.tenant, changed.id) == changed:
                     return
                 raise JobLostError("it was cancelled, or another replica has it")
+            except StoreRefusedError:
+                raise
             except StoreUnavailableError:
                 failed = True
                 if time.monotonic() > deadline:

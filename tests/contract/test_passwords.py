@@ -43,7 +43,7 @@ async def test_redis_takes_it(password: str, monkeypatch: pytest.MonkeyPatch) ->
         url = written["url"].replace(f"demo-redis:{redis.PORT}", f"127.0.0.1:{server.port}")
         monkeypatch.setenv("REDIS_URL", url)
         connection = redis_connection(Settings.load())
-        await connection.probe()
+        await connection.open()
         check = connection.check()
         await connection.aclose()
     assert check["status"] == "up", check

@@ -43,7 +43,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield MemoryAgents()
         return
     connection, found = _connected(request, tmp_path)
-    await connection.probe()
+    await connection.open()
     assert connection.available, connection.check()
     yield found
     for tenant in ("one", "two"):
@@ -117,7 +117,7 @@ async def test_of_many_at_once_each_gets_a_version_of_its_own(store: AgentStore,
 
 async def test_a_database_from_before_agents_had_versions(tmp_path: Path) -> None:
     database = SqlConnection(engine_for(Settings.load(data_dir=str(tmp_path))), STEPS)
-    await database.probe()
+    await database.open()
     async with database.engine.begin() as connection:
         await connection.execute(text("ALTER TABLE assistant_agents DROP COLUMN version"))
         row = {"agent": agent().model_dump_json()}

@@ -100,7 +100,7 @@ async def test_a_clock_that_is_set_back_keeps_no_revoked_key_open(
 ) -> None:
     monkeypatch.setattr(managed_keys, "FRESH_SECONDS", 0.0)
     database = SqlConnection(engine_for(Settings(data_dir=str(tmp_path))), STEPS)
-    await database.probe()
+    await database.open()
     now, digests = 10_000.0, Digests(b"s" * 32)
     keys = managed_keys.ManagedKeys(SqlKeys(database), SqlUsers(database), digests, TENANTS, clock=lambda: now)
     secret, kept = await keys.create(wanted_key(NewKey(name="test")))
@@ -315,7 +315,7 @@ async def test_usage_that_is_being_written_when_the_runtime_ends_is_kept(
 @contextlib.asynccontextmanager
 async def ledger_of(database: dict[str, Any]) -> AsyncIterator[tuple[ledger.UsageLedger, SqlKeys, SqlConnection]]:
     connection = SqlConnection(engine_for(Settings(**database)), STEPS)
-    await connection.probe()
+    await connection.open()
     store = SqlKeys(connection)
     try:
         yield ledger.UsageLedger(store, clock=lambda: DAY), store, connection

@@ -77,7 +77,7 @@ async def opened(settings: dict[str, Any]) -> AsyncIterator[Stores]:
     stores = choose_stores(Settings.load(**settings))
     try:
         for backend in stores.backends:
-            await backend.probe()
+            await backend.open()
         yield stores
     finally:
         for backend in stores.backends:
@@ -159,7 +159,7 @@ async def test_jobs_expire_after_their_end(settings: dict[str, Any]) -> None:
     async with opened(settings) as stores:
         store: JobStore = MongoJobs(stores.mongodb) if stores.mongodb else MemoryJobs()
         for backend in stores.backends:
-            await backend.probe()
+            await backend.open()
         old = new_job(TENANT, Assignment(prompt="Write.", writers=("one",), checkers=()), time.time() - 11 * DAY)
         ended = old.model_copy(update={"id": "write_ended", "status": "done"})
         ended_lately = ended.changed(time.time()).model_copy(update={"id": "write_lately"})
@@ -210,7 +210,7 @@ async def test_an_audit_log_verifies_after_its_old_chains_were_deleted(settings:
     async with opened(settings) as stores:
         sink = audit_sink(stores)
         for backend in stores.backends:
-            await backend.probe()
+            await backend.open()
         for days_ago in (30, 20, 12, 9, 1):
             log, _ = log_of(sink, days_ago)
             await recorded(log, 5)
@@ -228,7 +228,7 @@ async def test_a_deletion_that_was_interrupted_verifies_and_is_ended_by_another(
     async with opened(settings) as stores:
         sink = audit_sink(stores)
         for backend in stores.backends:
-            await backend.probe()
+            await backend.open()
         old, clock = log_of(sink, 12)
         await recorded(old, 9)
         # Begun while the old one was young, so that it names its end.
@@ -248,7 +248,7 @@ async def test_two_replicas_delete_the_same_chains(settings: dict[str, Any]) -> 
     async with opened(settings) as stores:
         sink = audit_sink(stores)
         for backend in stores.backends:
-            await backend.probe()
+            await backend.open()
         for days_ago in (30, 20, 15):
             await recorded(log_of(sink, days_ago)[0], 20)
         one, two = log_of(sink, 0)[0], log_of(sink, 0)[0]

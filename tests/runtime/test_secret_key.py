@@ -87,7 +87,7 @@ async def test_what_the_first_version_kept_is_found(upstream: Upstream, kept: di
     stores = choose_stores(Settings.load(secret_key=FIRST, **kept))
     assert stores.database is not None
     for backend in stores.backends:
-        await backend.probe()
+        await backend.open()
     await SqlKeys(stores.database).add(
         StoredKey(
             id="key_1",

@@ -144,7 +144,7 @@ async def test_a_lost_connection_is_told_as_one_whatever_was_being_written(
     monkeypatch.setattr("assistant_runtime.stores.sql.SQL_SECONDS", 60.0)
     address = {"database_url": postgresql.url, "database_username": postgresql.username}
     connection = SqlConnection(engine_for(Settings.load(**address, database_password=postgresql.password)), STEPS)
-    await connection.probe()
+    await connection.open()
     conversations = Conversations(SqlConversationLog(connection), max_messages=10, max_sessions=10)
     session = await conversations.create("tenant")
     other = await asyncpg.connect(postgresql.url, user=postgresql.username, password=postgresql.password)

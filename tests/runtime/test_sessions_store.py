@@ -38,7 +38,7 @@ async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[C
         yield MemoryConversationLog()
         return
     connection, found = _connected(request, tmp_path)
-    await connection.probe()
+    await connection.open()
     assert connection.available, connection.check()
     if request.param == "postgresql":
         request.getfixturevalue("postgresql").psql("TRUNCATE assistant_sessions, assistant_session_units")
@@ -147,7 +147,7 @@ async def test_a_database_of_an_earlier_version_keeps_its_sessions(tmp_path: Pat
             await connection.run_sync(add_about)
     await engine.dispose()
     database = SqlConnection(engine_for(settings), STEPS)
-    await database.probe()
+    await database.open()
     conversations = Conversations(SqlConversationLog(database), max_messages=1000, max_sessions=10)
     session = await conversations.create(TENANT)
     await conversations.append(TENANT, session.id, [said("q")], "key", about={"a": 1})

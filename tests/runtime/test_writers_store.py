@@ -7,8 +7,12 @@ import pytest
 
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.mongodb import MongoConnection
+from assistant_runtime.supervisor import Supervisor
+from assistant_runtime.telemetry import Metrics
 from assistant_runtime.writers.job import Assignment, Job, Result, new_job
 from assistant_runtime.writers.mongodb_store import MongoJobs
+from assistant_runtime.writers.prompts import Messages
+from assistant_runtime.writers.runner import Runner, has_ended
 from assistant_runtime.writers.store import JobStore, MemoryJobs
 from tests.runtime.test_writers import WRITERS, call, judge
 from tests.support.mongodb import MongoServer, run_mongodb
@@ -35,7 +39,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[JobStore]:
         client.drop_database("ai_assistant")
     connection = MongoConnection(Settings.load(**addressed(mongodb)))
     jobs = MongoJobs(connection)
-    await connection.probe()
+    await connection.open()
     yield jobs
     await connection.aclose()
 
@@ -126,3 +130,25 @@ async def test_a_job_survives_the_runtime_that_took_it(server: MongoServer, upst
         _, made = await call(runtime, "POST", "?wait=60", json={"prompt": "Write."})
     async with run_runtime(upstream, **settings) as runtime:
         assert (await call(runtime, "GET", f"/{made['id']}"))[1] == made
+
+
+async def test_a_job_that_outgrows_a_document_fails_and_turns_nothing_off(server: MongoServer) -> None:
+    async def write(_: str, __: Messages, ___: int | None) -> str:
+        return "x" * (17 * 1024 * 1024)
+
+    connection = MongoConnection(Settings.load(**addressed(server)))
+    jobs = MongoJobs(connection)
+    await connection.open()
+    large = job("large")
+    await jobs.create(large)
+    runner = Runner(jobs, lambda _: write, 1)
+    async with Supervisor(Metrics(enabled=False)).running({"writing-jobs": runner.run}):
+        ended = await eventually(lambda: _ended(jobs, large))
+    assert (ended.status, "16 MB" in ended.error) == ("failed", True)
+    assert connection.available
+    await connection.aclose()
+
+
+async def _ended(jobs: JobStore, wanted: Job) -> Job | None:
+    found = await jobs.get(wanted.tenant, wanted.id)
+    return found if found and has_ended(found) else None
