@@ -46,6 +46,7 @@ from assistant_runtime.ending import end
 from assistant_runtime.errors import ApiError
 from assistant_runtime.in_flight import counts_of_workers
 from assistant_runtime.lifecycle import Lifecycle
+from assistant_runtime.memory import MemoryShares
 from assistant_runtime.parts import Part, lifespan_of
 from assistant_runtime.providers.embeddings import Embeddings
 from assistant_runtime.providers.health import ProviderWatch
@@ -136,8 +137,10 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
     lifecycle = lifecycle or Lifecycle()
     core = _core(settings)
     reranker = reranker_of(settings)
-    retrieval, library = _retrieval(settings, core.embedder, reranker)
-    loop, assistant = _assistant(core, _toolbox(settings, reranker, library))
+    memory = MemoryShares()
+    retrieval, library = _retrieval(settings, core.embedder, reranker, memory)
+    found = toolsets(settings, reranker if settings.jina_reranker_tool_enabled else None, library, memory)
+    loop, assistant = _assistant(core, Toolbox(list(found)))
     parts = [
         core.part,
         _metrics_part(settings, core.metrics),
@@ -376,11 +379,6 @@ async def _close(backend: Backend) -> None:
         structlog.get_logger(__name__).warning("store_not_closed", store=backend.name, detail=type(error).__name__)
 
 
-def _toolbox(settings: Settings, reranker: Reranker | None, library: Library | None) -> Toolbox:
-    """Give every configured tool."""
-    return Toolbox(list(toolsets(settings, reranker if settings.jina_reranker_tool_enabled else None, library)))
-
-
 def _assistant(core: Core, toolbox: Toolbox) -> tuple[ToolLoop, Part]:
     """Give what answers with tools and agents, and what that needs."""
     settings = core.settings
@@ -421,9 +419,11 @@ async def _closing(embedder: Embedder) -> AsyncIterator[None]:
         await embedder.aclose()
 
 
-def _retrieval(settings: Settings, embedder: Embedder | None, reranker: Reranker | None) -> tuple[Part, Library | None]:
+def _retrieval(
+    settings: Settings, embedder: Embedder | None, reranker: Reranker | None, memory: MemoryShares
+) -> tuple[Part, Library | None]:
     """Give documents and their search, and reranking; their routes say so where something is missing for them."""
-    library, milvus = library_of(settings, embedder, reranker)
+    library, milvus = library_of(settings, embedder, reranker, memory)
     routers = [
         documents_router(library),
         search_router(library, settings.retrieval_limit),

@@ -1,4 +1,4 @@
-"""Make text and passages of one file: `python -m assistant_runtime.rag.extract KIND CHARACTERS OVERLAP CHARSET`.
+"""Make text and passages of one file: `python -m assistant_runtime.rag.extract KIND CHARACTERS OVERLAP CHARSET BYTES`.
 
 A process of its own, with bounded memory and CPU time: parsers of foreign files loop, recurse and swell, and whatever
 they do here ends with this process. The file comes on standard input, JSON goes to standard output: `title`, `text`,
@@ -19,7 +19,7 @@ from typing import Any
 from assistant_runtime.rag.charsets import encoding_of
 
 MAX_MEMORY_BYTES = 1024 * 1024 * 1024
-"""Address space, of which an interpreter with the parsers takes a fifth."""
+"""Address space, of which an interpreter with the parsers takes a fifth. What of it may be used, the caller says."""
 
 MAX_CPU_SECONDS = {"pdf": 30, "html": 3, "page": 3, "plain_page": 3}
 """By kind: a PDF of a thousand pages takes about ten, and 4 MiB of HTML half of one; elements that nest without end
@@ -74,9 +74,11 @@ class UnreadableError(Exception):
 
 def main(arguments: list[str]) -> None:
     """Read standard input, write standard output: `unreadable` alone for a file that can't be read."""
-    kind, characters, overlap, charset = arguments[0], int(arguments[1]), int(arguments[2]), arguments[3]
+    kind, charset = arguments[0], arguments[3]
+    characters, overlap, memory = int(arguments[1]), int(arguments[2]), int(arguments[4])
     seconds = MAX_CPU_SECONDS.get(kind, MAX_TEXT_CPU_SECONDS)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     try:
         title, text = bounded(*READERS[kind](sys.stdin.buffer.read(), charset))

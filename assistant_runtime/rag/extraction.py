@@ -13,9 +13,19 @@ import orjson
 
 from assistant_runtime.children import without_secrets
 from assistant_runtime.errors import ApiError
+from assistant_runtime.memory import MemoryShares, NoMemoryError
 
 MAX_SECONDS = 120.0
 """The process bounds its own CPU time; this bounds one that waits for a CPU."""
+
+MOST_MEMORY_BYTES = 384 * 1024 * 1024
+"""The worst 4 MiB of HTML, every one of whose elements has attributes, take 370."""
+
+LEAST_MEMORY_BYTES = 64 * 1024 * 1024
+"""An interpreter with the parsers takes 20, and a small file little more."""
+
+MEMORY_OF_A_BYTE = 96
+"""The worst HTML takes so much memory for each of its bytes; text a tenth of it."""
 
 MAX_PROCESSES = 2
 """Reading is the smaller part of ingestion, and each process may take much memory."""
@@ -107,10 +117,13 @@ class Extraction:
         Longest passage; 0: only texts are wanted.
     overlap
         Characters that a passage may share with the one before.
+    memory
+        Hands out memory to all that read files; None: these readers have it for themselves.
     """
 
-    def __init__(self, characters: int, overlap: int) -> None:
+    def __init__(self, characters: int, overlap: int, memory: MemoryShares | None = None) -> None:
         self._arguments = (str(characters), str(overlap))
+        self._memory = memory or MemoryShares()
         self._slots = asyncio.Semaphore(MAX_PROCESSES)
 
     async def read(self, content: bytes, media_type: str, charset: str = "") -> Extracted:
@@ -124,19 +137,29 @@ class Extraction:
         Raises
         ------
         ApiError
-            422: it can't be read; the text says why.
+            422: it can't be read; the text says why. 503: there is no memory to read it now.
         """
         output = await self._run(content, KINDS[media_type], charset)
         return Extracted(output["title"], output["text"], tuple((start, end) for start, end in output["spans"]))
 
     async def read_page(self, content: bytes, charset: str, *, is_html: bool) -> tuple[str, str]:
-        """Give title and text of a page of the web; raises ApiError 422."""
+        """Give title and text of a page of the web; raises ApiError as `read` does."""
         output = await self._run(content, "page" if is_html else "plain_page", charset)
         return output["title"], output["text"]
 
     async def _run(self, content: bytes, kind: str, charset: str) -> dict[str, Any]:
-        async with self._slots:
-            output = await self._output(content, (kind, *self._arguments, charset))
+        wanted = memory_for(kind, len(content))
+        try:
+            async with self._slots, self._memory.share(wanted, LEAST_MEMORY_BYTES) as share:
+                output = await self._output(content, (kind, *self._arguments, charset, str(share)))
+        except NoMemoryError:
+            raise ApiError(
+                503,
+                "The server has too little memory left to read a document. Send it again in a while.",
+                error_type="server_error",
+                code="documents_busy",
+                headers={"retry-after": "10"},
+            ) from None
         if "unreadable" in output:
             raise unreadable(output["unreadable"])
         return output
@@ -165,6 +188,13 @@ class Extraction:
             raise unreadable("it takes too much memory or time to read")
         answer: dict[str, Any] = orjson.loads(output)
         return answer
+
+
+def memory_for(kind: str, size: int) -> int:
+    """Give the bytes that reading may take: a PDF unpacks to any size, and other files to a multiple of their own."""
+    if kind == "pdf":
+        return MOST_MEMORY_BYTES
+    return min(MOST_MEMORY_BYTES, LEAST_MEMORY_BYTES + size * MEMORY_OF_A_BYTE)
 
 
 def unreadable(reason: str) -> ApiError:

@@ -14,6 +14,7 @@ from typing import Self
 import structlog
 
 from assistant_runtime.errors import ApiError, ProviderError
+from assistant_runtime.memory import MemoryShares
 from assistant_runtime.providers.base import Payer
 from assistant_runtime.providers.reranker import Reranker
 from assistant_runtime.rag.collections import Collections, Hit, Scope
@@ -222,14 +223,14 @@ def not_found(document: str) -> ApiError:
 
 
 def library_of(
-    settings: Settings, embedder: Embedder | None, reranker: Reranker | None
+    settings: Settings, embedder: Embedder | None, reranker: Reranker | None, memory: MemoryShares | None = None
 ) -> tuple[Library, MilvusConnection] | tuple[None, None]:
     """Give the library of the settings and its Milvus; nothing where there is no store or nothing that embeds."""
     milvus = milvus_of(settings)
     if embedder is None or milvus is None:
         return None, None
     collections = Collections(milvus, settings.milvus_collection, embedder)
-    extraction = Extraction(settings.retrieval_chunk_characters, settings.retrieval_chunk_overlap)
+    extraction = Extraction(settings.retrieval_chunk_characters, settings.retrieval_chunk_overlap, memory)
     library = Library(
         collections,
         embedder,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from assistant_runtime.memory import MemoryShares
 from assistant_runtime.providers.json_client import JsonClient
 from assistant_runtime.providers.reranker import Reranker
 from assistant_runtime.rag.extraction import Extraction
@@ -14,7 +15,9 @@ from assistant_runtime.tools.searxng import SearXNG
 from assistant_runtime.tools.toolbox import SingleTools
 
 
-def toolsets(settings: Settings, reranker: Reranker | None, library: Library | None = None) -> Iterator[Toolset]:
+def toolsets(
+    settings: Settings, reranker: Reranker | None, library: Library | None = None, memory: MemoryShares | None = None
+) -> Iterator[Toolset]:
     """Give the configured tools; none where TOOL_CALLING_ENABLED is false.
 
     Parameters
@@ -23,6 +26,8 @@ def toolsets(settings: Settings, reranker: Reranker | None, library: Library | N
         For search results; opened and closed by whoever gives it.
     library
         The clients' documents; None where none can be kept.
+    memory
+        Hands out memory to all that read files.
     """
     if not settings.tool_calling_enabled:
         return
@@ -38,14 +43,14 @@ def toolsets(settings: Settings, reranker: Reranker | None, library: Library | N
             ),
             reranker,
         )
-    yield from _page_readers(settings, reranker)
+    yield from _page_readers(settings, reranker, memory)
     if library is not None and settings.retrieval_tool_enabled:
         yield SingleTools(SearchDocuments(library, settings.retrieval_limit))
     for server in settings.mcp_servers:
         yield McpServer(server)
 
 
-def _page_readers(settings: Settings, reranker: Reranker | None) -> Iterator[Toolset]:
+def _page_readers(settings: Settings, reranker: Reranker | None, memory: MemoryShares | None) -> Iterator[Toolset]:
     """Give the tool that reads web pages, under the guard: Firecrawl, or else a fetch of our own."""
     if settings.firecrawl_url and settings.firecrawl_tool_enabled:
         from assistant_runtime.security.fetch_guard import FetchGuard  # noqa: PLC0415 - imported only where it is used
@@ -67,4 +72,4 @@ def _page_readers(settings: Settings, reranker: Reranker | None) -> Iterator[Too
         from assistant_runtime.security.fetch_guard import FetchGuard  # noqa: PLC0415 - imported only where it is used
         from assistant_runtime.tools.fetch import FetchPage  # noqa: PLC0415
 
-        yield SingleTools(FetchPage(FetchGuard(settings.fetch_allowed_hosts), Extraction(0, 0)))
+        yield SingleTools(FetchPage(FetchGuard(settings.fetch_allowed_hosts), Extraction(0, 0, memory)))
