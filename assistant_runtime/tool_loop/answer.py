@@ -25,6 +25,7 @@ def read_answer(body: bytes) -> tuple[dict[str, Any], Round]:
         calls_of(message),
         finish_reason(choice.get("finish_reason")),
         kept_fields(message),
+        json_text.whole(text_of(message.get("refusal"))),
     )
 
 

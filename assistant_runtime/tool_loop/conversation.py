@@ -32,6 +32,13 @@ class Round:
     """In OpenAI's words."""
     thoughts: Mapping[str, Any]
     """What the model thought, in the fields in which it came: some providers want these back."""
+    refusal: str = ""
+    """Why the model refused to answer, where it said so apart."""
+
+    @property
+    def text(self) -> str:
+        """What the model said, be it that it refuses."""
+        return self.content or self.refusal
 
 
 class Conversation:
@@ -143,7 +150,7 @@ def said(found: Round, calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Write what the model said as a message, with its thoughts, and with some of its calls."""
     asked = json_text.sane([dict(call) for call in calls])
     message = with_thoughts(
-        {"role": "assistant", "content": found.content or (None if asked else "")}, json_text.sane(dict(found.thoughts))
+        {"role": "assistant", "content": found.text or (None if asked else "")}, json_text.sane(dict(found.thoughts))
     )
     return {**message, "tool_calls": asked} if asked else message
 

@@ -240,7 +240,7 @@ class ToolLoop:
             return
         messages = turn.conversation.kept
         calls = () if incomplete else turn.handed_over
-        if found.content or calls or not incomplete:
+        if found.text or calls or not incomplete:
             messages.append(said(found, calls))
         elif not messages or messages[-1].get("role") not in {"assistant", "tool"}:
             return
@@ -356,6 +356,8 @@ def _about(turn: Turn, found: Round, messages: Sequence[Any]) -> Mapping[str, An
     if about is None:
         return None
     ended = {"finish_reason": _finish_reason(turn, found), "made": len(messages) - turn.conversation.asked}
+    if found.refusal and not found.content:
+        ended["refused"] = True
     return {**about, **turn.told, **ended, FIELD: turn.record.told()}
 
 

@@ -124,6 +124,7 @@ class RoundReader:
         self._is_clients = is_clients
         self._separate = separate
         self._content: list[str] = []
+        self._refusal: list[str] = []
         self._calls = StreamedCalls()
         self._thoughts = StreamedThoughts()
         self._places: dict[int, int | None] = {}
@@ -145,7 +146,8 @@ class RoundReader:
         content = json_text.whole("".join(self._content))
         self._stitched.count(self._usage)
         self._usage = None
-        return Round(content, self._calls.whole(), self._finish_reason, self._thoughts.fields())
+        refusal = json_text.whole("".join(self._refusal))
+        return Round(content, self._calls.whole(), self._finish_reason, self._thoughts.fields(), refusal)
 
     def _read(self, event: bytes) -> bytes:
         data = event_data(event)
@@ -172,6 +174,8 @@ class RoundReader:
         """Give what passes of a delta."""
         passing = {name: value for name, value in delta.items() if name not in READ_FIELDS}
         self._thoughts.add(delta)
+        if refusal := delta.get("refusal"):
+            self._refusal.append(text_of(refusal))
         if content := delta.get("content"):
             passing["content"] = self._say(content)
         if calls := list(self._call_deltas(delta)):

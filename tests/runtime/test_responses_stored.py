@@ -12,7 +12,7 @@ from tests.runtime.test_tool_loop import RESULTS, SEARCH
 from tests.support.json_server import run_json_server
 from tests.support.runtime import Runtime, run_runtime
 from tests.support.tool_calls import calls, says
-from tests.support.upstream import Upstream, die_mid_stream
+from tests.support.upstream import MODEL, Upstream, answers, completion, die_mid_stream, writes
 
 
 async def answered(client: openai.AsyncOpenAI, *, stream: bool = False, **asked: Any) -> Any:
@@ -42,6 +42,33 @@ async def test_a_response_is_given_by_id_as_it_was_answered(upstream: Upstream, 
     assert again.to_dict() == expected
     assert [item.type for item in again.output] == ["message", "function_call", "function_call"]
     assert again.output[0].content[0].annotations[0].url == "https://example.org/paris"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("said", "finish"),
+    [
+        ({"content": "Paris.", "reasoning_content": "Let me think."}, "stop"),
+        ({"content": None, "refusal": "No."}, "stop"),
+        ({"content": "Par"}, "length"),
+    ],
+)
+async def test_whatever_a_model_says_is_given_again(
+    upstream: Upstream, said: dict[str, Any], finish: str, stream: bool
+) -> None:
+    answer = completion(MODEL)
+    choice = {"index": 0, "finish_reason": finish}
+    if stream:
+        event = json.dumps(answer | {"choices": [choice | {"delta": said}]}).encode()
+        upstream.script = [writes(b"data: " + event + b"\n\n", b"data: [DONE]\n\n")]
+    else:
+        upstream.script = [answers(json.dumps(answer | {"choices": [choice | {"message": said}]}))]
+    async with serving(upstream) as (_, client):
+        first = await answered(client, stream=stream, input="hi")
+        again = await client.responses.retrieve(first.id)
+        await answered(client, input="Sure?", previous_response_id=first.id)
+    assert again.to_dict() == first.to_dict() | {"completed_at": again.completed_at}
+    assert upstream.requests[1]["messages"][1]["content"] == (said["content"] or said["refusal"])
 
 
 async def test_an_answer_that_broke_off_has_failed(upstream: Upstream) -> None:

@@ -141,6 +141,8 @@ def _response(unit: Unit) -> dict[str, Any]:
     texts = [text for message in answer if (text := text_of(message.get("content")))]
     last = answer[-1] if answer else {}
     message = {**last, "content": SEPARATOR.join(texts)}
+    if about.get("refused"):
+        message["refusal"] = text_of(last.get("content"))
     choice = {"message": message, "finish_reason": about.get("finish_reason")}
     record = {**(about.get(FIELD) or {}), "session": {"id": unit.session_id, "version": unit.version}}
     chat = {"model": about.get("model"), "usage": about.get("usage"), "choices": [choice], FIELD: record}
