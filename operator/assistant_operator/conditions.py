@@ -40,6 +40,7 @@ RESIZE_REFUSED = "ResizeRefused"
 OWNERS_REFUSED = "OwnersRefused"
 NAME_CONFLICT = "NameConflict"
 CONFLICT = "Conflict"
+WATCH_REFUSED = "WatchRefused"
 API_ERROR = "ApiError"
 INTERNAL_ERROR = "InternalError"
 
@@ -68,6 +69,7 @@ REASONS = (
     OWNERS_REFUSED,
     NAME_CONFLICT,
     CONFLICT,
+    WATCH_REFUSED,
     API_ERROR,
     INTERNAL_ERROR,
 )
@@ -90,11 +92,11 @@ def urgency(reason: str) -> int:
     return 1 if reason == PROGRESSING else 0
 
 
-def condition(kind: str, status: bool, reason: str, message: str) -> Condition:
-    """Build a condition without its time and generation, which `stamp` adds."""
+def condition(kind: str, status: bool | None, reason: str, message: str) -> Condition:
+    """Build a condition without its time and generation, which `stamp` adds; a status of None is Unknown."""
     return {
         "type": kind,
-        "status": "True" if status else "False",
+        "status": "Unknown" if status is None else str(status),
         "reason": reason,
         "message": message[:_MESSAGE_LIMIT],
     }

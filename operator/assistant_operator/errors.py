@@ -3,6 +3,7 @@
     ReconcileError
     ├── StalledError     only a person can mend it: Stalled=True, no retry until something changes
     ├── WaitingError     something else must happen first: Reconciling=True, woken by that event, looked at again later
+    │   └── BlindError   the operator can't see what it must: Ready=Unknown, since what runs goes on as it was
     ├── TransientError   the cluster did not answer as it should: Reconciling=True, retried with backoff
     └── GoneError        the AIAssistant was deleted meanwhile: forgotten, nothing is written
 
@@ -25,6 +26,10 @@ class StalledError(ReconcileError):
 
 class WaitingError(ReconcileError):
     """Something else must happen first, and the operator will notice when it does."""
+
+
+class BlindError(WaitingError):
+    """The operator can't see a kind in the namespace, and would take what it misses for missing."""
 
 
 class TransientError(ReconcileError):

@@ -33,7 +33,7 @@ from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.contents import Contents
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.cluster.secrets import Secrets
-from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
+from assistant_operator.errors import BlindError, GoneError, ReconcileError, StalledError, TransientError, WaitingError
 from assistant_operator.health import status
 from assistant_operator.health.status import Findings
 from assistant_operator.kinds import CLAIM, CONFIG_MAP, SECRET
@@ -91,28 +91,30 @@ class Reconciler:
         self.config_maps = Contents(api, Cache(trim_to_version), CONFIG_MAP)
         self._assessment = Assessment(api, cache, referenced, self.secrets, images)
 
-    async def reconcile(self, resource: Object) -> Outcome:
-        """Run one pass over a resource as the watch last saw it."""
+    async def reconcile(self, resource: Object, hindrance: BlindError | None = None) -> Outcome:
+        """Run one pass over a resource as the watch last saw it; where something hinders that, only report it."""
         started = time.perf_counter()
-        findings, report = await self._pass(resource)
+        findings, report = await self._pass(resource, hindrance)
         error = findings.error
         if not isinstance(error, GoneError):
             try:
                 resource = await self._report(resource, report)
-            except TransientError as unreported:
+            except (GoneError, TransientError) as unreported:
                 error = unreported
         self._metrics.passes.labels(_result(error)).inc()
         self._metrics.pass_seconds.observe(time.perf_counter() - started)
         return Outcome(resource, error, findings.unsettled)
 
-    async def _pass(self, resource: Object) -> tuple[Findings, Object]:
+    async def _pass(self, resource: Object, hindrance: BlindError | None) -> tuple[Findings, Object]:
         """Return what was found and the status that says so."""
         previous, now = resource.get("status") or {}, self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
             assistant = parse(resource)
-        except StalledError as error:
+            if hindrance:
+                raise hindrance
+        except (StalledError, BlindError) as error:
             generation = resource["metadata"].get("generation", 0)
-            return Findings(error=error), status.invalid(error, previous, generation, now)
+            return Findings(error=error), status.interrupted(error, previous, generation, now)
         notices: list[conditions.Condition] = []
         ended_by = await self._converge(assistant, notices)
         findings = replace(await self._assess(assistant, ended_by), notices=notices)
@@ -264,8 +266,10 @@ class Reconciler:
             resource = await status_writer.write(self._api, resource, report)
             self._metrics.writes.labels("status").inc()
         except ApiError as error:
-            if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT) or error.namespace_terminating:
-                return resource  # changed or deleted meanwhile, which the watch tells
+            if error.status == HTTPStatus.NOT_FOUND:
+                raise GoneError(conditions.TERMINATING, "The AIAssistant was deleted.") from error
+            if error.status == HTTPStatus.CONFLICT or error.namespace_terminating:
+                return resource  # changed or deleted meanwhile, which its watch shows
             raise TransientError(conditions.API_ERROR, f"The status could not be written: {error}") from error
         except UNREACHABLE as error:
             raise TransientError(conditions.API_ERROR, f"The status could not be written: {error!r}") from error

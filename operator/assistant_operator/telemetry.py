@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
@@ -70,7 +71,12 @@ class Metrics:
             ["what"],
             registry=self.registry,
         )
-
+        self.watch_failures = Counter(
+            "assistant_operator_watch_failures_total",
+            "Failures of a watch by what failed, a status of HTTP or an exception; each is followed by a retry.",
+            ["watch", "failure"],
+            registry=self.registry,
+        )
         self.unreadable = Counter(
             "assistant_operator_unreadable_total",
             "Objects and events of a watch that could not be read and were left out, by plural of their kind.",
@@ -78,20 +84,44 @@ class Metrics:
             registry=self.registry,
         )
 
-    def observe_engine(self, queue_depth: Callable[[], int], phases: Callable[[], Mapping[str, int]]) -> None:
+    def observe_engine(self, engine: "Observed") -> None:
         """Read the gauges of the engine's state from it when they are scraped."""
-        self.registry.register(_EngineCollector(queue_depth, phases))
+        self.registry.register(_EngineCollector(engine))
+
+
+class Observed(Protocol):
+    """What an engine tells of its state."""
+
+    def queue_depth(self) -> int:
+        """Return how many AIAssistants wait for a pass."""
+
+    def phases(self) -> Mapping[str, int]:
+        """Count the AIAssistants by phase."""
+
+    def watch_ages(self) -> Mapping[str, float]:
+        """Return for how many seconds each watch has had no sign of life."""
+
+    def refused_watches(self) -> Mapping[str, str]:
+        """Return the watches that are refused, with the reason."""
 
 
 class _EngineCollector(Collector):
-    def __init__(self, queue_depth: Callable[[], int], phases: Callable[[], Mapping[str, int]]) -> None:
-        self._queue_depth, self._phases = queue_depth, phases
+    def __init__(self, engine: Observed) -> None:
+        self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
         depth = GaugeMetricFamily("assistant_operator_queue_depth", "AIAssistants that wait for a pass.")
-        depth.add_metric([], self._queue_depth())
+        depth.add_metric([], self._engine.queue_depth())
         yield depth
-        assistants = GaugeMetricFamily("assistant_operator_assistants", "AIAssistants by phase.", labels=["phase"])
-        for phase, count in self._phases().items():
-            assistants.add_metric([phase], count)
-        yield assistants
+        yield _family("assistants", "AIAssistants by phase.", "phase", self._engine.phases())
+        ages = self._engine.watch_ages()
+        yield _family("watch_silence_seconds", "Time since the last sign of life of a watch.", "watch", ages)
+        refused = dict.fromkeys(self._engine.refused_watches(), 1)
+        yield _family("watch_refused", "1 for a watch that the API server refuses.", "watch", refused)
+
+
+def _family(name: str, documentation: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"assistant_operator_{name}", documentation, labels=[label])
+    for value, amount in values.items():
+        family.add_metric([value], amount)
+    return family

@@ -8,7 +8,8 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from assistant_operator.cluster.client import ApiError, Page
+from assistant_operator.cluster.client import ApiError
+from assistant_operator.cluster.page import Page
 from assistant_operator.kinds import Kind
 from assistant_operator.rooms.manifests import Object
 

@@ -1,5 +1,6 @@
 """What the watches tell: nothing is lost, doubled or brought back from the dead."""
 
+import time
 from typing import Any, cast
 
 import aiohttp
@@ -7,10 +8,12 @@ import pytest
 
 from assistant_operator import kinds
 from assistant_operator.cluster.cache import Cache
-from assistant_operator.cluster.client import ApiServer
+from assistant_operator.cluster.client import ApiError, ApiServer
+from assistant_operator.cluster.page import Page
 from assistant_operator.cluster.watch import Watch
 from assistant_operator.engine import server
 from assistant_operator.engine.engine import Engine
+from assistant_operator.engine.pulse import DEAD_SECONDS, OUTAGE_SECONDS
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.settings import Settings
 from assistant_operator.telemetry import Metrics
@@ -47,12 +50,37 @@ def test_a_fresh_list_is_the_whole_truth_and_names_whom_it_changes() -> None:
     cache.put("Service", _object("kept", 1, "a"))
     cache.put("Service", _object("gone", 1, "b"))
     cache.put("ConfigMap", _object("gone", 1, "c"))
-    changes = cache.replace("Service", None, [_object("kept", 1, "a"), _object("new", 2, "d")])
+    page = Page([_object("kept", 1, "a"), _object("new", 2, "d")], "9")
+    changes = cache.replace("Service", None, page, cache.mark)
     assert changes.owners == {("default", "b"), ("default", "d")}
     assert {found.name for found in changes.objects} == {"gone", "new"}
     assert [found.name for found in changes.gone] == ["gone"]
     assert cache.get("Service", "default", "gone") is None
     assert cache.get("ConfigMap", "default", "gone"), "a list speaks for its own kind only"
+
+
+def test_after_etcd_was_restored_the_list_is_true_and_what_was_newer_is_not() -> None:
+    cache = Cache()
+    for name, version in (("older", 50), ("newer", 90), ("made-since", 95)):
+        cache.put("Service", _object(name, version))
+    cache.remove("Service", _object("deleted-since", 99))
+    page = Page([_object(name, 50) for name in ("older", "newer", "deleted-since")], "60")
+    changes = cache.replace("Service", None, page, cache.mark)
+    assert {found.name for found in changes.objects} == {"newer", "made-since", "deleted-since"}
+    assert [found.name for found in changes.gone] == ["made-since"]
+    assert cache.put("Service", _object("newer", 61)), "what happens after it is news again"
+
+
+def test_the_answer_to_a_write_that_was_given_while_a_list_was_under_way_outlives_the_list() -> None:
+    cache = Cache()
+    cache.put("Service", _object("demo", 50))
+    asked = cache.mark
+    cache.put("Service", _object("demo", 70, spec={"type": "ClusterIP"}))
+    cache.put("Service", _object("made", 71))
+    changes = cache.replace("Service", None, Page([_object("demo", 50)], "60"), asked)
+    assert not changes.objects
+    assert cache.get("Service", "default", "made")
+    assert (cache.get("Service", "default", "demo") or {})["spec"] == {"type": "ClusterIP"}
 
 
 def test_of_a_foreign_secret_only_its_version_is_kept() -> None:
@@ -152,6 +180,7 @@ async def test_a_secret_that_was_deleted_while_its_watch_was_down_wakes_whoever_
     engine._queue._waiting.clear()
     engine._cache.put("Secret", _object("provider", 5, None))
     watch = _watch(engine, kinds.SECRET)
+    watch.synced.set()
     await watch._list()
     assert [name for _, name in engine._queue._ready] == ["one"]
 
@@ -185,23 +214,67 @@ def test_readiness_waits_for_every_watch(engine: Engine) -> None:
     *others, last = engine._watches
     for watch in others:
         watch.synced.set()
-    assert not engine.ready
+    assert engine.unready()
     last.synced.set()
-    assert engine.ready
+    assert not engine.unready()
 
 
-def test_a_silent_watch_is_found(engine: Engine) -> None:
-    watch: Watch = engine._watches[0]
-    watch.synced.set()
+def test_a_watch_that_is_silent_while_others_are_not_is_found(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = _Clock(monkeypatch)
+    one, *others = engine._watches
+    for passed in (20, 40, 51):
+        clock.now = passed
+        for watch in others:
+            watch._hear()
+        assert engine.silent_watches() == ([one.name] if passed > DEAD_SECONDS else [])
+    one._hear()
     assert engine.silent_watches() == []
-    watch.last_contact -= 10_000
-    assert engine.silent_watches() == [watch.name]
+
+
+def test_an_outage_restarts_nothing_and_each_watch_has_its_time_to_come_back(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = _Clock(monkeypatch)
+    clock.now = OUTAGE_SECONDS - 1
+    assert engine.silent_watches() == []
+    one, other, *_ = engine._watches
+    one._hear()
+    clock.now += 10
+    one._hear()
+    assert engine.silent_watches() == []
+    other._hear()
+    clock.now += OUTAGE_SECONDS + 1
+    assert engine.silent_watches() == [watch.name for watch in engine._watches]
+
+
+def test_a_refused_watch_is_no_reason_to_restart_and_named_by_readiness(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = _Clock(monkeypatch)
+    refused, *others = engine._watches
+    for watch in engine._watches:
+        watch.synced.set()
+    refused._refused(ApiError(403, "Forbidden", "aiassistants is forbidden"))
+    for clock.now in range(0, 120, 20):
+        for watch in others:
+            watch._hear()
+    assert engine.silent_watches() == []
+    assert engine.unready() == ["aiassistants/*: aiassistants is forbidden"]
+
+
+class _Clock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.start = time.monotonic()
+        self.now: float = 0
+        monkeypatch.setattr(time, "monotonic", lambda: self.start + self.now)
 
 
 async def test_an_operator_whose_watches_are_refused_is_alive_and_not_ready(engine: Engine) -> None:
     runner = await server.serve(engine, Metrics(), 0)
     try:
-        port = runner.addresses[0][1]
+        port = next(address[1] for address in runner.addresses if "." in address[0])
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
             answered = {path: (await client.get(path)).status for path in ("/healthz", "/readyz")}
         assert answered == {"/healthz": 200, "/readyz": 503}

@@ -60,9 +60,9 @@ async def _reconciled(engine: Engine, client: RecordingClient) -> dict[str, Any]
 
 async def test_who_wants_a_kind_that_is_not_served_is_told_and_everything_else_is_made(client: RecordingClient) -> None:
     engine, route = _engine(client)
-    assert not engine.ready
+    assert engine.unready()
     route._refused(NOT_FOUND)
-    assert engine.ready, "a kind that is not served has no objects to wait for"
+    assert not engine.unready(), "a kind that is not served has no objects to wait for"
     engine._watches[0]._take("ADDED", client.put(resource()))
     told = await _reconciled(engine, client)
     assert (told["status"], told["reason"]) == ("False", "ApiNotInstalled")
@@ -88,4 +88,4 @@ def test_a_kind_that_must_be_served_is_waited_for(client: RecordingClient) -> No
     services = next(watch for watch in engine._watches if watch.target.kind.kind == "Service")
     services.synced.clear()
     services._refused(NOT_FOUND)
-    assert not engine.ready
+    assert engine.unready()

@@ -9,7 +9,8 @@ import pytest
 
 from assistant_operator import desired
 from assistant_operator.cluster.cache import Ref
-from assistant_operator.cluster.client import ApiError, Page
+from assistant_operator.cluster.client import ApiError
+from assistant_operator.cluster.page import Page
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.components import redis, runtime
 from assistant_operator.engine.engine import Engine

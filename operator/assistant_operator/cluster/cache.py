@@ -5,13 +5,14 @@ fit in tens of megabytes, and a pass decodes the dozen objects that it needs.
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import orjson
 
 from assistant_operator import labels
 from assistant_operator.cluster.decoding import encode
+from assistant_operator.cluster.page import Page
 from assistant_operator.rooms.manifests import Object
 
 Key = tuple[str, str]
@@ -55,6 +56,8 @@ class Changes(NamedTuple):
 
 class _Entry(NamedTuple):
     version: int
+    order: int
+    """Which of all puts it was."""
     owner: Key | None
     body: bytes
 
@@ -70,6 +73,7 @@ class Cache:
         self._entries: dict[Ref, _Entry] = {}
         self._owned: defaultdict[Key, set[Ref]] = defaultdict(set)
         self._tombstones: OrderedDict[Ref, int] = OrderedDict()
+        self._puts = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -103,18 +107,27 @@ class Cache:
         found = self.all("PersistentVolumeClaim", key)
         return (claim for claim in found if claim["metadata"]["labels"].get(labels.NAME) == part)
 
+    @property
+    def mark(self) -> int:
+        """What `replace` takes for the moment at which a list was asked for."""
+        return self._puts
+
     def put(self, kind: str, body: Object) -> bool:
         """Keep an object; return whether it is news, which an older or the same version is not."""
         key, seen = ref(kind, body), version(body)
         known = self._entries.get(key)
         if (known and known.version >= seen) or self._tombstones.get(key, -1) >= seen:
             return False
+        self._keep(key, seen, body)
+        return True
+
+    def _keep(self, key: Ref, seen: int, body: Object) -> None:
         self._unlink(key)
+        self._puts += 1
         owner = owner_key(body)
-        self._entries[key] = _Entry(seen, owner, encode(self.trim(kind, body)))
+        self._entries[key] = _Entry(seen, self._puts, owner, encode(self.trim(key.kind, body)))
         if owner:
             self._owned[owner].add(key)
-        return True
 
     def remove(self, kind: str, body: Object) -> bool:
         """Forget a deleted object, whose last version is `body`; return whether it was not forgotten yet.
@@ -132,21 +145,41 @@ class Cache:
         self._unlink(key)
         return self._entries.pop(key, None) is not None
 
-    def replace(self, kind: str, namespace: str | None, bodies: Iterable[Object]) -> Changes:
-        """Take a fresh list of a kind for the whole truth."""
-        listed = {ref(kind, body): body for body in bodies}
-        gone = [
-            key
-            for key in self._entries
-            if key.kind == kind and namespace in (None, key.namespace) and key not in listed
-        ]
-        owners = {owner for key in gone if (owner := self._entries[key].owner)}
+    def replace(self, kind: str, namespace: str | None, page: Page, since: int) -> Changes:
+        """Take a fresh list of a kind for the whole truth, whatever was seen before.
+
+        A list is older than what is known only where a write was answered while it was under way: `since` is the `mark`
+        of when it was asked for. Anything else that is newer is of a time that is no more, since etcd was restored.
+        """
+
+        def outlives(entry: _Entry) -> bool:
+            return entry.order > since and entry.version > int(page.resource_version)
+
+        listed = {ref(kind, body): body for body in page.items}
+        known = {
+            key: entry
+            for key, entry in self._entries.items()
+            if key.kind == kind and namespace in (None, key.namespace) and not outlives(entry)
+        }
+        gone = [key for key in known if key not in listed]
+        owners = {owner for key in gone if (owner := known[key].owner)}
         for key in gone:
             self._unlink(key)
             del self._entries[key]
-        changed = {key for key, body in listed.items() if self.put(kind, body)}
+        changed = {key for key, body in listed.items() if self._restate(key, body, known.get(key))}
         owners |= {owner for key in changed if (owner := self._entries[key].owner)}
         return Changes(owners, changed.union(gone), gone)
+
+    def _restate(self, key: Ref, body: Object, known: _Entry | None) -> bool:
+        """Keep an object as a list has it; return whether it was known otherwise."""
+        seen = version(body)
+        if known is None and key in self._entries:
+            return False  # the answer to a write, which outlives the list
+        if known and known.version == seen:
+            return False
+        self._tombstones.pop(key, None)
+        self._keep(key, seen, body)
+        return True
 
     def _unlink(self, key: Ref) -> None:
         known = self._entries.get(key)

@@ -7,7 +7,6 @@ without its generated models, which cost more time than the requests (docs/decis
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol, Self
 from urllib.parse import urlencode, urlsplit
@@ -20,6 +19,7 @@ from kubernetes.aio import config as kubernetes_config
 
 from assistant_operator import __version__, labels
 from assistant_operator.cluster.decoding import UnreadableError, decode_object, is_version
+from assistant_operator.cluster.page import Page
 from assistant_operator.kinds import EVENT, Kind
 from assistant_operator.rooms.manifests import Object
 
@@ -37,8 +37,8 @@ _EVENTS = 100
 """Events about one object that are read: a pod in trouble has about a dozen, since Kubernetes counts repeated ones."""
 LARGEST_EVENT = 16 * 1024**2
 """Bytes of the longest event: an object has at most 1.5 MiB in etcd, and JSON writes some characters as six."""
-WATCH_SILENCE_SECONDS = 150
-"""A watch that says nothing for longer is dead: the API server sends bookmarks about once a minute."""
+WATCH_SILENCE_SECONDS = 10
+"""A watch that has not ended so long after its time is dead."""
 
 
 class ApiError(Exception):
@@ -66,14 +66,6 @@ class ApiError(Exception):
         except (ValueError, AttributeError, TypeError):
             return cls(status, "", body[:500].decode(errors="replace"))
         return cls(status, str(answer.get("reason") or ""), str(answer.get("message") or ""), fields)
-
-
-@dataclass(frozen=True)
-class Page:
-    """A whole list: its objects and the resource version to watch from."""
-
-    items: list[Object]
-    resource_version: str
 
 
 class Client(Protocol):
@@ -241,6 +233,8 @@ class ApiServer:
     ) -> AsyncIterator[tuple[str, Object]]:
         """Yield (type, object) of every change since `resource_version`, until the server ends the watch.
 
+        The server ends it after `timeout_seconds`, and a connection that stays silent for longer is given up.
+
         Raises
         ------
         ApiError
@@ -257,7 +251,8 @@ class ApiServer:
             timeoutSeconds=timeout_seconds,
             labelSelector=selector,
         )
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=WATCH_SILENCE_SECONDS)
+        longest = timeout_seconds + WATCH_SILENCE_SECONDS
+        timeout = aiohttp.ClientTimeout(total=longest, sock_connect=10)
         accept = _METADATA if metadata_only else _JSON
         response = await self._send("GET", kind.path(namespace), query, None, _JSON, accept, timeout)
         try:

@@ -6,6 +6,7 @@ and the watch itself finds out whether the API server knows the kind: it asks ag
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -47,8 +48,8 @@ class Referenced:
         Namespaces that may be watched; none: all of them.
     on_change
         Called with the AIAssistants that name an object which changed.
-    on_unreadable
-        Called with the plural of an object that can't be read.
+    listener
+        Who is called by every watch, besides.
     """
 
     def __init__(
@@ -56,10 +57,10 @@ class Referenced:
         api: ApiServer,
         namespaces: Sequence[str],
         on_change: Callable[[Iterable[Key]], None],
-        on_unreadable: Callable[[str], None] = lambda _: None,
+        listener: Listener | None = None,
     ) -> None:
         self._api, self._everywhere = api, not namespaces
-        self._on_change, self._on_unreadable = on_change, on_unreadable
+        self._on_change, self._listener = on_change, listener or Listener()
         self._users: Users[Key, _Named] = Users()
         self._watches: dict[_Place, Watch] = {}
         self._caches: dict[_Place, Cache] = {}
@@ -148,7 +149,7 @@ class Referenced:
             )
 
         target = Target(place.kind, place.namespace, selector=None)
-        listener = Listener(on_object=changed, on_answer=answered, on_unreadable=self._on_unreadable)
+        listener = replace(self._listener, on_object=changed, on_answer=answered)
         return Watch(self._api, self._caches[place], target, listener)
 
     def _named(self, namespace: str, wanted: ReferencedObject) -> _Named:

@@ -24,12 +24,18 @@ from assistant_operator.rooms.manifests import Object
 
 log = structlog.get_logger()
 
-_WATCH_SECONDS = (270, 330)
-"""A watch is renewed after about five minutes, at a random moment, so that many watches do not renew at once."""
+_WATCH_SECONDS = (25, 35)
+"""A watch is renewed after half a minute, at a random moment, so that many watches do not renew at once.
+
+Its end is the sign of life that can't fail to come: a connection that a proxy or a lost route has silenced is noticed
+within a minute, without any change to wait for. To go on from a version costs the API server next to nothing.
+"""
 _SHORTEST_WATCH_SECONDS = 1.0
-_BACKOFF_SECONDS = (0.2, 1, 2, 5, 10, 30)
-"""Waits after consecutive failures."""
+_BACKOFF_SECONDS = (0.2, 1, 2, 5, 10)
+"""Waits after consecutive failures; short enough for a watch to be back soon after the API server is."""
 _REFUSALS = (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN)
+_OUTDATED = (HTTPStatus.GONE, HTTPStatus.GATEWAY_TIMEOUT)
+"""The version is too old; or it is too new, because etcd was restored."""
 _TRIES = 3
 """Failures after which nobody waits for the first list any more: a conversion webhook may be down for long."""
 _UNKNOWN_KIND_SECONDS = 5
@@ -69,9 +75,13 @@ class Listener:
     on_object: Callable[[Ref, bool], None] = _ignore
     """With every object that a list or event names, whomever it belongs to, and whether it was news to the cache."""
     on_answer: Callable[[], None] = _ignore
-    """When the kind was listed, or refused for another reason than before."""
+    """When the kind was listed for the first time or after a refusal, or refused for another reason than before."""
     on_unreadable: Callable[[str], None] = _ignore
     """With the plural of an object or event that can't be read."""
+    on_contact: Callable[[], None] = _ignore
+    """At each sign of life of the API server."""
+    on_failure: Callable[[str, str], None] = _ignore
+    """With its name and the kind of a failure."""
 
 
 class Watch:
@@ -85,8 +95,9 @@ class Watch:
         self.answered = asyncio.Event()
         """Set by the API server's first answer, be it a refusal."""
         self.refusal: ApiError | None = None
-        """Why the API server gives no such objects: it knows no such kind, forbids it, or fails from the start."""
+        """Why the API server gives no such objects: it knows no such kind, forbids it, or has failed from the start."""
         self.last_contact = time.monotonic()
+        """When the API server last answered as it should."""
 
     def covers(self, namespace: str) -> bool:
         """Tell whether it sees the objects of a namespace."""
@@ -119,6 +130,9 @@ class Watch:
                     version, failures = seen, 0
                 if time.monotonic() - started < _SHORTEST_WATCH_SECONDS:
                     failures = await self._pause(failures, "the server ended it at once")
+                else:
+                    failures = 0
+                    self._hear()
             except Exception as error:  # noqa: BLE001 - whatever it is, the other kinds and assistants go on
                 version = self._after(error, failures, version)
                 failures = await self._pause(failures, error)
@@ -126,14 +140,19 @@ class Watch:
     def _after(self, error: Exception, failures: int, version: str | None) -> str | None:
         """Take note of a failure; return the version to watch from, None to list again."""
         lasting = failures >= _TRIES
+        self._listener.on_failure(self.name, _kind_of(error))
         if isinstance(error, ApiError):
             if error.status in _REFUSALS or (lasting and not self.synced.is_set()):
                 self._refused(error)
             # The list also ends a refusal.
-            return None if lasting or error.status in (HTTPStatus.GONE, *_REFUSALS) else version
+            return None if lasting or error.status in (*_OUTDATED, *_REFUSALS) else version
+        if lasting and not self.synced.is_set():
+            self._refused(ApiError(HTTPStatus.BAD_GATEWAY, type(error).__name__, str(error)))
         if isinstance(error, UnreadableError | orjson.JSONDecodeError):
             self._listener.on_unreadable(self.target.kind.plural)
             return None
+        if isinstance(error, TimeoutError):
+            return None  # who knows for how long it had been deaf
         if isinstance(error, UNREACHABLE):
             return None if lasting else version
         log.error("watch_crashed", watch=self.name, exc_info=error)
@@ -149,8 +168,6 @@ class Watch:
             self._listener.on_answer()
 
     async def _pause(self, failures: int, error: Exception | str) -> int:
-        # Trying is life: an API server that is away is no reason to restart the operator.
-        self.last_contact = time.monotonic()
         delay = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)]
         if isinstance(error, ApiError) and error.status == HTTPStatus.NOT_FOUND:
             delay = min(delay, _UNKNOWN_KIND_SECONDS)
@@ -159,7 +176,7 @@ class Watch:
         return failures + 1
 
     async def _list(self) -> str:
-        kind = self.target.kind.kind
+        kind, since = self.target.kind.kind, self._cache.mark
         page = await self._api.list(
             self.target.kind,
             self.target.namespace,
@@ -167,17 +184,24 @@ class Watch:
             metadata_only=self.target.metadata_only,
             keep=self._kept,
         )
-        changes = self._cache.replace(kind, self.target.namespace, page.items)
+        changes = self._cache.replace(kind, self.target.namespace, page, since)
         for key in changes.owners:
             self._listener.on_change(key)
         for found in (*changes.gone, *(ref(kind, body) for body in page.items)):
             self._listener.on_object(found, found in changes.objects)
-        self.last_contact = time.monotonic()
+        self._hear()
+        news = self.refusal is not None or not self.synced.is_set()
         self.refusal = None
         self.synced.set()
         self.answered.set()
-        self._listener.on_answer()
+        if news:
+            self._listener.on_answer()
         return page.resource_version
+
+    def _hear(self) -> None:
+        """Take note of a sign of life."""
+        self.last_contact = time.monotonic()
+        self._listener.on_contact()
 
     def _kept(self, body: Any) -> Object | None:
         """Return what is kept of an object of a list, None of one that can't be read."""
@@ -201,10 +225,14 @@ class Watch:
             timeout_seconds=random.randint(*_WATCH_SECONDS),  # noqa: S311 - jitter, no secret
         )
         async for event, body in stream:
-            self.last_contact = time.monotonic()
+            self._hear()
+            seen = _version(body)
+            if int(seen) < int(version):
+                raise ApiError(HTTPStatus.GONE, "Expired", f"version {seen} came after {version}: etcd was restored")
             if event != "BOOKMARK":
                 self._take(event, body)
-            yield _version(body)
+            version = seen
+            yield seen
 
     def _take(self, event: str, body: Object) -> None:
         if not is_readable(body):
@@ -224,3 +252,8 @@ def _version(body: Object) -> str:
     if not is_version(version):
         raise UnreadableError("an event has no version")
     return str(version)
+
+
+def _kind_of(error: Exception) -> str:
+    """Return what a failure is called in a metric: few values, whatever the message says."""
+    return str(error.status) if isinstance(error, ApiError) else type(error).__name__

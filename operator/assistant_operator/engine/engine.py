@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -16,8 +17,9 @@ from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.referenced import Referenced
 from assistant_operator.cluster.users import Users
 from assistant_operator.cluster.watch import Listener, Target, Watch
+from assistant_operator.engine.pulse import Pulse
 from assistant_operator.engine.workqueue import WorkQueue
-from assistant_operator.errors import GoneError, ReconcileError, StalledError, TransientError, WaitingError
+from assistant_operator.errors import BlindError, GoneError, ReconcileError, StalledError, TransientError, WaitingError
 from assistant_operator.reconcile import Reconciler, parse
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object
@@ -30,40 +32,44 @@ _WAITING_SECONDS = 15
 """What is awaited mostly wakes the assistant by its own event; this is for what no watch can see."""
 _UNSETTLED_SECONDS = 8
 """A probe that fails or a volume that can't be made is in events only, and must be in the status within 15 s."""
-_DEAD_WATCH_SECONDS = 300
-"""A watch without any sign of life for longer makes /healthz fail; bookmarks come about once a minute."""
 
 
 class Engine:
     """All AIAssistants of the watched namespaces, and the workers that reconcile them."""
 
     def __init__(self, settings: Settings, api: ApiServer, metrics: Metrics) -> None:
-        self._settings, self._metrics = settings, metrics
+        self._settings = settings
         self._assistants = Cache(trim_assistant)
         self._phases: dict[Key, str] = {}
         self._content_users: Users[Key, Ref] = Users()
         self._queue: WorkQueue[Key] = WorkQueue()
         self._cache = Cache()
-        self._referenced = Referenced(api, settings.watch_namespaces, self._look_anew, self._count_unreadable)
+        self._pulse = Pulse()
+        self._listener = Listener(
+            on_unreadable=lambda plural: metrics.unreadable.labels(plural).inc(),
+            on_contact=self._pulse.beat,
+            on_failure=lambda watch, failure: metrics.watch_failures.labels(watch, failure).inc(),
+        )
+        self._referenced = Referenced(api, settings.watch_namespaces, self._look_anew, self._listener)
         self._reconciler = Reconciler(
             api, self._cache, self._referenced, settings.images, metrics, unserved=self._unserved
         )
         self._watches = [
             watch for namespace in settings.watch_namespaces or (None,) for watch in self._watches_of(api, namespace)
         ]
-        metrics.observe_engine(lambda: len(self._queue), self.phases)
+        metrics.observe_engine(self)
 
     def _watches_of(self, api: ApiServer, namespace: str | None) -> Iterator[Watch]:
         """Yield the watches of one namespace, or of all of them."""
 
         def watch(cache: Cache, target: Target, **listener: Any) -> Watch:
-            return Watch(api, cache, target, Listener(on_unreadable=self._count_unreadable, **listener))
+            # Whoever could not be looked at while a kind was refused, or wants one that is served only now, is.
+            answered = functools.partial(self._wake_all, namespace)
+            return Watch(api, cache, target, replace(self._listener, on_answer=answered, **listener))
 
         yield watch(self._assistants, Target(kinds.ASSISTANT, namespace, selector=None), on_object=self._observe)
         for kind in (*kinds.APPLIED.values(), kinds.POD, kinds.CLAIM):
-            # What an assistant wants of a kind is made as soon as the cluster serves it.
-            answered = {"on_answer": lambda: self._look_anew(list(self._phases))} if kind.optional else {}
-            yield watch(self._cache, Target(kind, namespace), on_change=self._wake, **answered)
+            yield watch(self._cache, Target(kind, namespace), on_change=self._wake)
         # Everyone's metadata and nobody's data: what a user writes carries none of our labels.
         everyones = functools.partial(Target, namespace=namespace, selector=None, metadata_only=True)
         yield watch(self._cache, everyones(kinds.SECRET), on_change=self._wake, on_object=self._wake_users)
@@ -86,9 +92,6 @@ class Engine:
     def _unserved(self) -> frozenset[str]:
         return frozenset(watch.target.kind.kind for watch in self._watches if watch.unserved)
 
-    def _count_unreadable(self, plural: str) -> None:
-        self._metrics.unreadable.labels(plural).inc()
-
     async def run(self) -> None:
         """Watch and reconcile until cancelled."""
         async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - ends with the process
@@ -101,16 +104,34 @@ class Engine:
             tasks.create_task(self._resync(), name="resync")
             tasks.create_task(self._referenced.run(), name="referenced")
 
-    @property
-    def ready(self) -> bool:
-        """Whether every watch has its first list."""
-        return all(watch.settled for watch in self._watches)
+    def unready(self) -> list[str]:
+        """Return what keeps it from looking at some AIAssistants, with the reason; empty where it is ready."""
+        refused = self.refused_watches()
+        filling = [f"{watch.name}: the cache is filling" for watch in self._watches if not watch.settled]
+        return [f"{name}: {reason}" for name, reason in refused.items()] or filling or self.silent_watches()
 
     def silent_watches(self) -> list[str]:
-        """Return the watches that show no sign of life."""
-        limit = time.monotonic() - _DEAD_WATCH_SECONDS
-        watches = [*self._watches, *self._referenced.watches]
-        return [watch.name for watch in watches if watch.synced.is_set() and watch.last_contact < limit]
+        """Return the watches that show no sign of life while others do, or all of them where none has for long."""
+        watches = [watch for watch in (*self._watches, *self._referenced.watches) if watch.refusal is None]
+        silent = [watch.name for watch in watches if self._pulse.misses(watch.last_contact)]
+        return silent or ([watch.name for watch in watches] if self._pulse.is_lost else [])
+
+    def refused_watches(self) -> dict[str, str]:
+        """Return the watches that the API server refuses, with the reason."""
+        return {
+            watch.name: watch.refusal.message or str(watch.refusal)
+            for watch in self._watches
+            if watch.refusal and not watch.unserved
+        }
+
+    def watch_ages(self) -> dict[str, float]:
+        """Return for how many seconds each watch has had no sign of life."""
+        now = time.monotonic()
+        return {watch.name: now - watch.last_contact for watch in (*self._watches, *self._referenced.watches)}
+
+    def queue_depth(self) -> int:
+        """Return how many AIAssistants wait for a pass."""
+        return len(self._queue)
 
     def phases(self) -> Counter[str]:
         """Count the AIAssistants by phase."""
@@ -133,10 +154,11 @@ class Engine:
         if resource is None or resource["metadata"].get("deletionTimestamp"):
             return False
         # A pass over a half-filled cache would take what it misses for missing.
-        if not all(watch.settled for watch in self._watches if watch.covers(key[0])):
+        hindrance = self._hindrance(key[0])
+        if not hindrance and not all(watch.settled for watch in self._watches if watch.covers(key[0])):
             self._queue.add_after(key, _WAITING_SECONDS)
             return False
-        outcome = await self._reconciler.reconcile(resource)
+        outcome = await self._reconciler.reconcile(resource, hindrance)
         if isinstance(outcome.error, GoneError):
             self._assistants.remove(kinds.ASSISTANT.kind, resource)
             self._forget(key)
@@ -150,6 +172,18 @@ class Engine:
             log.warning("pass_failed", reason=outcome.error.reason, message=outcome.error.message)
             return True
         return False
+
+    def _hindrance(self, namespace: str) -> BlindError | None:
+        """Return why AIAssistants of a namespace can't be looked at, None where they can."""
+        for watch in self._watches:
+            if watch.covers(namespace) and watch.refusal and not watch.unserved:
+                return BlindError(
+                    conditions.WATCH_REFUSED,
+                    f"The API server does not let the operator watch {watch.target.kind.plural} in namespace "
+                    f"{namespace}: {watch.refusal}. What runs goes on as it is. Give the operator's account the rights "
+                    "of the chart's role; this is noticed within a quarter of a minute.",
+                )
+        return None
 
     def _keep(self, key: Key, after: Object) -> None:
         """Keep the answer to our own status write, which is newer than what the watch has shown so far."""
@@ -174,6 +208,11 @@ class Engine:
     def _wake(self, key: Key) -> None:
         if key in self._phases:
             self._queue.add(key)
+
+    def _wake_all(self, namespace: str | None) -> None:
+        for key in self._phases:
+            if namespace in (None, key[0]):
+                self._queue.add(key)
 
     def _wake_users(self, found: Ref, _: bool) -> None:
         contents = self._reconciler.config_maps if found.kind == "ConfigMap" else self._reconciler.secrets

@@ -15,7 +15,8 @@ async def serve(engine: Engine, metrics: Metrics, port: int) -> web.AppRunner:
         return web.Response(status=503 if silent else 200, text=f"silent: {', '.join(silent)}" if silent else "ok")
 
     async def readyz(_: web.Request) -> web.Response:
-        return web.Response(status=200 if engine.ready else 503, text="ok" if engine.ready else "caches are filling")
+        unready = engine.unready()
+        return web.Response(status=503 if unready else 200, text="\n".join(unready) or "ok")
 
     async def scrape(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

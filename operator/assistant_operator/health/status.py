@@ -6,7 +6,7 @@ from typing import Any
 
 from assistant_operator import conditions, labels
 from assistant_operator.conditions import Condition
-from assistant_operator.errors import ReconcileError, StalledError
+from assistant_operator.errors import BlindError, ReconcileError, StalledError
 from assistant_operator.health.workload import Health
 from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import Mode
@@ -70,8 +70,8 @@ def build(assistant: AIAssistant, findings: Findings, previous: Mapping[str, Any
     }
 
 
-def invalid(error: ReconcileError, previous: Mapping[str, Any], generation: int, now: str) -> Status:
-    """Return the status of a resource whose spec can't be read: the old one, with what is wrong in front."""
+def interrupted(error: ReconcileError, previous: Mapping[str, Any], generation: int, now: str) -> Status:
+    """Return the status of a resource that can't be looked at: the old one, with what is wrong in front."""
     kept = [
         entry
         for entry in previous.get("conditions") or []
@@ -80,12 +80,14 @@ def invalid(error: ReconcileError, previous: Mapping[str, Any], generation: int,
     findings = Findings(error=error)
     ready = _ready(findings)
     found = conditions.stamp([ready, *_progress(ready, findings)], previous.get("conditions") or [], generation, now)
-    return {**previous, "observedGeneration": generation, "phase": "Stalled", "conditions": [*found, *kept]}
+    phase = _phase(ready, error)
+    return {**previous, "observedGeneration": generation, "phase": phase, "conditions": [*found, *kept]}
 
 
 def _ready(findings: Findings) -> Condition:
     if findings.error:
-        return conditions.condition(conditions.TYPE_READY, False, findings.error.reason, findings.error.message)
+        serves = None if isinstance(findings.error, BlindError) else False
+        return conditions.condition(conditions.TYPE_READY, serves, findings.error.reason, findings.error.message)
     failing = _first_failing(findings)
     if failing:
         # What rests as the spec asks is as it should be: to wait for it would never end.
