@@ -15,6 +15,10 @@ from assistant_operator.rooms.manifests import Object
 HEAD = b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
 
 
+class Held(bytes):
+    """An answer after which the connection stays open, and silent."""
+
+
 @dataclass
 class Scripted:
     """Lists and watches that are answered in turn; the last answer of each is repeated."""
@@ -45,8 +49,10 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         if self._received.endswith(b"\r\n\r\n"):
-            self._transport.write(self._script.answer(self._received.split()[1].decode()))
-            self._transport.close()
+            answer = self._script.answer(self._received.split()[1].decode())
+            self._transport.write(answer)
+            if not isinstance(answer, Held):
+                self._transport.close()
 
 
 @asynccontextmanager
@@ -58,6 +64,11 @@ async def serving(script: Scripted) -> AsyncIterator[ApiServer]:
         configuration.host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with ApiServer(configuration) as api:
             yield api
+
+
+def held(answer: bytes) -> bytes:
+    """Return an answer after which nothing comes, and no end."""
+    return Held(answer)
 
 
 def listed(*items: Object | bytes, version: str = "10") -> bytes:

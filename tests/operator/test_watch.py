@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from assistant_operator import conditions, kinds
 from assistant_operator.cluster import decoding, watch
-from assistant_operator.cluster.cache import Cache, trim_assistant
+from assistant_operator.cluster.cache import Cache, Ref, trim_assistant
 from assistant_operator.cluster.decoding import DEEPEST, decode, encode
 from assistant_operator.cluster.watch import Listener, Target, Watch
 from assistant_operator.errors import StalledError
 from assistant_operator.reconcile import parse
 from assistant_operator.rooms.manifests import Object
 from tests.operator.assistants import resource
-from tests.operator.scripted import HEAD, Scripted, event, listed, refused, serving, streamed
+from tests.operator.scripted import HEAD, Scripted, event, held, listed, refused, serving, streamed
 
 
 def _nested(levels: int) -> bytes:
@@ -62,10 +62,15 @@ class _Seen:
 
 
 @asynccontextmanager
-async def _watching(script: Scripted) -> AsyncIterator[_Seen]:
+async def _watching(script: Scripted, on_object: Callable[[Ref, bool], None] = lambda *_: None) -> AsyncIterator[_Seen]:
     seen = _Seen()
+
+    def see(found: Ref, news: bool) -> None:
+        on_object(found, news)
+        seen.changed.set()
+
     listener = Listener(
-        on_object=lambda *_: seen.changed.set(),
+        on_object=see,
         on_answer=seen.changed.set,
         on_unreadable=lambda kind: seen.unreadable.update([kind]),
     )
@@ -176,6 +181,69 @@ async def test_a_defect_met_by_a_listener_ends_no_watch(monkeypatch: pytest.Monk
         await _until(seen, "one", "two")
 
 
+CHANGED, GONE = _assistant("changed", 20), _assistant("gone", 21)
+NEWS = (event("MODIFIED", CHANGED), event("DELETED", GONE), event("BOOKMARK", {"metadata": {"resourceVersion": "30"}}))
+FAULTS: dict[str, list[bytes]] = {
+    "cut": [streamed()],
+    "cut within an event": [streamed(NEWS[0][:60])],
+    "cut again and again": [streamed()] * 5,
+    "silent": [held(streamed())],
+    "silent after an event": [held(streamed(NEWS[0]))],
+    "silent within an event": [held(streamed(NEWS[0][:60]))],
+    "garbage": [streamed(b"\x00\xff<html>\n")],
+    "410": [refused(410, "Expired")],
+    "410 as an event": [streamed(event("ERROR", {"code": 410, "reason": "Expired", "message": "too old"}))],
+    "429": [refused(429, "TooManyRequests")],
+    "500": [refused(500, "InternalError")],
+    "500 again and again": [refused(500, "InternalError")] * 5,
+    "500 as an event": [streamed(event("ERROR", {"code": 500, "reason": "InternalError", "message": "etcd"}))],
+    "504, a version from the future": [refused(504, "Timeout")],
+    "401, an expired token": [refused(401, "Unauthorized")] * 2,
+    "403": [refused(403, "Forbidden")],
+    "404, a definition that is deleted": [refused(404, "NotFound")],
+    "an answer of a proxy": [HEAD % 502 + b"<html>Bad Gateway</html>"],
+    "events that come twice": [streamed(NEWS[0], NEWS[0], NEWS[1], NEWS[1])],
+    "events that come late": [streamed(NEWS[1], event("MODIFIED", _assistant("changed", 15)), NEWS[0])],
+    "versions that go back": [streamed(event("BOOKMARK", {"metadata": {"resourceVersion": "3"}}))],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_after_every_fault_what_changed_is_seen_and_what_is_gone_is_forgotten(
+    fault: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_WATCH_SECONDS", (0, 0))
+    monkeypatch.setattr("assistant_operator.cluster.client.WATCH_SILENCE_SECONDS", 0.3)
+    before = listed(_assistant("changed", 9), _assistant("gone", 9))
+    script = Scripted([before, listed(CHANGED, version="30")], [*fault, held(streamed(*NEWS))])
+    async with _watching(script) as seen:
+        await _until(seen, "changed")
+        async with asyncio.timeout(30):
+            while (seen.get("changed") or {})["metadata"]["resourceVersion"] != "20":
+                await seen.changed.wait()
+                seen.changed.clear()
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 429, 500, 503])
+async def test_a_list_that_is_refused_is_asked_for_until_it_is_given(status: int) -> None:
+    script = Scripted([*[refused(status)] * 4, listed(_assistant("one", 1))], [held(streamed())])
+    async with _watching(script) as seen:
+        await _until(seen, "one")
+
+
+async def test_an_event_that_comes_twice_wakes_nobody_again() -> None:
+    news: list[str] = []
+    lines = (NEWS[0], NEWS[0], NEWS[1], NEWS[1])
+    script = Scripted([listed(_assistant("gone", 9))], [held(streamed(*lines))])
+    async with _watching(script, lambda found, is_news: news.extend([found.name] if is_news else [])) as seen:
+        await _until(seen, "changed")
+        async with asyncio.timeout(30):
+            while len(news) < 3:
+                await seen.changed.wait()
+                seen.changed.clear()
+        assert news == ["gone", "changed", "gone"]
+
+
 BYTES = st.binary(max_size=200) | st.sampled_from(sorted(UNREADABLE.values()))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -208,7 +276,7 @@ def _huge(value: object) -> bool:
 
 
 @given(st.lists(BYTES | EVENTS, max_size=4), st.lists(VALUES.map(json_of), max_size=3))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_bytes_come_the_watch_goes_on_to_what_is_true(lines: list[bytes], items: list[bytes]) -> None:
     async def watched() -> None:
         true = [listed(_assistant("true", 10**6), version="1000000")]
