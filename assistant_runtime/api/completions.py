@@ -3,11 +3,14 @@
 The provider has to offer it: a chat is asked otherwise, and answers otherwise. Tools, agents and sessions are of chats.
 """
 
+from assistant_runtime.agents.base import MODEL_PREFIX
 from assistant_runtime.api.caching import caching
 from assistant_runtime.api.chat import honest
 from assistant_runtime.api.endpoint import Call, JsonEndpoint
 from assistant_runtime.api.once import Once
 from assistant_runtime.api.schemas import CompletionRequest
+from assistant_runtime.errors import ModelNotFoundError
+from assistant_runtime.tool_loop.options import FIELD
 from assistant_runtime.turn import Question, Turns
 
 
@@ -30,8 +33,11 @@ class Completions(JsonEndpoint):
 
     async def serve(self, call: Call) -> None:
         """Complete a text."""
-        context = call.context
+        context, model = call.context, call.payload.get("model")
+        if model and model.startswith(MODEL_PREFIX):
+            raise ModelNotFoundError(model)
         read_cache, write_cache = caching(call.scope, call.payload)
+        call.payload.pop(FIELD, None)
         question = Question(
             call.payload,
             principal=context.principal,

@@ -108,6 +108,14 @@ class ChatCompletion(BaseModel):
 Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
+class CompletionOptions(BaseModel):
+    """What the assistant itself does for a text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    cache: bool | None = Field(None, description="As in a chat.")
+
+
 class CompletionRequest(BaseModel):
     """A text to complete; fields that are not listed are passed to the provider unchanged."""
 
@@ -143,6 +151,7 @@ class CompletionRequest(BaseModel):
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     stop: str | list[str] | None = None
+    assistant: CompletionOptions | None = Field(None, description="Never sent to a provider.")
 
 
 class TextCompletion(BaseModel):

@@ -84,6 +84,14 @@ async def test_a_stream_that_breaks_says_so(upstream: Upstream) -> None:
     assert last["error"]["truncated"] is True
 
 
+async def test_what_is_for_the_assistant_does_not_reach_the_provider(upstream: Upstream) -> None:
+    body = json.dumps({"prompt": "a", "assistant": {"cache": False}})
+    async with run_runtime(upstream) as runtime:
+        replies = [await runtime.post(body, path="/v1/completions") for _ in range(2)]
+    assert [reply.headers["x-cache"] for reply in replies] == ["bypass", "bypass"]
+    assert [set(request) for request in upstream.requests] == [{"prompt", "model"}] * 2
+
+
 async def test_the_same_is_answered_from_the_cache(upstream: Upstream) -> None:
     async with run_runtime(upstream) as runtime:
         found = [
@@ -103,10 +111,15 @@ async def test_the_same_is_answered_from_the_cache(upstream: Upstream) -> None:
         ({"prompt": "a", "echo": "yes"}, "echo"),
         ({"prompt": "a", "max_tokens": -2}, "max_tokens"),
         ({"prompt": "a", "suffix": 1}, "suffix"),
+        ({"prompt": "a", "model": "agent/helper"}, "model"),
+        ({"prompt": "a", "assistant": {"session": "sess_1"}}, "assistant.session"),
     ],
 )
 async def test_a_bad_field_is_named_and_costs_nothing(upstream: Upstream, body: Any, param: str) -> None:
     async with run_runtime(upstream) as runtime:
         reply = await runtime.post(json.dumps(body), path="/v1/completions")
-    assert (reply.status, reply.error["param"].partition("[")[0]) == (400, param.partition("[")[0])
+    assert (reply.status, reply.error["param"].partition("[")[0]) == (
+        404 if param == "model" else 400,
+        param.partition("[")[0],
+    )
     assert upstream.requests == []

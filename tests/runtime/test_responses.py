@@ -361,6 +361,11 @@ async def test_errors_have_the_classes_that_clients_catch(upstream: Upstream) ->
             {"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "https://example.org/a"}]}]},
             "input[0].content[0].file_data",
         ),
+        ({"input": [{"type": "web_search_call", "id": "ws_1"}]}, "input"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "file_1"}]}]},
+            "input[0].content[0].image_url",
+        ),
         ({"input": [{"role": "user", "content": [{"type": "input_video"}]}]}, "input[0].content[0].type"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].id"),
         ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),

@@ -181,6 +181,14 @@ async def test_what_is_not_stored_or_another_tenants_is_not_found(upstream: Upst
             assert (reply.status, reply.error["code"]) == (404, "not_found")
 
 
+async def test_a_stored_response_is_no_stream(upstream: Upstream) -> None:
+    async with serving(upstream) as (runtime, client):
+        response = await answered(client, input="hi")
+        whole = await runtime.get(f"/v1/responses/{response.id}?stream=false")
+        stream = await runtime.get(f"/v1/responses/{response.id}?stream=true")
+    assert (whole.status, stream.status, stream.error["param"]) == (200, 400, "stream")
+
+
 @pytest.mark.parametrize(
     ("query", "param"), [("limit=0", "limit"), ("limit=101", "limit"), ("order=up", "order"), ("after=msg_1", "after")]
 )

@@ -186,6 +186,7 @@ async def test_a_model_that_forgets_the_namespace_is_understood(upstream: Upstre
         ([{"type": "namespace", "name": "m", "tools": [AGENTS]}], "tools[0].tools[0].type"),
         ([CLOCK, CLOCK], "tools[1].name"),
         ([{"type": "custom"}], "tools[0].name"),
+        ([{"type": "function", "name": ""}], "tools[0].name"),
     ],
 )
 async def test_a_malformed_tool_is_named(upstream: Upstream, tools: list[Any], param: str) -> None:

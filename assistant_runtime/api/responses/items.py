@@ -36,7 +36,10 @@ def chat_messages(asked: Mapping[str, Any], tools: ClientTools) -> list[dict[str
         raise bad("input", "give at least one item")
     for place, item in enumerate(given):
         _add(messages, item, f"input[{place}]", tools)
-    return [message for message in messages if not _is_bare(message)]
+    left = [message for message in messages if not _is_bare(message)]
+    if len(left) <= bool(instructions):
+        raise bad("input", "give at least one message or tool result: what there is was left out")
+    return left
 
 
 def _add(messages: list[dict[str, Any]], item: Mapping[str, Any], where: str, tools: ClientTools) -> None:
@@ -157,6 +160,8 @@ def _part(part: Any, where: str) -> dict[str, Any]:
     if kind == "refusal":
         return {"type": "text", "text": text_field(part, "refusal", where)}
     if kind == "input_image":
+        if part.get("image_url") is None:
+            raise bad(f"{where}.image_url", "must be the image's address or data URL; files are not kept here")
         image = {"url": text_field(part, "image_url", where)}
         return {"type": "image_url", "image_url": image | ({"detail": part["detail"]} if part.get("detail") else {})}
     if kind == "input_file":

@@ -16,6 +16,7 @@ PAGE = 100
 
 ResponseId = Annotated[str, Path(max_length=128)]
 Limit = Annotated[int, Query(ge=1, le=PAGE)]
+Streamed = Annotated[bool | None, Query(description="Only false: it has ended.")]
 After = Annotated[str, Query(max_length=128, description="`last_id` of the page before.")]
 
 
@@ -71,8 +72,10 @@ class ResponseRoutes:
     def __init__(self, stored: StoredResponses) -> None:
         self._stored = stored
 
-    async def get(self, request: Request, response_id: ResponseId) -> ResponseAnswer:
+    async def get(self, request: Request, response_id: ResponseId, stream: Streamed = None) -> ResponseAnswer:
         """Give a response."""
+        if stream:
+            raise ApiError(400, "stream: stored responses are given whole", code="invalid_value", param="stream")
         return ResponseAnswer.model_validate(await self._stored.get(_tenant(request), response_id))
 
     async def delete(self, request: Request, response_id: ResponseId) -> DeletedResponse:

@@ -69,6 +69,8 @@ class ClientTools:
     def add(self, tool: Mapping[str, Any], where: str, namespace: str = "") -> None:
         """Take a function or a custom tool; raises ApiError 400."""
         form = Form(text_field(tool, "name", where), namespace, tool["type"] == "custom")
+        if not form.name:
+            raise bad(f"{where}.name", "must not be empty")
         name = chat_name(form.name, namespace)
         if name in self.forms:
             raise bad(f"{where}.name", f"there is another tool of the name {form.name!r}")
