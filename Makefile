@@ -103,7 +103,7 @@ golden: install ## Accept what is rendered now as the golden output; review the 
 bench: bench-operator bench-runtime bench-rag ## Measure everything, on a machine with nothing else to do (root)
 
 .PHONY: bench-operator
-bench-operator: install ## Measure the operator: 200 assistants against a bare client, and one with every server until Ready (root)
+bench-operator: install ## Measure the operator: up to 3,000 assistants against a bare client, and one with every server until Ready (root). ARGS="--assistants 100 300" for a smaller run
 	@$(BIN)/python -m tests.bench.operator $(ARGS)
 
 .PHONY: bench-runtime

@@ -61,11 +61,9 @@ def test_no_pods_on_purpose_is_told_apart() -> None:
     assert _judge(_workload(0, **_rolled_out(0)), suspended=True).reason == "Suspended"
 
 
-@pytest.mark.parametrize(
-    "status", [_rolled_out(2), {**_rolled_out(0), "observedGeneration": 1}], ids=["pods stop", "not seen"]
-)
-def test_it_rests_once_every_pod_has_stopped(status: dict[str, int]) -> None:
-    assert _judge(_workload(0, **status), suspended=True).reason == "Progressing"
+def test_it_rests_once_every_pod_has_stopped() -> None:
+    health = _judge(_workload(0, **_rolled_out(2)), suspended=True)
+    assert (health.reason, health.message) == ("Progressing", "2 pods are stopping.")
 
 
 @pytest.mark.parametrize(

@@ -45,13 +45,13 @@ def assess(scene: Scene | None, *, suspended: bool) -> Health:
     spec, status = workload["spec"], workload.get("status") or {}
     wanted, exist = spec.get("replicas", 1), status.get("replicas", 0)
     ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
-    current = status.get("observedGeneration", 0) >= workload["metadata"].get("generation", 0)
-    if wanted == 0 and current and not exist:
+    if wanted == 0 and not exist:
         reason = conditions.SUSPENDED if suspended else conditions.SCALED_TO_ZERO
         message = "spec.suspend is true: no pods run." if suspended else "spec.replicas is 0: no pods run."
         return Health(False, reason, message)
     if wanted == 0:
         return Health(False, conditions.PROGRESSING, f"{exist} pods are stopping.", exist, ready)
+    current = status.get("observedGeneration", 0) >= workload["metadata"].get("generation", 0)
     if current and updated >= wanted and ready >= wanted and exist <= wanted:
         return Health(True, conditions.READY, f"{ready}/{wanted} pods are ready.", exist, ready)
     counts, wrong = f"{ready}/{wanted} pods are ready", first(scene)
