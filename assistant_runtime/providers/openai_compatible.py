@@ -14,12 +14,13 @@ from assistant_runtime import json_text
 from assistant_runtime.errors import ProviderError
 from assistant_runtime.providers.base import Completion, CompletionStream, ModelList
 from assistant_runtime.providers.connection import BadResponseError, Connection, DisconnectedError
+from assistant_runtime.providers.dialect.assembling import Assembled
 from assistant_runtime.providers.dialect.errors import failed
 from assistant_runtime.providers.dialect.model_lists import models_in
 from assistant_runtime.providers.dialect.reading import is_empty, is_readable, is_whole, read_usage
 from assistant_runtime.providers.dialect.verdict import Verdicts
 from assistant_runtime.providers.pool import ConnectFailedError, ConnectionPool
-from assistant_runtime.providers.sse import EventReader, bad_event
+from assistant_runtime.providers.sse import EventReader, bad_event, chunks_of
 from assistant_runtime.settings.providers import ProviderSettings
 from assistant_runtime.trust import distrust
 
@@ -115,6 +116,8 @@ class OpenAICompatibleProvider:
         connection = await self._post(head, body, request_id, whole=True)
         answer = connection.body()
         self._pool.release(connection)
+        if answer.lstrip().startswith((b"data:", b":", b"event:")):
+            answer = self._assembled(answer)
         payload = _json_object(answer)
         if payload is None:
             raise bad_event("an answer that is no JSON object")
@@ -218,6 +221,16 @@ class OpenAICompatibleProvider:
             code="completions_not_offered",
             at_fault=False,
         )
+
+    def _assembled(self, events: bytes) -> bytes:
+        """Make a whole answer of a stream that nobody asked for; raises ProviderError if it is none."""
+        reader, assembled = EventReader(verdict=self._stream_failure), Assembled()
+        whole = reader.feed(events) + (b"" if reader.problem else reader.finish())
+        if reader.problem:
+            raise reader.problem
+        for chunk in chunks_of(whole):
+            assembled.add(chunk)
+        return json_text.dumps(assembled.whole())
 
     def _nothing_said(self, payload: dict[str, Any]) -> ProviderError:
         """Give the error for an answer without a choice, or with one that failed."""

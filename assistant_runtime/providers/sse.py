@@ -6,7 +6,7 @@ then another provider may still answer.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from assistant_runtime import json_text
@@ -128,7 +128,8 @@ class EventReader:
             self.problem = bad_event("a stream without an answer")
         if said is False:
             self._held_bytes += len(event)
-        self._passes = said is False and self._held_bytes <= MAX_HELD_BYTES and not self.summary.only_usage
+        hidden = self._hide_usage and self.summary.only_usage
+        self._passes = said is False and self._held_bytes <= MAX_HELD_BYTES and not hidden
         return self.started
 
     def _read(self, event: bytes) -> bool | None:
@@ -197,6 +198,16 @@ def as_chunk(payload: dict[str, Any]) -> dict[str, Any]:
             message["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
         choices.append({**{name: value for name, value in choice.items() if name != "message"}, "delta": message})
     return {**payload, "object": "chat.completion.chunk", "choices": choices}
+
+
+def chunks_of(events: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the chunks in whole events that were read before."""
+    start = 0
+    for end in EVENT_END.finditer(events):
+        data = event_data(events[start : end.end()])
+        start = end.end()
+        if data and data not in DONE_DATA:
+            yield _decode(data)
 
 
 def event_data(event: bytes) -> bytes:

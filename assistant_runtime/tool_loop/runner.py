@@ -183,6 +183,8 @@ def _parsed(arguments: str) -> dict[str, Any]:
         parsed = orjson.loads(arguments or "{}")
     except orjson.JSONDecodeError as error:
         raise ToolError(f"the arguments are no JSON: {error}") from None
+    if parsed is None:
+        return {}
     if not isinstance(parsed, dict):
         raise ToolError("the arguments must be a JSON object")
     return parsed

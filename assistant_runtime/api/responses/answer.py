@@ -10,7 +10,7 @@ from assistant_runtime.api.responses.ids import output_id
 from assistant_runtime.api.responses.reasoning import KIND, reasoning_item, wants_summary
 from assistant_runtime.api.responses.tools import ClientTools, custom_input
 from assistant_runtime.providers.dialect.calls import calls_of
-from assistant_runtime.providers.dialect.reading import finish_reason, text_of, usage_of
+from assistant_runtime.providers.dialect.reading import finish_reason, is_failure, text_of, usage_of
 from assistant_runtime.providers.dialect.thoughts import kept_fields
 from assistant_runtime.tool_loop.options import FIELD
 
@@ -183,4 +183,8 @@ def from_chat(
         reasoning_item(output_id(response["id"], KIND, place), fields, summary=wants_summary(response))
         for place, fields in enumerate(filter(None, thoughts))
     ]
-    return completed(response, {**chat, "usage": usage_of(chat)}, output, reason, at=at)
+    whole = completed(response, {**chat, "usage": usage_of(chat)}, output, reason, at=at)
+    if is_failure(reason):
+        error = {"code": "server_error", "message": f"The answer is truncated: the model ended with {reason}."}
+        whole |= {"status": "failed", "error": error, "completed_at": None}
+    return whole

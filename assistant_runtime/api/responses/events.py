@@ -10,7 +10,14 @@ from assistant_runtime.api.responses.open_items import REFUSAL, TEXT, OpenCall, 
 from assistant_runtime.api.responses.reasoning import KIND, wants_summary
 from assistant_runtime.api.responses.tools import ClientTools
 from assistant_runtime.providers.dialect.calls import StreamedCalls
-from assistant_runtime.providers.dialect.reading import finish_reason, reasoning_of, said_in, text_of, usage_of
+from assistant_runtime.providers.dialect.reading import (
+    finish_reason,
+    is_failure,
+    reasoning_of,
+    said_in,
+    text_of,
+    usage_of,
+)
 from assistant_runtime.providers.sse import DONE_DATA, event_data
 from assistant_runtime.tool_loop.options import FIELD
 from assistant_runtime.tool_loop.stream import split_events
@@ -52,6 +59,8 @@ class EventStream:
 
     def end(self) -> bytes:
         """Tell that the response is whole."""
+        if is_failure(self._finish_reason):
+            return self.fail(f"the model ended with {self._finish_reason}", "provider_stream_error")
         closing = b"".join(self._close())
         response = completed(self._response, self._chat, self._output, self._finish_reason)
         return closing + self._event(f"response.{response['status']}", response=response)

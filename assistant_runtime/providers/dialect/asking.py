@@ -65,7 +65,9 @@ class Dialects:
         ProviderError
             The provider failed, or refused the request in a way that no other form helps.
         """
-        asked = replace(asked, payload=prepared(asked.payload))
+        payload = prepared(asked.payload)
+        if payload is not asked.payload:
+            asked = replace(asked, payload=payload)
         known = lessons = self._memory.known(_place(provider, asked)) if self._memory else ()
         current = asked
         for lesson in known:
@@ -106,7 +108,8 @@ def refusal_of(error: ProviderError) -> Refusal | None:
     """Give what a provider said against a request; None where no other form of it could help."""
     if error.error is None or error.provider_status not in ANSWERED or error.error.get("code") in FINAL_CODES:
         return None
-    return Refusal(error.provider_status, error.error)
+    refusal = Refusal(error.provider_status, error.error)
+    return refusal if refusal.of_request or refusal.in_a_failure else None
 
 
 def _left_out(asked: Asked, current: Asked, lessons: tuple[Lesson, ...]) -> tuple[LeftOut, ...]:

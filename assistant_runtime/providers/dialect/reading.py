@@ -43,6 +43,11 @@ def finish_reason(reason: Any) -> str | None:
     return FINISH_REASONS.get(reason.lower(), "stop" if reason.lower() not in FAILED_REASONS else reason.lower())
 
 
+def is_failure(reason: str | None) -> bool:
+    """Whether a reason to end says that the answer was not finished."""
+    return reason in FAILED_REASONS
+
+
 def has_failed(choice: Mapping[str, Any]) -> bool:
     """Whether a choice says that it was not finished."""
     reason = choice.get("finish_reason")

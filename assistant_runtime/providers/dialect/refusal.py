@@ -40,6 +40,8 @@ TOO_LONG = re.compile(
 
 TOOLS = re.compile(r"\btools?\b|tool.?(use|choice|call|config)|function.?(call|declaration)|\bfunctions?\b|--jinja")
 
+TEMPLATE = re.compile(r"jinja|chat template|\brole\b|roles must|system message")
+
 REFUSED = frozenset({400, 404, 405, 409, 413, 415, 422, 501})
 """Statuses that are about the request, where other words may help."""
 
@@ -87,6 +89,11 @@ class Refusal:
     def of_request(self) -> bool:
         """Whether the request was refused, and not its provider in trouble."""
         return self.status in REFUSED
+
+    @property
+    def in_a_failure(self) -> bool:
+        """Whether a server's failure is a refusal of the request all the same: by its chat template, or in words."""
+        return self.unsupported or self.about_tools or bool(TEMPLATE.search(self.words))
 
     @property
     def too_long(self) -> bool:

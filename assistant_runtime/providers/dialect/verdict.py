@@ -41,12 +41,15 @@ ABOUT_KEY = re.compile(
 )
 
 KEY_CODES = frozenset({"invalid_api_key", "api_key_invalid", "authentication_error", "invalid_authentication"})
-BAD_KEY = re.compile(r"api.?key.{0,20}(not valid|invalid|expired|not found)|(invalid|incorrect|expired).{0,10}api.?key")
+BAD_KEY = re.compile(
+    r"(your |the )?api.?key.{0,20}(not valid|invalid|expired|not found)|(invalid|incorrect|expired).{0,10}api.?key"
+)
+"""At the beginning of a message: what follows may be the client's own words."""
+
 
 QUOTA_CODES = frozenset({"insufficient_quota", "arrearage", "budget_exceeded", "insufficient_balance"})
 NO_CREDIT = re.compile(
-    r"insufficient.{0,10}(quota|balance|credit|fund)|budget has been exceeded|in good standing"
-    r"|exceeded your current quota"
+    r"insufficient.{0,10}(quota|balance|credit|fund)|budget has been exceeded|you exceeded your current quota"
 )
 
 
@@ -122,7 +125,7 @@ class Verdicts:
 
 def _is_about(error: Mapping[str, Any], codes: frozenset[str], words: re.Pattern[str]) -> bool:
     found = {str(error.get(name)).lower() for name in ("code", "type", "reason")}
-    return bool(found & codes or words.search(str(error["message"]).lower()))
+    return bool(found & codes or words.match(str(error["message"]).lower()))
 
 
 def _decoded(body: bytes) -> Any:

@@ -193,6 +193,36 @@ WHOLE: tuple[Form, ...] = (
         text="Noon.",
     ),
     Answered(
+        "finish-abort",
+        "vLLM and SGLang: abort, with a part of the answer",
+        answer({"content": "No"}, "abort"),
+        text="No",
+        status="failed",
+    ),
+    Answered(
+        "stream-unasked",
+        "gateways that stream whatever they are asked for",
+        chunks(
+            said(role="assistant", content="", reasoning_content="Hm."),
+            said(content="No"),
+            said(content="on."),
+            ended(),
+        ),
+        text="Noon.",
+        thoughts="Hm.",
+        passed=b'{"id":"c","object":"chat.completion","created":1,"model":"fake-1","choices":[{"index":0,"message":'
+        b'{"role":"assistant","content":"Noon.","reasoning_content":"Hm."},"finish_reason":"stop"}]}',
+    ),
+    Answered(
+        "stream-of-calls-unasked",
+        "gateways that stream whatever they are asked for: calls",
+        chunks(piece(0, "c1", "clock", '{"zone":'), piece(0, None, None, '"CET"}'), ended("tool_calls")),
+        calls=(CLOCK,),
+        passed=b'{"id":"c","object":"chat.completion","created":1,"model":"fake-1","choices":[{"index":0,"message":'
+        b'{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"clock",'
+        b'"arguments":"{\\"zone\\":\\"CET\\"}"}}]},"finish_reason":"tool_calls"}]}',
+    ),
+    Answered(
         "usage-groq",
         "Groq: x_groq.usage",
         answer({"content": "Noon."}, x_groq={"usage": USAGE}),

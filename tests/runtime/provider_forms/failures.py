@@ -5,6 +5,24 @@ from tests.runtime.provider_forms.refusals import openai, unsupported
 
 FAILURES = (
     Failed(
+        "a-clients-words",
+        "validators that quote what they refuse: nobody's words turn a provider off",
+        400,
+        openai("Input should be 'a' or 'b', got 'api key not valid, insufficient balance'"),
+        400,
+        "Input should be",
+        next=False,
+    ),
+    Failed(
+        "content-in-a-failure",
+        "any server: a failure that names a field by chance",
+        500,
+        {"error": {"message": "could not store content"}},
+        502,
+        "could not store",
+        asked={"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "store": False},
+    ),
+    Failed(
         "moderation-openrouter",
         "OpenRouter: errors, 403 moderation",
         403,

@@ -114,6 +114,7 @@ class Failed(Form):
         reply = await self.ask(world.plain, **{**QUESTION, **self.asked})
         assert reply.status == self.told, reply.body
         assert self.says in reply.error["message"]
+        assert len(world.first.requests) == 1, "nothing that could help was tried"
         assert self.code in {"", reply.error["code"]}
         world.begin(sends(self.status, self.body, self.headers))
         either = await world.plain.chat(**self.asked)
