@@ -12,6 +12,9 @@ from typing import Any, Self
 
 import httpx
 
+from assistant_runtime import json_text
+from assistant_runtime.providers.dialect.reading import said_in, text_of
+
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 600.0
 """As long as the runtime waits for a provider."""
@@ -184,8 +187,8 @@ def read_event(chunk: Mapping[str, Any]) -> list[Event]:
     events += [_step(step) for step in (extension.get("step"), *(extension.get("steps") or ())) if step]
     events += [_source(number, source) for number, source in enumerate(extension.get("sources") or (), start=1)]
     for choice in chunk.get("choices") or ():
-        if text := (choice.get("delta") or {}).get("content"):
-            events.append(Text(text))
+        if text := text_of(said_in(choice).get("content")):
+            events.append(Text(json_text.whole(text)))
     return events
 
 

@@ -88,11 +88,16 @@ async def test_a_list_without_the_embedding_model_says_nothing_of_embeddings(ups
     assert [request["model"] for request in upstream.requests] == ["vectors", "vectors", "others"]
 
 
-@pytest.mark.parametrize("model", ["seen:online", "tagged", "first/unlisted", "verse"])
-async def test_what_lists_leave_open_is_asked_for(upstream: Upstream, model: str) -> None:
-    upstream.models = (MODEL, "seen", "tagged:latest")
-    async with run_runtime(upstream, agents=[AGENT]) as runtime:
+@pytest.mark.parametrize(
+    "model",
+    ["seen:online", "tagged", "first/unlisted", "verse", "dated", "dated-2025-01-01", "models/seen", "alias-latest"],
+)
+async def test_what_lists_leave_open_is_asked_for(upstream: Upstream, second: Upstream, model: str) -> None:
+    upstream.models = (MODEL, "seen", "tagged:latest", "dated-2024-08-06", "alias")
+    async with run_runtime(upstream, second, agents=[AGENT]) as runtime:
         await eventually(lambda: listed(runtime, "seen"))
+        await eventually(lambda: listed(runtime, f"second/{MODEL}"))
+        assert (await runtime.chat(model="other")).status == 404
         assert (await runtime.chat(model=model)).status == 200
     assert [request["model"] for request in upstream.requests] == [model.removeprefix("first/")]
 

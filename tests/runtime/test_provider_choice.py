@@ -232,9 +232,9 @@ async def answers_first(runtime: Any) -> bool:
 
 
 async def test_refused_requests_do_not_open_the_breaker(upstream: Upstream) -> None:
-    upstream.script = [refuses(400), refuses(429), refuses(404)]
+    upstream.script = [refuses(400), refuses(429), refuses(404), *[refuses(403, "Your input was flagged.")] * 5]
     async with run_runtime(**described(upstream, retries=0), provider_breaker_failures=1) as runtime:
-        assert [(await runtime.chat()).status for _ in range(4)] == [400, 429, 404, 200]
+        assert [(await runtime.chat()).status for _ in range(9)] == [400, 429, 404, *[403] * 5, 200]
 
 
 def test_a_breaker_rests_longer_with_each_probe_that_fails() -> None:
