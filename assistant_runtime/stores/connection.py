@@ -65,6 +65,7 @@ class StoreConnection(ABC):
         self._needs_preparation = not prepared
         self._prepared = prepared
         self._unprepared = asyncio.Event()
+        self._probing: asyncio.Timeout | None = None
         self._preparation: asyncio.Timeout | None = None
         self._obstacle = ""
         """Why it could not be prepared."""
@@ -133,10 +134,10 @@ class StoreConnection(ABC):
     async def probe(self) -> None:
         """Find out whether the server answers."""
         was_up = self._status == "up"
-        error = await self._problem(renewing=self._status == "down")
-        if error is not None and was_up:
+        error = await self._problem()
+        if error is not None and was_up and not isinstance(error, TimeoutError):
             # Perhaps the connection broke, and not the server.
-            error = await self._problem(renewing=False)
+            error = await self._problem()
         if error is not None:
             self.mark_down(error)
         elif self._status != "up":
@@ -252,24 +253,30 @@ class StoreConnection(ABC):
             self._log.warning(f"{self.name.lower()}_status", status="down", detail=reason, error=type(error).__name__)
         self._status, self._detail = "down", f"{reason}; {self._loss}"
         self._failed.set()
+        # Perhaps it hangs on a connection of before, and the next one has another.
+        _cut_short(self._probing)
 
-    async def _problem(self, *, renewing: bool) -> Exception | None:
+    async def _problem(self) -> Exception | None:
         """Ask the server, on new connections where it is down; gives what went wrong."""
         try:
-            async with asyncio.timeout(min(self._seconds, PROBE_SECONDS) if renewing else self._seconds):
-                if renewing:
+            if self._status == "down":
+                async with asyncio.timeout(min(self._seconds, PROBE_SECONDS)):
                     self._renewed()
                     await self.renew()
-                await self.ping()
+                    await self.ping()
+            else:
+                async with asyncio.timeout(self._seconds) as self._probing:
+                    await self.ping()
         except Exception as error:  # noqa: BLE001 - whatever it is, the server is not in use until it answers
             return error
+        finally:
+            self._probing = None
         return None
 
     def _renewed(self) -> None:
         """End what hangs on the old connections."""
         self._generation += 1
-        if self._preparation is not None:
-            self._preparation.reschedule(0)
+        _cut_short(self._preparation)
 
     async def _prepare_once(self) -> bool:
         """Prepare the server; says whether that was done."""
@@ -285,6 +292,12 @@ class StoreConnection(ABC):
         self._unprepared.clear()
         self._prepared, self._obstacle = True, ""
         return True
+
+
+def _cut_short(limit: asyncio.Timeout | None) -> None:
+    """Let the time of something be over now."""
+    if limit is not None and not limit.expired():
+        limit.reschedule(0)
 
 
 async def _timed(command: Callable[[], Awaitable[T]], seconds: float) -> T:

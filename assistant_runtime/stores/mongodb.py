@@ -15,7 +15,7 @@ from assistant_runtime.errors import StoreRefusedError
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.connection import StoreConnection
 
-MONGODB_SECONDS = 5.0
+MONGODB_SECONDS = 4.0
 """A fail-over to another member takes longer anyway; nothing that could be answered without MongoDB waits for it."""
 
 PREPARATION_SECONDS = 3600.0

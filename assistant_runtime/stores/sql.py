@@ -37,7 +37,7 @@ from assistant_runtime.stores.connection import StoreConnection
 from assistant_runtime.stores.sql_refusals import refusal_of
 from assistant_runtime.trust import trusting
 
-SQL_SECONDS = 5.0
+SQL_SECONDS = 4.0
 """A transaction of several statements, on a server that may be busy; nothing of the chat's hot path waits for it."""
 
 SQLITE_FILE = "assistant.db"
@@ -146,6 +146,8 @@ class SqlConnection(StoreConnection):
 
     async def renew(self) -> None:
         """Drop every connection, without a goodbye to a server that is down."""
+        if self.engine.dialect.name != "postgresql":
+            return  # nothing is between this process and a file
         await self.engine.dispose(close=False)
         for connection in list(self._connections):
             connection.terminate()
