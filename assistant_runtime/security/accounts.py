@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol, Self
 
-import orjson
-
+from assistant_runtime import json_text
 from assistant_runtime.ending import to_its_end
-from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.errors import ApiError, StoreUnavailableError
 from assistant_runtime.providers.base import Usage
 from assistant_runtime.security.principal import Principal
 from assistant_runtime.security.spending import BYTES_PER_TOKEN, EXPECTED_ANSWER, Budgets, Reservation
@@ -76,12 +75,21 @@ class Account:
         """
         if not self._limited:
             return
-        expected = len(orjson.dumps(asked)) // BYTES_PER_TOKEN + EXPECTED_ANSWER
+        expected = len(json_text.dumps(asked)) // BYTES_PER_TOKEN + EXPECTED_ANSWER
         missing = self._taken + expected - self._held
         if missing > 0:
-            reservation = await self._budgets.reserve(self.principal, missing)
-            self._reservations.append(reservation)
-            self.headers = reservation.headers
+            await self._reserve(missing)
+
+    async def _reserve(self, tokens: int) -> None:
+        try:
+            reservation = await self._budgets.reserve(self.principal, tokens)
+        except ApiError:
+            if self._held > self._taken:
+                # What is held and not spent yet is all that is left.
+                return
+            raise
+        self._reservations.append(reservation)
+        self.headers = reservation.headers
 
     def spend(self, model: str, usage: Usage | None) -> None:
         """Count what a model took; without a count, it is taken for what is held."""
@@ -94,10 +102,13 @@ class Account:
         if self._ledger is not None and self._spent:
             self._ledger.add(self.principal.key_id, self._spent)
         if self._reservations:
-            difference = self._taken - self._held
+            last = self._reservations[-1]
+            # What was held in a Redis that has gone since can only be given back there.
+            here = sum(reservation.amount for reservation in self._reservations if reservation.store is last.store)
+            difference = max(self._taken - self._held, -here)
             # With a Redis that just died, what was held stays counted there: rather too much than too little.
             with suppress(StoreUnavailableError):
-                await to_its_end(self._budgets.settle(self._reservations[-1], difference))
+                await to_its_end(self._budgets.settle(last, difference))
         self._spent, self._reservations, self._assumed = [], [], 0
 
     def another(self) -> "Account":

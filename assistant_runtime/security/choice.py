@@ -53,6 +53,7 @@ def choose_security(settings: Settings, stores: Stores) -> Security:
     budgets = Budgets(
         stores.budgets,
         MemoryBudgets(),
+        ledger.counted if ledger else None,
         daily=settings.token_budget_daily,
         monthly=settings.token_budget_monthly,
         per_minute=settings.tokens_per_minute,

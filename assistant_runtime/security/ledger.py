@@ -13,6 +13,7 @@ import structlog
 
 from assistant_runtime.errors import StoreUnavailableError
 from assistant_runtime.security.accounts import Spent
+from assistant_runtime.stores.budgets import Counted
 from assistant_runtime.stores.keys import MAX_SPENT, SqlKeys, UsageRow
 
 FLUSH_SECONDS = 5.0
@@ -48,6 +49,16 @@ class UsageLedger:
         day = f"{datetime.fromtimestamp(self._clock(), UTC):%Y-%m-%d}"
         for model, given, taken in spent:
             self._count((key_id, _name(model), day), (1, given, taken))
+
+    async def counted(self, key_id: str, now: datetime) -> Counted:
+        """Give what a key has spent in the day and month (UTC) of a time; raises StoreUnavailableError."""
+        today = f"{now.astimezone(UTC):%Y-%m-%d}"
+        known = await self._store.counted(key_id, today)
+        # What this process has not written yet; of others, a few seconds are missing.
+        waiting = [(day, given + taken) for (key, _, day), (_, given, taken) in self._counts.items() if key == key_id]
+        day = known.day + sum(tokens for of_day, tokens in waiting if of_day == today)
+        month = known.month + sum(tokens for of_day, tokens in waiting if of_day[:7] == today[:7])
+        return Counted(day, month)
 
     async def run(self) -> None:
         """Write until cancelled, and once more then."""

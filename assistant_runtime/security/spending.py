@@ -2,17 +2,31 @@
 
 The rule: a model is asked while tokens are left. An estimate of what it will take is reserved before, or all that is
 left; afterwards the reservation becomes what the provider counted. So a limit is exceeded at most by what the asks in
-flight take beyond their estimates. While Redis is down, each process counts by itself from an empty start.
+flight take beyond their estimates. Counts of a day and a month outlive Redis: where they are missing, because Redis
+evicted them or is down, counting goes on from the usage ledger, or from nothing where there is no database.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from assistant_runtime.errors import ApiError, StoreUnavailableError
 from assistant_runtime.security.principal import Principal
-from assistant_runtime.stores.budgets import NO_LIMIT, BudgetStore, Period, Reserved, TokenLimits, seconds_left
+from assistant_runtime.stores.budgets import (
+    NO_LIMIT,
+    NOTHING,
+    BudgetStore,
+    Counted,
+    Period,
+    Reserved,
+    TokenLimits,
+    UncountedError,
+    seconds_left,
+)
+
+History = Callable[[str, datetime], Awaitable[Counted]]
+"""Gives what a key has spent in the day and month of a time; raises StoreUnavailableError."""
 
 BYTES_PER_TOKEN = 4
 """Of English text, by most tokenisers; JSON around it makes the estimate a little too high."""
@@ -46,6 +60,8 @@ class Budgets:
         Counts for all replicas.
     fallback
         Counts for this process while `store` is down.
+    history
+        Gives what a key has spent by the usage ledger; None: there is no database.
     daily, monthly, per_minute
         Tokens of a key that has no limit of its own; 0: without limit.
     clock
@@ -56,6 +72,7 @@ class Budgets:
         self,
         store: BudgetStore,
         fallback: BudgetStore,
+        history: History | None = None,
         *,
         daily: int,
         monthly: int,
@@ -64,6 +81,7 @@ class Budgets:
     ) -> None:
         self._store = store
         self._fallback = fallback
+        self._history = history
         self._daily = daily or NO_LIMIT
         self._monthly = monthly or NO_LIMIT
         self._per_minute = per_minute or NO_LIMIT
@@ -90,14 +108,33 @@ class Budgets:
         now = self._clock()
         period, store = Period.of(now), self._store
         try:
-            got = await store.reserve(principal.key_id, period, amount, limits)
+            got = await self._taken(store, principal.key_id, now, amount, limits)
         except StoreUnavailableError:
             store = self._fallback
-            got = await store.reserve(principal.key_id, period, amount, limits)
+            got = await self._taken(store, principal.key_id, now, amount, limits)
         if not got.amount:
             raise _exceeded(now, got, limits)
         headers = _headers(now, got, limits)
         return Reservation(principal.key_id, period, got.second, limits, got.amount, store, headers)
+
+    async def _taken(self, store: BudgetStore, key: str, now: datetime, amount: int, limits: TokenLimits) -> Reserved:
+        """Take tokens, beginning with what the ledger knows where the store counts nothing."""
+        period = Period.of(now)
+        if self._history is None:
+            return await store.reserve(key, period, amount, limits)
+        try:
+            return await store.reserve(key, period, amount, limits, None)
+        except UncountedError:
+            known = await self._known(self._history, key, now)
+        return await store.reserve(key, period, amount, limits, known)
+
+    @staticmethod
+    async def _known(history: History, key: str, now: datetime) -> Counted:
+        try:
+            return await history(key, now)
+        except StoreUnavailableError:
+            # Rather too little counted than nobody served.
+            return NOTHING
 
     async def settle(self, reservation: Reservation, difference: int) -> None:
         """Correct what a reservation counted by so many tokens; raises StoreUnavailableError."""

@@ -9,6 +9,10 @@ from typing import Protocol
 
 from assistant_runtime.supervisor import Work
 
+LINGER_SECONDS = 24 * 3600
+"""What counts of a limit are kept beyond their time. Redis with the policy volatile-ttl evicts first what ends soonest:
+so that is cached answers (CACHE_TTL, an hour by default), and no count that a limit depends on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

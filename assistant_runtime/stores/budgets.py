@@ -1,7 +1,8 @@
 """Tokens that each key has spent in the last minute and the running day and month, in Redis or in this process.
 
 A reservation is one atomic step: what is left of every limit is asked and taken at once, so that two replicas never
-give out the same tokens. What was reserved is corrected when the true number is known.
+give out the same tokens. What was reserved is corrected when the true number is known. Counts that are not there, in a
+new month or because Redis evicted them, begin with what the caller knows to be spent.
 
 The minute is a window that slides: tokens are counted by the second in which they were reserved, on Redis's own clock,
 and leave when that whole second is more than a minute ago.
@@ -14,16 +15,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from assistant_runtime.errors import AssistantError
+from assistant_runtime.stores import LINGER_SECONDS
+
 if TYPE_CHECKING:
     from assistant_runtime.stores.redis import RedisConnection
 
 KEEP_SECONDS = 40 * 24 * 3600
-"""Longer than a month, so that no running count ends."""
+"""Longer than a month, so that no running count ends; and than any other key in Redis, because one that is full evicts
+first what ends soonest (volatile-ttl)."""
 
 MAX_KEYS = 10_000
 """Keys whose counts this process keeps at once."""
 
 MINUTE = 60
+
+MINUTE_KEPT = MINUTE + 2 + LINGER_SECONDS
 
 NO_LIMIT = -1
 
@@ -34,6 +41,11 @@ RESERVE = """
 local left, minute, daily, monthly = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local day, month = 0, 0
 if daily >= 0 or monthly >= 0 then
+  if redis.call('EXISTS', KEYS[1]) == 0 then
+    if ARGV[7] == '' then return {-1, 0, 0, 0, 0, 0, 0} end
+    redis.call('HSET', KEYS[1], ARGV[1], ARGV[7], 'month', ARGV[8])
+    redis.call('EXPIRE', KEYS[1], ARGV[6])
+  end
   day = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0)
   month = tonumber(redis.call('HGET', KEYS[1], 'month') or 0)
   if daily >= 0 then left = math.min(left, daily - day) end
@@ -74,7 +86,7 @@ if left > 0 then
   end
   if minute >= 0 then
     redis.call('HINCRBY', KEYS[2], second, taken)
-    redis.call('EXPIRE', KEYS[2], 62)
+    redis.call('EXPIRE', KEYS[2], ARGV[9])
     reset = 61
   end
 else
@@ -85,7 +97,7 @@ return {left, used + left, day + left, month + left, ms(wait), ms(reset), second
 """
 
 SETTLE = """
-if ARGV[4] == '1' then
+if ARGV[4] == '1' and redis.call('EXISTS', KEYS[1]) == 1 then
   redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[2])
   redis.call('HINCRBY', KEYS[1], 'month', ARGV[2])
   redis.call('EXPIRE', KEYS[1], ARGV[3])
@@ -130,6 +142,17 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """Tokens that a key has spent in the running day and month."""
+
+    day: int = 0
+    month: int = 0
+
+
+NOTHING = Counted()
+
+
+@dataclass(frozen=True, slots=True)
 class Reserved:
     """What a reservation got; counts are tokens that are spent or reserved, with these."""
 
@@ -146,11 +169,25 @@ class Reserved:
     """The second that the minute counts these tokens in."""
 
 
+class UncountedError(AssistantError):
+    """A store counts nothing for a key in this month: it begins, or the count was evicted."""
+
+
 class BudgetStore(Protocol):
     """Counts tokens. Every method raises StoreUnavailableError."""
 
-    async def reserve(self, key: str, period: Period, amount: int, limits: TokenLimits) -> Reserved:
-        """Take `amount` tokens, or what is left of them."""
+    async def reserve(
+        self, key: str, period: Period, amount: int, limits: TokenLimits, known: Counted | None = NOTHING
+    ) -> Reserved:
+        """Take `amount` tokens, or what is left of them.
+
+        Where nothing is counted for the month, counting begins at `known`.
+
+        Raises
+        ------
+        UncountedError
+            Nothing is counted, and `known` is None; nothing was taken.
+        """
 
     async def settle(self, key: str, period: Period, second: int, difference: int, limits: TokenLimits) -> None:
         """Add to what is counted, or take away from it."""
@@ -170,8 +207,14 @@ class MemoryBudgets:
         self._spent: OrderedDict[tuple[str, str], dict[str, int]] = OrderedDict()
         self._seconds: OrderedDict[str, dict[int, int]] = OrderedDict()
 
-    async def reserve(self, key: str, period: Period, amount: int, limits: TokenLimits) -> Reserved:
+    async def reserve(
+        self, key: str, period: Period, amount: int, limits: TokenLimits, known: Counted | None = NOTHING
+    ) -> Reserved:
         """Take `amount` tokens, or what is left of them."""
+        if limits.budgeted and (key, period.month) not in self._spent:
+            if known is None:
+                raise UncountedError
+            _kept(self._spent, (key, period.month)).update({period.day: known.day, "month": known.month})
         now = self._clock()
         spent, window = _kept(self._spent, (key, period.month)), self._window(key, now)
         used, day, month = sum(window.values()), spent.get(period.day, 0), spent.get("month", 0)
@@ -189,7 +232,7 @@ class MemoryBudgets:
         window = _kept(self._seconds, key)
         if second in window:
             window[second] = max(0, window[second] + difference)
-        if limits.budgeted:
+        if limits.budgeted and (key, period.month) in self._spent:
             spent = _kept(self._spent, (key, period.month))
             for name in (period.day, "month"):
                 spent[name] = spent.get(name, 0) + difference
@@ -238,10 +281,16 @@ class RedisBudgets:
         self._reserve = Script(RESERVE)
         self._settle = Script(SETTLE)
 
-    async def reserve(self, key: str, period: Period, amount: int, limits: TokenLimits) -> Reserved:
+    async def reserve(
+        self, key: str, period: Period, amount: int, limits: TokenLimits, known: Counted | None = NOTHING
+    ) -> Reserved:
         """Take `amount` tokens, or what is left of them."""
-        arguments = (period.day, amount, limits.minute, limits.daily, limits.monthly, KEEP_SECONDS)
+        wanted = (period.day, amount, limits.minute, limits.daily, limits.monthly)
+        begin = ("", "") if known is None else (known.day, known.month)
+        arguments = (*wanted, KEEP_SECONDS, *begin, MINUTE_KEPT)
         got = await self._connection.evaluate(self._reserve, _names(key, period), *arguments)
+        if got[0] < 0:
+            raise UncountedError
         amount, minute, day, month, wait, reset, second = (int(number) for number in got)
         return Reserved(amount, minute, day, month, wait / 1000, reset / 1000, second)
 

@@ -20,6 +20,8 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    case,
+    func,
     insert,
     inspect,
     select,
@@ -30,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from assistant_runtime.stores.budgets import Counted
 from assistant_runtime.stores.sql import SqlConnection
 
 METADATA = MetaData()
@@ -244,6 +247,18 @@ class SqlKeys:
         added = {name: USAGE.c[name] + statement.excluded[name] for name in COUNTS}
         whole = statement.on_conflict_do_update(index_elements=["key_id", "model", "day"], set_=added)
         await self._connection.write(lambda connection: connection.execute(whole), aside=True)
+
+    async def counted(self, key_id: str, today: str) -> Counted:
+        """Give the tokens that a key has spent on a day, as 2026-11-29, and since its month's first."""
+        tokens = USAGE.c.input_tokens + USAGE.c.output_tokens
+        of_day = func.coalesce(func.sum(case((USAGE.c.day == today, tokens), else_=0)), 0)
+        of_month = func.coalesce(func.sum(tokens), 0)
+        since = f"{today[:7]}-01"
+        query = select(of_day.label("day"), of_month.label("month")).where(
+            USAGE.c.key_id == key_id, USAGE.c.day >= since, USAGE.c.day <= today
+        )
+        (row,) = await self._connection.rows(query)
+        return Counted(int(row["day"]), int(row["month"]))
 
     async def usage(self, wanted: WantedUsage, limit: int, after: tuple[str, str, str] = FIRST) -> list[UsageRow]:
         """Give what was spent by day, key and model, behind those of `after`."""

@@ -26,7 +26,7 @@ from redis.exceptions import (
 )
 
 from assistant_runtime.errors import StoreRefusedError
-from assistant_runtime.stores import Verdict
+from assistant_runtime.stores import LINGER_SECONDS, Verdict
 from assistant_runtime.stores.connection import StoreConnection
 from assistant_runtime.stores.redis_pipeline import Pipeline
 
@@ -61,7 +61,7 @@ local count = redis.call('LLEN', KEYS[1])
 local allowed = 0
 if count < limit then
   redis.call('LPUSH', KEYS[1], string.format('%.0f', now))
-  redis.call('PEXPIRE', KEYS[1], math.ceil(window / 1000))
+  redis.call('PEXPIRE', KEYS[1], math.ceil(window / 1000) + tonumber(ARGV[3]) * 1000)
   allowed, count = 1, count + 1
 end
 local newest = tonumber(redis.call('LINDEX', KEYS[1], 0))
@@ -200,7 +200,7 @@ class RedisRateLimits:
     async def hit(self, key: str, limit: int, window: float) -> Verdict:
         """Admit the request if fewer than `limit` were admitted in the last `window` seconds."""
         allowed, remaining, wait, reset = await self._connection.evaluate(
-            self._script, (f"{KEY_PREFIX}limit:{key}",), limit, int(window * MICROSECONDS)
+            self._script, (f"{KEY_PREFIX}limit:{key}",), limit, int(window * MICROSECONDS), LINGER_SECONDS
         )
         return Verdict(bool(allowed), remaining, wait / MICROSECONDS, reset / MICROSECONDS)
 

@@ -51,7 +51,7 @@ def _external(block: ExternalRedis) -> Binding:
 
 def _objects(assistant: AIAssistant, facts: Facts, _: Bindings) -> list[Object]:
     max_memory = int(quantity(_settings(assistant).max_memory))
-    options = (f"maxmemory {max_memory}", "maxmemory-policy allkeys-lru")
+    options = (f"maxmemory {max_memory}", "maxmemory-policy volatile-ttl")
     if _is_cluster(assistant):
         return redis_cluster.objects(_server(assistant), facts, *options)
     return redis.objects(_server(assistant), facts, *options)

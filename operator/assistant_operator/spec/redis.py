@@ -54,7 +54,7 @@ class ManagedRedis(ManagedServer):
     )
     """Compute resources of each server. Memory needs room beyond `maxMemory` for rewriting the append-only file."""
     max_memory: Size = "512Mi"
-    """Memory for data of each server; above it the least recently used keys go first (allkeys-lru)."""
+    """Memory for data of each server; above it cached answers go first, and counts of limits last (volatile-ttl)."""
 
 
 class ExternalRedis(External):
