@@ -129,6 +129,22 @@ async def test_after_every_fault_a_change_is_made_and_a_deletion_is_noticed(
         await asyncio.to_thread(kube.api.delete, "aia", "steady", kube.namespace)
 
 
+async def test_a_restored_etcd_is_noticed_by_the_cut_that_comes_with_it(
+    kube: Kube, control_plane: Cluster, account: Path, tmp_path: Path
+) -> None:
+    """A watch from a version that the API server has not reached is silent, ends well, and would go on so for long."""
+    async with _running(control_plane, account, tmp_path) as (_, proxy):
+        await asyncio.to_thread(_create, kube, "steady")
+        await _eventually(lambda: _replicas(kube) >= 0, "the runtime is deployed")
+        proxy.ahead[ASSISTANTS] = 1
+        proxy.cut(ASSISTANTS)
+        await _eventually(lambda: not proxy.ahead[ASSISTANTS], "it watches from the future")
+        await asyncio.to_thread(kube.run, "scale", "aia/steady", "--replicas=1")
+        proxy.cut(ASSISTANTS)
+        await _eventually(lambda: _replicas(kube) == 1, "the change is made")
+        await asyncio.to_thread(kube.api.delete, "aia", "steady", kube.namespace)
+
+
 async def test_a_watch_that_is_deaf_for_good_is_missed_while_the_others_are_not(
     kube: Kube, control_plane: Cluster, account: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,7 +43,7 @@ def _deep(name: str, version: int, levels: int) -> bytes:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a watch try again at once."""
     monkeypatch.setattr(watch, "_BACKOFF_SECONDS", (0.0,))
-    monkeypatch.setattr(watch, "_SHORTEST_WATCH_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "_EARLY_SECONDS", 0.0)
 
 
 class _Seen:

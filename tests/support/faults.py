@@ -1,6 +1,7 @@
 """A proxy before a real API server that does to its watches what networks, proxies and API servers do to them."""
 
 import asyncio
+import json
 import re
 import ssl
 from collections import Counter, defaultdict
@@ -39,6 +40,8 @@ class FaultyProxy:
         self._refused: dict[str, tuple[int, int]] = {}
         self.refusals: Counter[str] = Counter()
         """Requests that were refused, by plural."""
+        self.ahead: Counter[str] = Counter()
+        """Lists that are to be answered as of a version that the API server has not reached, by plural."""
         self.url = ""
 
     def cut(self, plural: str) -> None:
@@ -87,6 +90,9 @@ class FaultyProxy:
         ) as answer:
             if "watch" not in request.query:
                 body, kind = await answer.read(), answer.headers.get("Content-Type", "")
+                if self.ahead[plural]:
+                    body = _of_the_future(body)
+                    self.ahead[plural] -= 1
                 return web.Response(body=body, status=answer.status, headers={"Content-Type": kind})
             return await self._stream(request, answer, plural)
 
@@ -141,6 +147,13 @@ class FaultyProxy:
                 await connector.close(abort_ssl=True)
                 await asyncio.sleep(0)  # the loop closes what was aborted
                 await asyncio.sleep(0)
+
+
+def _of_the_future(body: bytes) -> bytes:
+    """Return a list as of a version that is to come: what is remembered of a time before etcd was restored."""
+    answer = json.loads(body)
+    answer["metadata"]["resourceVersion"] = str(int(answer["metadata"]["resourceVersion"]) + 10**6)
+    return json.dumps(answer).encode()
 
 
 class _AllSet(defaultdict[str, asyncio.Event]):

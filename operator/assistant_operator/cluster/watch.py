@@ -1,7 +1,9 @@
 """Watches of everything that is read: one list and then one stream a kind, narrowed by the server.
 
-No object and no answer ends a watch. What can't be read is left out of a list, named in the log and counted; an event
-that can't be read, and any defect met on the way, is followed by a fresh list.
+No object and no answer ends a watch. What can't be read is left out of a list, named in the log and counted. A watch
+goes on from a version only after it has ended at its time; whatever else ends it is followed by a fresh list. For the
+API server may have been restarted with an older state, and a watch from a version that it has not reached yet is
+silent, and ends well, until it has.
 """
 
 import asyncio
@@ -30,12 +32,13 @@ _WATCH_SECONDS = (25, 35)
 Its end is the sign of life that can't fail to come: a connection that a proxy or a lost route has silenced is noticed
 within a minute, without any change to wait for. To go on from a version costs the API server next to nothing.
 """
-_SHORTEST_WATCH_SECONDS = 1.0
+_EARLY_SECONDS = 1.0
+"""A watch that ends so much before its time was ended by something else than its time."""
 _BACKOFF_SECONDS = (0.2, 1, 2, 5, 10)
 """Waits after consecutive failures; short enough for a watch to be back soon after the API server is."""
 _REFUSALS = (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN)
-_OUTDATED = (HTTPStatus.GONE, HTTPStatus.GATEWAY_TIMEOUT)
-"""The version is too old; or it is too new, because etcd was restored."""
+_OVERLOADED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
+"""Answers of an API server that has too much to do for a list."""
 _TRIES = 3
 """Failures after which nobody waits for the first list any more: a conversion webhook may be down for long."""
 _UNKNOWN_KIND_SECONDS = 5
@@ -125,11 +128,12 @@ class Watch:
         while True:
             try:
                 version = version or await self._list()
-                started = time.monotonic()
-                async for seen in self._changes(version):
+                duration = random.randint(*_WATCH_SECONDS)  # noqa: S311 - jitter, no secret
+                ends = time.monotonic() + duration
+                async for seen in self._changes(version, duration):
                     version, failures = seen, 0
-                if time.monotonic() - started < _SHORTEST_WATCH_SECONDS:
-                    failures = await self._pause(failures, "the server ended it at once")
+                if time.monotonic() < ends - _EARLY_SECONDS:
+                    version, failures = None, await self._pause(failures, "the server ended it early")
                 else:
                     failures = 0
                     self._hear()
@@ -144,18 +148,13 @@ class Watch:
         if isinstance(error, ApiError):
             if error.status in _REFUSALS or (lasting and not self.synced.is_set()):
                 self._refused(error)
-            # The list also ends a refusal.
-            return None if lasting or error.status in (*_OUTDATED, *_REFUSALS) else version
+            return version if error.status in _OVERLOADED and not lasting else None
         if lasting and not self.synced.is_set():
             self._refused(ApiError(HTTPStatus.BAD_GATEWAY, type(error).__name__, str(error)))
         if isinstance(error, UnreadableError | orjson.JSONDecodeError):
             self._listener.on_unreadable(self.target.kind.plural)
-            return None
-        if isinstance(error, TimeoutError):
-            return None  # who knows for how long it had been deaf
-        if isinstance(error, UNREACHABLE):
-            return None if lasting else version
-        log.error("watch_crashed", watch=self.name, exc_info=error)
+        elif not isinstance(error, UNREACHABLE):
+            log.error("watch_crashed", watch=self.name, exc_info=error)
         return None
 
     def _refused(self, error: ApiError) -> None:
@@ -215,14 +214,14 @@ class Watch:
         self._listener.on_unreadable(self.target.kind.plural)
         return None
 
-    async def _changes(self, version: str) -> AsyncIterator[str]:
+    async def _changes(self, version: str, duration: int) -> AsyncIterator[str]:
         stream = self._api.watch(
             self.target.kind,
             self.target.namespace,
             version,
             selector=self.target.selector,
             metadata_only=self.target.metadata_only,
-            timeout_seconds=random.randint(*_WATCH_SECONDS),  # noqa: S311 - jitter, no secret
+            timeout_seconds=duration,
         )
         async for event, body in stream:
             self._hear()
