@@ -1,5 +1,6 @@
 """What the watches tell: nothing is lost, doubled or brought back from the dead."""
 
+import asyncio
 import time
 from typing import Any, cast
 
@@ -260,6 +261,40 @@ def test_a_refused_watch_is_no_reason_to_restart_and_named_by_readiness(
             watch._hear()
     assert engine.silent_watches() == []
     assert engine.unready() == ["aiassistants/*: aiassistants is forbidden"]
+
+
+async def test_work_that_is_ended_in_mid_pass_and_begun_again_loses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = RecordingClient()
+    engine = Engine(Settings(workers=1), cast("ApiServer", client), Metrics())
+    for watch in engine._watches:
+        watch.synced.set()
+        watch.answered.set()
+    _see(engine, "ADDED", client.put(resource("one")))
+    _see(engine, "ADDED", client.put(resource("two")))
+    begun, seen = asyncio.Event(), asyncio.Queue[str]()
+    reconcile = engine._reconciler.reconcile
+
+    async def never_ending(*_: Any) -> Any:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(engine._reconciler, "reconcile", never_ending)
+    work = asyncio.create_task(engine.work())
+    await begun.wait()
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+
+    async def told(body: Object, *rest: Any) -> Any:
+        outcome = await reconcile(body, *rest)
+        seen.put_nowait(body["metadata"]["name"])
+        return outcome
+
+    monkeypatch.setattr(engine._reconciler, "reconcile", told)
+    work = asyncio.create_task(engine.work())
+    async with asyncio.timeout(30):
+        assert {await seen.get(), await seen.get()} == {"one", "two"}
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
 
 
 class _Clock:

@@ -95,14 +95,25 @@ class Engine:
     async def run(self) -> None:
         """Watch and reconcile until cancelled."""
         async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - ends with the process
+            tasks.create_task(self.watch(), name="watch")
+            tasks.create_task(self.work(), name="work")
+
+    async def watch(self) -> None:
+        """Keep the caches filled until cancelled. It writes nothing, so that any number of operators may do it."""
+        async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - ends with the process
             for watch in self._watches:
                 tasks.create_task(watch.run(), name=f"watch {watch.name}")
-            await asyncio.gather(*(watch.answered.wait() for watch in self._watches))
-            log.info("synced", objects=len(self._cache))
+            tasks.create_task(self._referenced.run(), name="referenced")
+
+    async def work(self) -> None:
+        """Reconcile all AIAssistants from filled caches until cancelled; it may be begun again after that."""
+        await asyncio.gather(*(watch.answered.wait() for watch in self._watches))
+        log.info("synced", objects=len(self._cache))
+        self._wake_all(None)
+        async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - ends with the process
             for number in range(self._settings.workers):
                 tasks.create_task(self._work(), name=f"worker {number}")
             tasks.create_task(self._resync(), name="resync")
-            tasks.create_task(self._referenced.run(), name="referenced")
 
     def unready(self) -> list[str]:
         """Return what keeps it from looking at some AIAssistants, with the reason; empty where it is ready."""
@@ -140,13 +151,19 @@ class Engine:
     async def _work(self) -> None:
         while True:
             key = await self._queue.take()
-            with structlog.contextvars.bound_contextvars(namespace=key[0], assistant=key[1]):
-                try:
-                    failed = await self._reconcile(key)
-                except Exception:  # a defect met by one assistant must not stop the others
-                    failed = True
-                    log.exception("pass_crashed")
-            self._queue.done(key, failed=failed)
+            failed = True
+            try:
+                with structlog.contextvars.bound_contextvars(namespace=key[0], assistant=key[1]):
+                    failed = await self._reconcile_one(key)
+            finally:  # also where the work is ended in mid-pass, so that it can be begun again
+                self._queue.done(key, failed=failed)
+
+    async def _reconcile_one(self, key: Key) -> bool:
+        try:
+            return await self._reconcile(key)
+        except Exception:  # a defect met by one assistant must not stop the others
+            log.exception("pass_crashed")
+            return True
 
     async def _reconcile(self, key: Key) -> bool:
         """Run a pass; return whether it failed and should be tried again with backoff."""
