@@ -10,7 +10,7 @@ from assistant_runtime.api.responses.ids import output_id
 from assistant_runtime.api.responses.reasoning import KIND, reasoning_item, wants_summary
 from assistant_runtime.api.responses.tools import ClientTools, custom_input
 from assistant_runtime.providers.dialect.calls import calls_of
-from assistant_runtime.providers.dialect.reading import finish_reason, is_failure, text_of, usage_of
+from assistant_runtime.providers.dialect.reading import finish_reason, is_failure, read_usage, text_of, usage_of
 from assistant_runtime.providers.dialect.thoughts import kept_fields
 from assistant_runtime.tool_loop.options import FIELD
 
@@ -117,18 +117,25 @@ def annotations(text: str, record: Any) -> Iterable[dict[str, Any]]:
 
 def usage(counted: Any) -> dict[str, Any] | None:
     """Give the tokens in this API's words; None where the provider did not count."""
-    if not isinstance(counted, dict) or not isinstance(counted.get("prompt_tokens"), int):
+    read = read_usage({"usage": counted})
+    if read is None:
         return None
-    given, made = counted["prompt_tokens"], counted.get("completion_tokens") or 0
-    prompt = counted.get("prompt_tokens_details") or {}
-    completion = counted.get("completion_tokens_details") or {}
     return {
-        "input_tokens": given,
-        "input_tokens_details": {"cached_tokens": prompt.get("cached_tokens") or 0, "cache_write_tokens": 0},
-        "output_tokens": made,
-        "output_tokens_details": {"reasoning_tokens": completion.get("reasoning_tokens") or 0},
-        "total_tokens": counted.get("total_tokens") or given + made,
+        "input_tokens": read.input_tokens,
+        "input_tokens_details": {"cached_tokens": _detail(counted, "prompt", "cached_tokens"), "cache_write_tokens": 0},
+        "output_tokens": read.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": _detail(counted, "completion", "reasoning_tokens")},
+        "total_tokens": _count(counted.get("total_tokens")) or read.input_tokens + read.output_tokens,
     }
+
+
+def _detail(counted: Mapping[str, Any], kind: str, name: str) -> int:
+    details = counted.get(f"{kind}_tokens_details")
+    return _count(details.get(name)) if isinstance(details, dict) else 0
+
+
+def _count(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
 def completed(

@@ -31,7 +31,8 @@ def error_in(payload: Any) -> dict[str, Any]:
     found = _unwrapped(payload, MAX_DEPTH)
     error = {**found, "message": _message(found)}
     error["param"] = _text(found.get("param")) or _violated(found)
-    error["code"] = next((found[name] for name in CODES if found.get(name) not in (None, "")), None)
+    codes = (found.get(name) for name in CODES)
+    error["code"] = next((code for code in codes if isinstance(code, str | int) and code != ""), None)
     error["type"] = _text(found.get("type")) or _text(found.get("status")) or None
     return error
 

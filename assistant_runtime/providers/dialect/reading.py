@@ -72,7 +72,8 @@ def reasoning_of(message: Mapping[str, Any]) -> str:
             return found
     content = message.get("content")
     parts = content if isinstance(content, list) else ()
-    return "".join(_thought(part) for part in parts if isinstance(part, dict) and part.get("type") in THINKING_PARTS)
+    thoughts = (part for part in parts if isinstance(part, dict) and str(part.get("type")) in THINKING_PARTS)
+    return "".join(map(_thought, thoughts))
 
 
 def said_in(choice: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -183,7 +184,7 @@ def _is_void(choice: Any) -> bool:
 def _part(part: Any) -> str:
     if isinstance(part, str):
         return part
-    if not isinstance(part, dict) or (part.get("type") or "text") not in TEXT_PARTS:
+    if not isinstance(part, dict) or str(part.get("type") or "text") not in TEXT_PARTS:
         return ""
     text = part.get("text")
     return text if isinstance(text, str) else ""

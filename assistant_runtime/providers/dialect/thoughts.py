@@ -75,7 +75,7 @@ def text_in(fields: Mapping[str, Any]) -> str:
 
 def is_thought(part: Any) -> bool:
     """Whether a part of a content is a thought."""
-    return isinstance(part, dict) and part.get("type") in THINKING_PARTS
+    return isinstance(part, dict) and str(part.get("type")) in THINKING_PARTS
 
 
 def _same(before: Mapping[str, Any], piece: Mapping[str, Any]) -> bool:
