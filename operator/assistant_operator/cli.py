@@ -11,12 +11,12 @@ from pydantic import ValidationError
 from assistant_operator import __version__, desired
 from assistant_operator.errors import ReconcileError
 from assistant_operator.labels import API_VERSION, KIND
-from assistant_operator.reconcile import parse
 from assistant_operator.rights import rules
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object, new_object
 from assistant_operator.settings import Settings
 from assistant_operator.spec.crd import definition
+from assistant_operator.spec.parsing import parse
 
 
 def main(arguments: list[str] | None = None) -> None:

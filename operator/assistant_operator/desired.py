@@ -22,13 +22,14 @@ from assistant_operator.operations import setup
 from assistant_operator.policies import disruption, ingress
 from assistant_operator.rooms import manifests
 from assistant_operator.rooms.binding import Binding, Bindings
-from assistant_operator.rooms.component import Component, Reference, ReferencedObject
+from assistant_operator.rooms.component import Component, ReferencedObject
 from assistant_operator.rooms.connection import Connection
 from assistant_operator.rooms.credentials import Credential
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.rooms.operation import Operation
 from assistant_operator.rooms.policy import Policy
+from assistant_operator.rooms.reference import Reference
 from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import KeyRef, OperatorRef
 

@@ -15,13 +15,12 @@ why. Where the API server refuses an object, what comes after it is not touched.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 import structlog
-from pydantic import ValidationError
 
 from assistant_operator import conditions, desired
 from assistant_operator.assessment import Assessment
@@ -37,11 +36,13 @@ from assistant_operator.errors import BlindError, GoneError, ReconcileError, Sta
 from assistant_operator.health import status
 from assistant_operator.health.status import Findings
 from assistant_operator.kinds import CLAIM, CONFIG_MAP, SECRET
-from assistant_operator.rooms.component import Reference
-from assistant_operator.rooms.facts import ContentFacts, Facts, Images, PodFacts
+from assistant_operator.rooms import reference
+from assistant_operator.rooms.facts import Facts, Images, PodFacts
 from assistant_operator.rooms.manifests import Object
+from assistant_operator.rooms.reference import Reference
 from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import Source
+from assistant_operator.spec.parsing import parse
 from assistant_operator.telemetry import Metrics
 
 log = structlog.get_logger()
@@ -220,9 +221,9 @@ class Reconciler:
             secrets=await self.secrets.facts(assistant.namespace, _names(references, "Secret")),
             config_maps=await self.config_maps.facts(assistant.namespace, _names(references, "ConfigMap")),
         )
-        for reference in references:
-            found = facts.contents(reference.named.source).get(reference.named.name)
-            _check_reference(reference, found, assistant.namespace)
+        for each in references:
+            found = facts.contents(each.named.source).get(each.named.name)
+            reference.check(each, found, assistant.namespace)
         credentials = desired.credentials(assistant)
         for credential in credentials:
             written = await self.secrets.ensure(credential, assistant, confirmation)
@@ -305,76 +306,8 @@ class Reconciler:
             log.info("deleted" if what == "deletion" else "applied", kind=kind, name=name)
 
 
-def parse(resource: Object) -> AIAssistant:
-    """Validate a resource.
-
-    Raises
-    ------
-    StalledError
-        The spec is invalid; the message names each field and what to write there.
-    """
-    try:
-        return AIAssistant.model_validate({"metadata": resource["metadata"], "spec": resource.get("spec") or {}})
-    except ValidationError as error:
-        raise StalledError(conditions.INVALID_SPEC, explain(error)) from error
-
-
-def explain(error: ValidationError) -> str:
-    """Say in one line per field what is wrong with a resource."""
-    lines = []
-    for problem in error.errors(include_url=False):
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = "is no field of AIAssistant; `kubectl explain aiassistant.spec` lists them"
-        lines.append(message if message.startswith(("spec.", "metadata.")) else f"{path}: {message}")
-    return "; ".join(lines)
-
-
 def _names(references: Iterable[Reference], source: Source) -> list[str]:
     return [reference.named.name for reference in references if reference.named.source == source]
-
-
-_MISSING: Mapping[Source, tuple[str, str, str]] = {
-    "Secret": (
-        conditions.SECRET_NOT_FOUND,
-        conditions.SECRET_KEY_NOT_FOUND,
-        "create secret generic {name} --from-literal={key}=VALUE",
-    ),
-    "ConfigMap": (
-        conditions.CONFIG_MAP_NOT_FOUND,
-        conditions.CONFIG_MAP_KEY_NOT_FOUND,
-        "create configmap {name} --from-file={key}=FILE",
-    ),
-}
-"""Of a kind: the reasons for an object and for a key that is missing, and kubectl's words that make them."""
-
-
-def _check_reference(reference: Reference, found: ContentFacts | None, namespace: str) -> None:
-    """Raise WaitingError where a Secret or ConfigMap that is named, or its key, is missing."""
-    source, name, key = reference.named.source, reference.named.name, reference.named.key
-    absent, incomplete, remedy = _MISSING[source]
-    if found is not None and key in found.digests:
-        return
-    reason = absent if found is None else incomplete
-    if reference.made_by:
-        raise WaitingError(
-            reason,
-            f"{reference.field}: {reference.made_by} has not yet put key {key} into {source} {name} in "
-            f"namespace {namespace}. Where that is a {source} of yours which the object names, create it.",
-        )
-    if found is None:
-        raise WaitingError(
-            reason,
-            f"{reference.field}: there is no {source} {name} in namespace {namespace}. Create it with: "
-            f"kubectl -n {namespace} {remedy.format(name=name, key=key)}",
-        )
-    others = f"it has {', '.join(sorted(found.digests))}" if found.digests else "it has no other"
-    raise WaitingError(
-        reason,
-        f"{reference.field}: {source} {name} in namespace {namespace} has no key {key}, or nothing in it; {others}. "
-        "Add the key, or name another.",
-    )
 
 
 def _addressed(pods: Iterable[Object]) -> tuple[PodFacts, ...]:

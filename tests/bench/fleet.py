@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from assistant_operator import desired
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.kinds import APPLIED, ASSISTANT, CONFIG_MAP, SECRET, Kind
-from assistant_operator.reconcile import parse
 from assistant_operator.rooms.credentials import token
+from assistant_operator.spec.parsing import parse
 from devcluster import cluster as devcluster
 from devcluster.cluster import Cluster
 from tests.bench import foreign, plot, report

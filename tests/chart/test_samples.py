@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from assistant_operator import desired
-from assistant_operator.reconcile import parse
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.spec.crd import definition
+from assistant_operator.spec.parsing import parse
 from assistant_operator.spec.values import quantity
 from tests.chart.conftest import CHART
 from tests.operator.assistants import FACTS

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from assistant_operator.errors import StalledError
-from assistant_operator.reconcile import parse
 from assistant_operator.spec.base import Image
+from assistant_operator.spec.parsing import parse
 from assistant_operator.spec.values import quantity, seconds
 from tests.operator.assistants import PROVIDERS, resource
 from tests.operator.bad_input import BAD_NAMES, BAD_SPECS

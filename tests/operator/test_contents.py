@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from assistant_operator import desired
-from assistant_operator.reconcile import parse
-from assistant_operator.rooms.component import Reference
 from assistant_operator.rooms.facts import ContentFacts, Facts
 from assistant_operator.rooms.manifests import Object
+from assistant_operator.rooms.reference import Reference
+from assistant_operator.spec.parsing import parse
 from tests.operator.assistants import FACTS, resource
 from tests.operator.test_reconcile import Bench
 

@@ -15,11 +15,11 @@ import yaml
 from assistant_operator import desired
 from assistant_operator.cli import dump
 from assistant_operator.policies import ingress
-from assistant_operator.reconcile import parse
 from assistant_operator.rooms.component import Component
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.spec.assistant import AIAssistant
+from assistant_operator.spec.parsing import parse
 from tests.operator.assistants import facts
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from assistant_operator import desired
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.settings import DEFAULT_IMAGES
-from assistant_operator.spec.assistant import IMAGES, AIAssistant
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.crd import definition
+from assistant_operator.spec.images import IMAGES
 from tests.operator.assistants import IMAGES as GIVEN
 from tests.operator.assistants import assistant, facts
 from tests.operator.strategies import RERANKER

@@ -7,7 +7,7 @@ import yaml
 
 from assistant_operator.components import searxng
 from assistant_operator.errors import StalledError
-from assistant_operator.reconcile import parse
+from assistant_operator.spec.parsing import parse
 from tests.operator.assistants import FACTS, assistant, resource
 
 

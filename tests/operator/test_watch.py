@@ -17,8 +17,8 @@ from assistant_operator.cluster.cache import Cache, Ref, trim_assistant
 from assistant_operator.cluster.decoding import DEEPEST, decode, encode
 from assistant_operator.cluster.watch import Listener, Target, Watch
 from assistant_operator.errors import StalledError
-from assistant_operator.reconcile import parse
 from assistant_operator.rooms.manifests import Object
+from assistant_operator.spec.parsing import parse
 from tests.operator.assistants import resource
 from tests.operator.scripted import HEAD, Scripted, event, held, listed, refused, serving, streamed
 

@@ -9,12 +9,13 @@ from assistant_operator import labels, names
 from assistant_operator.components import environment
 from assistant_operator.rooms import manifests
 from assistant_operator.rooms.binding import Bindings
-from assistant_operator.rooms.component import Component, Reference, Workload
+from assistant_operator.rooms.component import Component, Workload
 from assistant_operator.rooms.connection import ANYWHERE, Connection, to_binding, to_url
 from assistant_operator.rooms.credentials import Credential, single
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object, env, secret_env
 from assistant_operator.rooms.probes import http, probes
+from assistant_operator.rooms.reference import Reference
 from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import KeyRef, SecretKeyRef
 

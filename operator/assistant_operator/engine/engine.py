@@ -20,10 +20,11 @@ from assistant_operator.cluster.watch import Listener, Target, Watch
 from assistant_operator.engine.pulse import Pulse
 from assistant_operator.engine.workqueue import WorkQueue
 from assistant_operator.errors import BlindError, GoneError, ReconcileError, StalledError, TransientError, WaitingError
-from assistant_operator.reconcile import Reconciler, parse
+from assistant_operator.reconcile import Reconciler
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.settings import Settings
+from assistant_operator.spec.parsing import parse
 from assistant_operator.telemetry import Metrics
 
 log = structlog.get_logger()

@@ -9,8 +9,9 @@ from assistant_operator.rooms.binding import Bindings
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object, new_object
 from assistant_operator.rooms.policy import Lookup, Policy
-from assistant_operator.spec.assistant import AIAssistant, IngressTLS
+from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import KeyRef, SecretKeyRef
+from assistant_operator.spec.ingress import IngressTLS
 
 _COMPONENT = "runtime"
 _CONDITION = "IngressReady"

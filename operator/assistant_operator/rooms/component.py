@@ -10,20 +10,10 @@ from assistant_operator.rooms.connection import Connection
 from assistant_operator.rooms.credentials import Credential
 from assistant_operator.rooms.facts import Facts
 from assistant_operator.rooms.manifests import Object
+from assistant_operator.rooms.reference import Reference
 from assistant_operator.rooms.setup import Setup
 from assistant_operator.spec.assistant import AIAssistant, AIAssistantSpec
-from assistant_operator.spec.base import Backend, External, KeyRef, Mode, OperatorRef
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A key of a Secret or ConfigMap that must exist before anything is applied, and that is not generated here."""
-
-    field: str
-    """Where the spec names it."""
-    named: KeyRef
-    made_by: str | None = None
-    """The operator that makes the object; None for one of the user's."""
+from assistant_operator.spec.base import Backend, External, Mode, OperatorRef
 
 
 def _no_problem(_: Mapping[str, Any], __: Any) -> str | None:

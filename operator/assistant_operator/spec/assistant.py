@@ -5,177 +5,37 @@ here if it has an effect. Names follow Kubernetes' own (`image`, `resources`, `s
 """
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel, to_snake
+from pydantic.alias_generators import to_camel
 
 from assistant_operator.names import MAX_LENGTH
-from assistant_operator.spec.base import Image, Mode, Model, Overlay, Resources, map_list
+from assistant_operator.spec.base import Image, Model, Overlay, Resources, map_list
+from assistant_operator.spec.cache import Cache
 from assistant_operator.spec.capacity import Capacity
+from assistant_operator.spec.disruption import PodDisruptionBudget
 from assistant_operator.spec.firecrawl import Firecrawl
+from assistant_operator.spec.images import IMAGES, images_pinned, unpinned
+from assistant_operator.spec.ingress import Ingress
+from assistant_operator.spec.logs import Logging
 from assistant_operator.spec.milvus import Milvus
 from assistant_operator.spec.mongodb import MongoDB
 from assistant_operator.spec.multi_writer import MultiWriter
 from assistant_operator.spec.postgresql import PostgreSQL
 from assistant_operator.spec.providers import Providers
+from assistant_operator.spec.rate_limit import RateLimit
 from assistant_operator.spec.redis import Redis
 from assistant_operator.spec.reranker import Reranker
 from assistant_operator.spec.retention import Retention
 from assistant_operator.spec.retrieval import Retrieval
 from assistant_operator.spec.rules import Rule
 from assistant_operator.spec.searxng import SearXNG
-from assistant_operator.spec.security import Security, TokenBudget, Tokens
+from assistant_operator.spec.security import Security, TokenBudget
 from assistant_operator.spec.sessions import Sessions
 from assistant_operator.spec.tools import Agent, Tools
 from assistant_operator.spec.tracing import Tracing
 from assistant_operator.spec.ui import UI
-from assistant_operator.spec.values import (
-    Amount,
-    Host,
-    ObjectName,
-    TimeToLive,
-    Window,
-)
-
-
-class Cache(Model):
-    """The exact response cache, in Redis where there is one."""
-
-    enabled: bool = True
-    """Whether an identical request of the same client is answered from the cache."""
-    ttl: TimeToLive = "1h"
-    """How long an answer is kept."""
-    compression: bool = True
-    """Whether cached answers are compressed (zstd)."""
-
-
-class RateLimit(Model):
-    """The limits on each client's requests and tokens, exact across the runtime's pods."""
-
-    enabled: bool = True
-    """Whether requests are limited."""
-    requests: Annotated[int, Field(ge=1, le=100_000)] = 100
-    """Requests that one client may send within the window."""
-    window: Window = "60s"
-    """Length of the window."""
-    tokens_per_minute: Tokens | None = None
-    """Tokens that one client may spend in any 60 seconds. Default: without limit."""
-    max_parallel_requests: Annotated[int, Field(ge=1, le=100_000)] = 500
-    """Requests of one client that a pod answers at once; more get 429."""
-
-
-class IssuerRef(Model):
-    """A cert-manager issuer."""
-
-    name: ObjectName
-    """Name of the issuer."""
-    kind: Literal["Issuer", "ClusterIssuer"] = "ClusterIssuer"
-    """Kind of the issuer."""
-
-
-class IngressTLS(Model):
-    """TLS of the Ingress."""
-
-    rules = (
-        Rule(
-            cel="has(self.secretName) || has(self.issuerRef)",
-            message="spec.ingress.tls: give secretName (a TLS Secret that exists) or issuerRef (a cert-manager issuer)",
-            holds=lambda tls: bool(tls.secret_name or tls.issuer_ref),
-        ),
-    )
-
-    secret_name: ObjectName | None = None
-    """TLS Secret to serve. Default, with an issuer: <name>-tls."""
-    issuer_ref: IssuerRef | None = None
-    """cert-manager issuer that fills the Secret, named in the Ingress's annotation."""
-
-
-class Ingress(Model):
-    """An Ingress in front of the assistant's API."""
-
-    rules = (
-        Rule(
-            cel="!self.enabled || has(self.host)",
-            message="spec.ingress.host: an enabled Ingress needs the DNS name to serve, such as assistant.example.com",
-            holds=lambda ingress: not ingress.enabled or bool(ingress.host),
-        ),
-    )
-
-    enabled: bool = False
-    """Whether an Ingress is created."""
-    class_name: ObjectName | None = None
-    """IngressClass that serves it. Default: the cluster's default class."""
-    host: Host | None = None
-    """DNS name that it serves."""
-    annotations: Annotated[dict[str, str], Field(max_length=64)] = {}
-    """Annotations for the ingress controller."""
-    tls: IngressTLS | None = None
-    """TLS. Default: plain HTTP."""
-
-
-class PodDisruptionBudget(Model):
-    """How many runtime pods a voluntary disruption, such as a node drain, may take at once."""
-
-    rules = (
-        Rule(
-            cel="!(has(self.minAvailable) && has(self.maxUnavailable))",
-            message="spec.podDisruptionBudget: give minAvailable or maxUnavailable, not both",
-            holds=lambda budget: budget.min_available is None or budget.max_unavailable is None,
-        ),
-    )
-
-    min_available: Amount | None = None
-    """Pods that must stay available."""
-    max_unavailable: Amount | None = None
-    """Pods that may be unavailable. Default, with neither given: 1."""
-
-
-class Logging(Model):
-    """Logs of the runtime."""
-
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Least severity that is logged."""
-    format: Literal["json", "console"] = "json"
-    """One JSON object a line, or text for people."""
-
-
-IMAGES = (
-    "image",
-    "ui.image",
-    "redis.managed.image",
-    "mongodb.managed.image",
-    "postgresql.managed.image",
-    "milvus.managed.image",
-    "searxng.managed.image",
-    "firecrawl.managed.image",
-    "firecrawl.managed.browser.image",
-    "firecrawl.managed.redis.image",
-    "firecrawl.managed.postgresql.image",
-    "reranker.managed.image",
-)
-"""Where the spec may name an image, as the path of its fields."""
-
-
-def _unpinned(path: str) -> str:
-    """Return the CEL expression that holds where the image at `path` is given as `latest` without a digest."""
-    parts = ["self", *path.split(".")]
-    given = [f"has({'.'.join(parts[: end + 1])})" for end in range(2, len(parts))]
-    image = ".".join(parts)
-    return " && ".join([*given, f"has({image}.tag)", f"{image}.tag == 'latest'", f"!has({image}.digest)"])
-
-
-def _image_at(spec: "AIAssistantSpec", path: str) -> Image | None:
-    block: Any = spec
-    for field in path.split("."):
-        block = getattr(block, to_snake(field), None)
-    image: Image | None = block
-    return image
-
-
-def _images_pinned(spec: "AIAssistantSpec") -> bool:
-    images = [image for path in IMAGES if (image := _image_at(spec, path))]
-    return spec.environment != "production" or all(image.tag != "latest" or image.digest for image in images)
 
 
 class AIAssistantSpec(Model):
@@ -215,12 +75,12 @@ class AIAssistantSpec(Model):
             ),
         ),
         Rule(
-            cel=f"self.environment != 'production' || !({' || '.join(f'({_unpinned(path)})' for path in IMAGES)})",
+            cel=f"self.environment != 'production' || !({' || '.join(f'({unpinned(path)})' for path in IMAGES)})",
             message=(
                 "image.tag: with spec.environment production, pin a version or a digest instead of `latest`, "
                 "or set spec.environment to staging or development"
             ),
-            holds=_images_pinned,
+            holds=images_pinned,
         ),
     )
 
@@ -288,65 +148,6 @@ class AIAssistantSpec(Model):
     """Ingress in front of the assistant's API: /v1, /docs, /openapi.json and /health. Off by default."""
     pod_disruption_budget: PodDisruptionBudget = PodDisruptionBudget()
     """Disruption budget of the runtime pods. A workload with one pod has none; the others' take one pod at a time."""
-
-
-class Condition(Model):
-    """One observation, as metav1.Condition."""
-
-    type: Annotated[str, Field(max_length=316)]
-    """Ready, Reconciling, Stalled, or <Component>Ready."""
-    status: Literal["True", "False", "Unknown"]
-    """Whether it holds."""
-    reason: Annotated[str, Field(max_length=1024)]
-    """Machine-readable reason; docs/conditions.md lists them."""
-    message: Annotated[str, Field(max_length=32768)]
-    """What was seen and, where something is wrong, what to do."""
-    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    """When `status` last changed."""
-    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
-    """Generation of the spec that was looked at."""
-
-
-class ComponentStatus(Model):
-    """One part of the stack."""
-
-    name: str
-    """Component, such as runtime or redis."""
-    mode: Mode
-    """Who runs it: this operator (Managed), another one (OperatorRef), or somebody elsewhere (External)."""
-    ready: bool
-    """Whether it serves."""
-    message: str
-    """What was seen."""
-
-
-class AIAssistantStatus(Model):
-    """What was seen."""
-
-    observed_generation: Annotated[int, Field(json_schema_extra={"format": "int64"})] | None = None
-    """Generation of the spec that this status describes."""
-    phase: str | None = None
-    """Summary for people: Pending, Progressing, Ready, Suspended, ScaledToZero or Stalled."""
-    url: str | None = None
-    """Where the assistant answers."""
-    replicas: Annotated[int, Field(json_schema_extra={"format": "int32"})] | None = None
-    """Runtime pods that exist."""
-    ready_replicas: Annotated[int, Field(json_schema_extra={"format": "int32"})] | None = None
-    """Runtime pods that are ready."""
-    selector: str | None = None
-    """Label selector of the runtime pods, for the scale subresource."""
-    version: str | None = None
-    """Runtime image that the newest spec asks for."""
-    conditions: Annotated[
-        list[Condition],
-        Field(json_schema_extra=map_list("type")),
-    ] = []
-    """Ready always; Reconciling and Stalled only while True; one <Component>Ready for each component."""
-    components: Annotated[
-        list[ComponentStatus],
-        Field(json_schema_extra=map_list("name")),
-    ] = []
-    """The parts of the stack."""
 
 
 class Metadata(BaseModel):

@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from assistant_operator import labels
-from assistant_operator.spec.assistant import NAME_RULE, AIAssistant, AIAssistantSpec, AIAssistantStatus
+from assistant_operator.spec.assistant import NAME_RULE, AIAssistant, AIAssistantSpec
 from assistant_operator.spec.base import Model
+from assistant_operator.spec.status import AIAssistantStatus
 
 _DROPPED = {"title", "additionalProperties", "default", "anyOf", "$ref", "allOf"}
 
