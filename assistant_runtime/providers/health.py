@@ -89,7 +89,7 @@ class ProviderWatch:
         """Note that a provider has answered a chat, which is proof that it works whatever its list says."""
         health = self._health[provider]
         health.proven = health.answered = True
-        if health.status != "up":
+        if health.status == "down":
             self._works_unlisted(health, health.detail)
 
     def has_model(self, provider: str, model: str) -> bool:

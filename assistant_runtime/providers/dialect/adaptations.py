@@ -23,6 +23,7 @@ HINTS = (
 
 TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls")
 
+CALL_ID = re.compile(r"tool.?call.?id|tool_use.?ids?|tool_calls?\W.*\bid\b|function call id")
 MISSING = re.compile(r"missing|must be (passed|provided|sent)|pass(ed)? back|required")
 NO_TEXT = re.compile(r"null|none\b|nonetype|required|missing|must (not be empty|have)|valid string|expected a string")
 
@@ -57,7 +58,7 @@ def find(refusal: Refusal, asked: Asked, used: Sequence[Adaptation]) -> tuple[Ad
     """Give the change that a refusal asks for, and the changed request; None: the refusal is the answer."""
     own_tools = tuple(_without_own_tools(refusal, asked))
     # The runtime's tools are taken back before anything that the client asked for.
-    last = (*own_tools, *HINTLESS) if refusal.about_tools else (*HINTLESS, *own_tools)
+    last = (*own_tools, *LEFT_OUT) if refusal.about_tools else (*LEFT_OUT, *own_tools)
     for adaptation in (*TABLE, *last):
         if any(adaptation.name == each.name for each in used) or not adaptation.concerns(refusal, asked):
             continue
@@ -126,6 +127,25 @@ def _is_redundant_choice(refusal: Refusal, asked: Asked) -> bool:
     )
 
 
+def _without_strict(asked: Asked) -> dict[str, Any] | None:
+    """Leave it to the client to check what a model calls its tools with, as it has to anyway."""
+    tools = [_unstrict(tool) for tool in asked.payload.get("tools") or ()]
+    changed = tools != (asked.payload.get("tools") or [])
+    return {**asked.payload, "tools": tools} if changed else None
+
+
+def _unstrict(tool: Any) -> Any:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    if not isinstance(function, dict) or "strict" not in function:
+        return tool
+    return {**tool, "function": {name: value for name, value in function.items() if name != "strict"}}
+
+
+def _rewritten(asked: Asked, change: Callable[[Sequence[dict[str, Any]]], messages.Messages | None]) -> Any:
+    found = change(asked.payload.get("messages") or ())
+    return None if found is None else {**asked.payload, "messages": found}
+
+
 TABLE: tuple[Adaptation, ...] = (
     _renamed(
         "max_tokens", "max_completion_tokens", lambda it: it.names("max_completion_tokens") and it.names("max_tokens")
@@ -158,6 +178,12 @@ TABLE: tuple[Adaptation, ...] = (
         messages.with_reasoning_content,
     ),
     _messages("without reasoning", _names_reasoning, messages.without_reasoning),
+    _messages("with signatures", lambda it: "thought_signature" in it.words, messages.with_signatures),
+    _messages(
+        "with short ids",
+        lambda it: bool(CALL_ID.search(it.words)) or (len(it.place) > 1 and it.place[-1] in {"id", "tool_call_id"}),
+        messages.with_short_ids,
+    ),
     _messages(
         "content as text",
         lambda it: it.names("content") or "expected a string" in it.words or "must be a string" in it.words,
@@ -184,8 +210,23 @@ TABLE: tuple[Adaptation, ...] = (
 )
 """What means the same, and what is about tools."""
 
-HINTLESS: tuple[Adaptation, ...] = (
+LEFT_OUT: tuple[Adaptation, ...] = (
     *(_field(name) for name in HINTS),
+    *(
+        Adaptation(
+            f"without {name}, called a penalty",
+            lambda refusal, _: "penalty" in refusal.words and refusal.unsupported,
+            lambda asked, name=name: _without(asked, name),  # type: ignore[misc]  # bound here
+            left_out=name,
+        )
+        for name in ("presence_penalty", "frequency_penalty")
+    ),
+    Adaptation(
+        "without strict",
+        lambda refusal, _: refusal.names("strict") and refusal.unsupported,
+        _without_strict,
+        left_out="tools.strict",
+    ),
     Adaptation(
         "without reasoning_effort",
         lambda refusal, _: (
@@ -197,9 +238,7 @@ HINTLESS: tuple[Adaptation, ...] = (
 )
 
 
-def _rewritten(asked: Asked, change: Callable[[Sequence[dict[str, Any]]], messages.Messages | None]) -> Any:
-    found = change(asked.payload.get("messages") or ())
-    return None if found is None else {**asked.payload, "messages": found}
+"""Hints, of which the client is told."""
 
 
 def _without_own_tools(refusal: Refusal, asked: Asked) -> Iterator[Adaptation]:

@@ -132,6 +132,8 @@ def _left_out(asked: Asked, current: Asked, lessons: tuple[Lesson, ...]) -> tupl
 def _is_missing(field: str, asked: Asked, current: Asked) -> bool:
     if not field or field in asked.own_fields:
         return False
+    if field == "tools.strict":
+        return asked.payload.get("tools") != current.payload.get("tools")
     if field == "messages.name":
         return any("name" in message for message in asked.payload.get("messages") or ())
     return field in asked.payload and field not in current.payload

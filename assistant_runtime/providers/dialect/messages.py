@@ -1,5 +1,6 @@
 """Messages, written so that a provider takes them: each function gives new messages, or None where nothing changes."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,12 @@ from assistant_runtime.providers.dialect.reading import REASONING_FIELDS, reason
 SYSTEM_ROLES = ("system", "developer")
 SEPARATOR = "\n\n"
 """Between texts that become one."""
+
+ID_CHARACTERS = 9
+"""Of a call's id: Mistral takes just these."""
+
+UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+"""Stands for a signature that is lost, by ai.google.dev/gemini-api/docs/thought-signatures."""
 
 Messages = list[dict[str, Any]]
 
@@ -96,9 +103,43 @@ def with_reasoning_content(messages: Sequence[dict[str, Any]]) -> Messages | Non
     )
 
 
+def with_short_ids(messages: Sequence[dict[str, Any]]) -> Messages | None:
+    """Refer to calls by ids of nine letters and digits, which every provider takes."""
+    return _each(messages, _with_short_ids)
+
+
+def with_signatures(messages: Sequence[dict[str, Any]]) -> Messages | None:
+    """Say of calls whose signature is lost that they have none, in the words that Google documents for it."""
+    return _each(messages, _with_signatures)
+
+
 def calls_as_text(messages: Sequence[dict[str, Any]]) -> Messages | None:
     """Write calls of tools and their results as text, for models that take none."""
     return _each(messages, _call_as_text)
+
+
+def _with_short_ids(message: dict[str, Any]) -> dict[str, Any]:
+    if message.get("tool_call_id"):
+        short = _short_id(message["tool_call_id"])
+        return message if short == message["tool_call_id"] else {**message, "tool_call_id": short}
+    calls = message.get("tool_calls") or ()
+    if not any(isinstance(call, dict) and call.get("id") != _short_id(call.get("id")) for call in calls):
+        return message
+    return {**message, "tool_calls": [{**call, "id": _short_id(call.get("id"))} for call in calls]}
+
+
+def _short_id(call_id: Any) -> str:
+    text = str(call_id)
+    if len(text) == ID_CHARACTERS and text.isascii() and text.isalnum():
+        return text
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:ID_CHARACTERS]
+
+
+def _with_signatures(message: dict[str, Any]) -> dict[str, Any]:
+    calls = message.get("tool_calls")
+    if not calls or all("extra_content" in call for call in calls):
+        return message
+    return {**message, "tool_calls": [{"extra_content": UNSIGNED, **call} for call in calls]}
 
 
 def _call_as_text(message: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,11 @@ def models_in(body: bytes) -> tuple[Mapping[str, Any], ...]:
     except ValueError:
         return ()
     listed = payload if isinstance(payload, list) else _listed(payload)
-    return tuple(model for entry in listed[:MAX_MODELS] for model in _models(entry))
+    found: dict[str, Mapping[str, Any]] = {}
+    for entry in listed[:MAX_MODELS]:
+        for model in _models(entry):
+            found.setdefault(model["id"], model)
+    return tuple(found.values())
 
 
 def _listed(payload: Any) -> list[Any]:

@@ -33,8 +33,8 @@ AMBIGUOUS = frozenset({"user", "store", "metadata", "seed", "name", "reasoning",
 """Fields that are plain words too: as words they count only in quotes."""
 
 TOO_LONG = re.compile(
-    r"context.?(length|window)|maximum context|too (long|large|many (input )?tokens)|token (limit|count)|max_model_len"
-    r"|exceeds? the (model|max)|reduce the length"
+    r"context.?(length|window)|maximum context|(?<!string )too (long|large|many (input )?tokens)|token (limit|count)"
+    r"|max_model_len|exceeds? the (model|max)|reduce the length"
 )
 """A request that is too long says nothing of the next one."""
 
@@ -109,7 +109,9 @@ class Refusal:
         """Whether the refusal is about this field of a request or a message."""
         if field in self.place:
             return True
-        pattern = rf"(?<![A-Za-z0-9_]){re.escape(field)}(?![A-Za-z0-9_])"
+        # Some have their own spelling, such as presencePenalty.
+        spelled = f"{re.escape(field)}|{field.replace('_', '')}"
+        pattern = rf"(?<![A-Za-z0-9_])({spelled})(?![A-Za-z0-9_])"
         if field in AMBIGUOUS:
             pattern = rf"[`'\"./]{re.escape(field)}[`'\"]|[./]{re.escape(field)}(?=[:\s]|$)"
         return bool(re.search(pattern, self.words))

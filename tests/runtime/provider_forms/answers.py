@@ -223,6 +223,13 @@ WHOLE: tuple[Form, ...] = (
         b'"arguments":"{\\"zone\\":\\"CET\\"}"}}]},"finish_reason":"tool_calls"}]}',
     ),
     Answered(
+        "lines-before-json",
+        "DeepSeek: empty lines keep the connection open",
+        b"\n\n\n" + json.dumps(answer({"content": "Noon."})).encode(),
+        text="Noon.",
+    ),
+    Answered("finish-complete", "Cohere: COMPLETE", answer({"content": "Noon."}, "COMPLETE"), text="Noon."),
+    Answered(
         "usage-groq",
         "Groq: x_groq.usage",
         answer({"content": "Noon."}, x_groq={"usage": USAGE}),

@@ -4,6 +4,23 @@ from tests.runtime.provider_forms.form import Broken, Failed, answer, chunks, en
 from tests.runtime.provider_forms.refusals import openai, unsupported
 
 FAILURES = (
+    Broken(
+        "stream-tgi",
+        "Text Generation Inference: an error as an event",
+        stream=b'data:{"error":"Request failed during generation","error_type":"generation"}\n\n',
+    ),
+    Failed(
+        "validation-tgi",
+        "Text Generation Inference: validation",
+        422,
+        {
+            "error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096",
+            "error_type": "validation",
+        },
+        422,
+        "max_new_tokens",
+        next=False,
+    ),
     Failed(
         "a-clients-words",
         "validators that quote what they refuse: nobody's words turn a provider off",

@@ -28,7 +28,7 @@ LISTS: tuple[Form, ...] = (
         "list-aliases",
         "Mistral and xAI: aliases",
         200,
-        {"data": [{"id": "a-2508", "aliases": ["a-latest"]}]},
+        {"data": [{"id": "a-2508", "aliases": ["a-latest"]}, {"id": "a-latest", "aliases": ["a-2508"]}]},
         ("a-2508", "a-latest"),
     ),
     Listed("list-null", "gateways: data null", 200, {"object": "list", "data": None}, (MODEL,)),

@@ -56,6 +56,11 @@ def has_thoughts(body: dict[str, Any]) -> bool:
     return all("reasoning_content" in message for message in body["messages"] if message.get("tool_calls"))
 
 
+def has_short_ids(body: dict[str, Any]) -> bool:
+    ids = {body["messages"][1]["tool_calls"][0]["id"], body["messages"][2]["tool_call_id"]}
+    return len(ids) == 1 and all(len(each) == 9 and each.isalnum() for each in ids)
+
+
 def without(name: str) -> Any:
     return lambda body: name not in body
 
@@ -245,6 +250,61 @@ FIELDS = (
         {"user": "ann"},
         without("user"),
         ignored="user",
+    ),
+    Refused(
+        "camel-case",
+        "xAI: n8n-io/n8n issue 14581",
+        400,
+        {
+            "code": "Client specified an invalid argument",
+            "error": "Argument not supported on this model: presencePenalty",
+        },
+        {"presence_penalty": 0.5},
+        without("presence_penalty"),
+        ignored="presence_penalty",
+    ),
+    Refused(
+        "camel-case-effort",
+        "xAI: BerriAI/litellm pull request 16265",
+        400,
+        {
+            "code": "Client specified an invalid argument",
+            "error": "Model grok-4-latest does not support parameter reasoningEffort.",
+        },
+        {"reasoning_effort": "low"},
+        without("reasoning_effort"),
+        ignored="reasoning_effort",
+    ),
+    Refused(
+        "penalty",
+        "Gemini's OpenAI endpoint: models without penalties",
+        400,
+        [{"error": {"code": 400, "message": "Penalty is not enabled for models/gemini-2.5-pro", "status": "INVALID"}}],
+        {"frequency_penalty": 0.5},
+        without("frequency_penalty"),
+        ignored="frequency_penalty",
+    ),
+    Refused(
+        "field-in-quotes",
+        "Fireworks: extra inputs, with the field in words",
+        400,
+        openai("Extra inputs are not permitted, field: 'store', value: False"),
+        {"store": False},
+        without("store"),
+        ignored="store",
+    ),
+    Refused(
+        "strict",
+        "servers with an older schema of functions",
+        422,
+        forbidden("tools", 0, "function", "strict"),
+        {
+            "tools": [
+                {"type": "function", "function": {"name": "clock", "strict": True, "parameters": {"type": "object"}}}
+            ]
+        },
+        lambda body: "strict" not in body["tools"][0]["function"],
+        ignored="tools.strict",
     ),
 )
 
@@ -507,6 +567,49 @@ MESSAGES = (
         {"messages": NAMED},
         lambda body: "name" not in body["messages"][0],
         ignored="messages.name",
+    ),
+    Refused(
+        "ids-mistral",
+        "Mistral: nearai/ironclaw issue 1241",
+        400,
+        {
+            "object": "error",
+            "message": "Tool call id was call_1 but must be a-z, A-Z, 0-9, with a length of 9.",
+            "type": "invalid_function_call",
+            "param": None,
+            "code": "3280",
+        },
+        {"messages": CALLED, "tools": [FUNCTION]},
+        has_short_ids,
+    ),
+    Refused(
+        "ids-openai",
+        "OpenAI: ids of at most 40 characters",
+        400,
+        openai(
+            "Invalid 'messages[1].tool_calls[0].id': string too long. Expected a string with maximum length 40.",
+            param="messages[1].tool_calls[0].id",
+            code="string_above_max_length",
+        ),
+        {"messages": CALLED, "tools": [FUNCTION]},
+        has_short_ids,
+    ),
+    Refused(
+        "thought-signature",
+        "Gemini 3: BigPizzaV3/CodexPlusPlus issue 332",
+        400,
+        [
+            {
+                "error": {
+                    "code": 400,
+                    "message": "Function call is missing a thought_signature in functionCall parts. This is required "
+                    "for tools to work correctly. Additional data, function call `default_api:clock` , position 2.",
+                    "status": "INVALID_ARGUMENT",
+                }
+            }
+        ],
+        {"messages": CALLED, "tools": [FUNCTION]},
+        lambda body: "extra_content" in body["messages"][1]["tool_calls"][0],
     ),
     Refused(
         "calls-without-tools",
