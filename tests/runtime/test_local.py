@@ -38,6 +38,10 @@ async def test_an_assistant_without_any_server_answers_and_finds_documents(tmp_p
         assert phrases, words
         assert max(phrases.values()) < 3, f"it goes round in circles: {words}"
 
+        text = post(runtime, "/v1/completions", {"prompt": "The capital of France is", "max_tokens": 4})
+        assert "Paris" in text["choices"][0]["text"]
+        assert text["object"] == "text_completion"
+
         post(runtime, "/v1/documents", {"name": "leave", "text": "Parents may take twelve weeks of paid leave."})
         post(runtime, "/v1/documents", {"name": "trains", "text": "Trains are booked by the travel desk."})
         found = post(runtime, "/v1/search", {"query": "How long may a mother stay at home?", "limit": 1})
