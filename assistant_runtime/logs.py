@@ -4,9 +4,11 @@ An event holds names and numbers, never a prompt, an answer or a key. Called by 
 logs is the process's business, so that importing or testing the application changes nothing.
 """
 
+import asyncio
+import atexit
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 import structlog
@@ -29,22 +31,62 @@ NOISY = {
 """What they tell below these levels is of every socket, every request with its address, or nothing to act on."""
 
 
+class Lines:
+    """Write together the lines of one turn of the event loop: a write is a call of the system.
+
+    Parameters
+    ----------
+    stream
+        Takes them.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._waiting: list[str] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def msg(self, line: str) -> None:
+        """Write a line at the end of this turn, or at once where no loop runs."""
+        self._waiting.append(line + "\n")
+        # Cheaper than to ask for the running loop and catch that there is none, and None in any other thread.
+        loop = asyncio._get_running_loop()  # noqa: SLF001
+        if loop is None:
+            self.flush()
+        elif loop is not self._loop:
+            self._loop = loop
+            loop.call_soon(self.flush)
+
+    debug = info = warning = error = critical = msg
+
+    def write(self, text: str) -> None:
+        """Write text, as a stream does."""
+        self._waiting.append(text)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._loop = None
+        waiting, self._waiting = self._waiting, []
+        self._stream.write("".join(waiting))
+        self._stream.flush()
+
+
 def configure_logging(settings: ProcessGroup) -> None:
     """Set up structlog and the standard library's logging for this process."""
     level = "DEBUG" if settings.debug else settings.log_level
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer = _renderer(settings)
+    lines = Lines(sys.stdout)
+    atexit.register(lines.flush)
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],

@@ -49,7 +49,7 @@ UNMATCHED = "unmatched"
 """Stands for every path without a route."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ModelCall:
     """Labels of one call to a provider."""
 

@@ -38,7 +38,7 @@ class Reports(Protocol):
         """The provider has answered."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question:
     """A validated chat request.
 
@@ -81,7 +81,7 @@ class Question:
         return bool((self.payload.get("stream_options") or {}).get("include_usage"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """An answer that was not streamed."""
 

@@ -1,14 +1,17 @@
 """Notice at once that a client left.
 
 A provider goes on generating, and charging, as long as its connection is open; so the work for a client is cancelled
-the moment that client disconnects, wherever it waits.
+the moment that client disconnects, wherever it waits. The server's protocol reports it: a task that waits for it would
+cost each request more than its validation.
 """
 
 import asyncio
 from types import TracebackType
 from typing import Self
 
-from starlette.types import Receive
+from starlette.types import Scope
+
+from assistant_runtime.api.protocol import LEFT, WHEN_LEFT
 
 
 class ClientWatch:
@@ -16,33 +19,35 @@ class ClientWatch:
 
     Parameters
     ----------
-    receive
-        ASGI's receive, after the request's body was read.
+    scope
+        The request's, whose body was read.
     """
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    __slots__ = ("_state", "_task", "gone")
+
+    def __init__(self, scope: Scope) -> None:
+        self._state = scope["state"]
         self.gone = False
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a request is served by a task")
         self._task = task
-        self._watcher = asyncio.create_task(self._watch())  # noqa: TID251 - a request ends it
+        self._state[WHEN_LEFT] = self._leave
+        if LEFT in self._state:
+            self._leave()
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._watcher.cancel()
+        del self._state[WHEN_LEFT]
         if not self.gone:
             return False
         self._task.uncancel()
         return kind is asyncio.CancelledError
 
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    def _leave(self) -> None:
         self.gone = True
         self._task.cancel()

@@ -1,9 +1,9 @@
 """What is known of one request while it is answered."""
 
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from random import getrandbits
 from typing import Any
 
 from starlette.types import Scope
@@ -14,6 +14,9 @@ from assistant_runtime.security.principal import Principal
 REQUEST_ID = re.compile(rb"^[A-Za-z0-9._:-]{1,128}$")
 """An id from outside goes into logs and headers: nothing but plain characters, and not endless."""
 
+
+NAMED = "headers_by_name"
+"""In a request's state: its headers, once one was asked for."""
 
 NOBODY = Principal("", "", frozenset())
 """Whoever asks before the Gate has found out, or where it need not."""
@@ -47,11 +50,12 @@ class RequestContext:
 
 def open_context(scope: Scope) -> RequestContext:
     """Give a new request its context, keeping the caller's X-Request-Id if it has a sane one."""
+    state = scope.setdefault("state", {})
     given = header(scope, b"x-request-id")
     sane = given is not None and REQUEST_ID.match(given)
-    request_id = given.decode() if given and sane else f"req_{uuid.uuid4().hex}"
+    request_id = given.decode() if given and sane else f"req_{getrandbits(128):032x}"
     context = RequestContext(request_id)
-    scope.setdefault("state", {})["context"] = context
+    state["context"] = context
     return context
 
 
@@ -62,11 +66,12 @@ def context_of(scope: Scope) -> RequestContext:
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
-    """Give the first header of that lower-case name."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return None
+    """Give the first header of that lower-case name; all of them are looked up at once, because many are asked for."""
+    state = scope["state"]
+    named: dict[bytes, bytes] | None = state.get(NAMED)
+    if named is None:
+        named = state[NAMED] = dict(reversed(scope["headers"]))
+    return named.get(name)
 
 
 def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -41,7 +41,7 @@ Events = Callable[[Stream], AsyncIterator[bytes]]
 Failed = Callable[[ApiError], bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One validated request, and the way back to its client."""
 
@@ -137,24 +137,22 @@ class JsonEndpoint(ABC):
         payload = parse(body, self.model)
         key = header(scope, b"idempotency-key") if self.once is not None else None
         if key:
-            await self._serve_once((key, body), payload, scope, receive, send)
+            await self._serve_once((key, body), payload, scope, send)
             return
-        async with ClientWatch(receive) as client:
+        with ClientWatch(scope) as client:
             await self.serve(Call(payload, scope, context, client, send))
         if client.gone:
             context.facts["client_gone"] = True
 
-    async def _serve_once(
-        self, sent: tuple[bytes, bytes], payload: dict[str, Any], scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _serve_once(self, sent: tuple[bytes, bytes], payload: dict[str, Any], scope: Scope, send: Send) -> None:
         """Answer a request that has an Idempotency-Key, `sent` with its body: ask for the first of its key alone."""
         assert self.once is not None  # noqa: S101 - for mypy
-        context, client = context_of(scope), ClientWatch(receive)
+        context, client = context_of(scope), ClientWatch(scope)
         key, body = sent
         name = name_of(context.tenant, scope["path"], key)
         fingerprint = fingerprint_of(body, header(scope, b"x-session-id") or b"")
         async with AsyncExitStack() as stack:
-            async with client:
+            with client:
                 found = await stack.enter_async_context(self.once.answering(name, fingerprint))
             if client.gone:
                 context.facts["client_gone"] = True
@@ -162,14 +160,14 @@ class JsonEndpoint(ABC):
                 context.facts["replayed"] = True
                 await found.send(send)
             else:
-                await self._serve_first(found, Call(payload, scope, context, client, found.recording(send)), receive)
+                await self._serve_first(found, Call(payload, scope, context, client, found.recording(send)))
 
-    async def _serve_first(self, claim: Claim, call: Call, receive: Receive) -> None:
+    async def _serve_first(self, claim: Claim, call: Call) -> None:
         if not call.payload.get("stream"):
             # To its end, also if the client leaves: it may ask again under its key, and has paid.
             await self.serve(call)
             return
-        async with ClientWatch(receive) as client:
+        with ClientWatch(call.scope) as client:
             await self.serve(replace(call, client=client))
         if client.gone:
             call.context.facts["client_gone"] = True

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assistant_runtime.api.content_encoding import serve_decompressed
 from assistant_runtime.api.context import RequestContext, context_of, encoded, header, open_context
-from assistant_runtime.api.protocol import TOO_SLOW
+from assistant_runtime.api.protocol import LEFT, TOO_SLOW
 from assistant_runtime.api.saturation import Saturation
 from assistant_runtime.errors import ApiError, ProviderError, StoreRefusedError, StoreUnavailableError
 from assistant_runtime.lifecycle import Lifecycle
@@ -122,7 +122,7 @@ class Exchange:
     Raises an ApiError (408) into whoever reads a body that does not come.
     """
 
-    __slots__ = ("_receive", "_send", "_state", "gone", "started")
+    __slots__ = ("_receive", "_send", "_state", "started")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._state = scope["state"]
@@ -130,26 +130,28 @@ class Exchange:
         self._send = send
         self.started = False
         """Whether the answer has begun."""
-        self.gone = False
-        """Whether the client left before that."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client left before the answer began."""
+        return not self.started and LEFT in self._state
 
     async def receive(self) -> Message:
         """Give what comes of the request."""
         message = await self._receive()
         if TOO_SLOW in self._state:
             raise _too_slow()
-        if message["type"] == "http.disconnect" and not self.started:
-            self.gone = True
         return message
 
     async def send(self, message: Message) -> None:
         """Send a piece of the answer, unless nobody is there for it."""
-        if self.gone:
-            return
-        if TOO_SLOW in self._state and not self.started:
-            # A framework that reads the body has an answer of its own for whatever reading it raises.
-            raise _too_slow()
-        self.started = True
+        if not self.started:
+            if LEFT in self._state:
+                return
+            if TOO_SLOW in self._state:
+                # A framework that reads the body has an answer of its own for whatever reading it raises.
+                raise _too_slow()
+            self.started = True
         await self._send(message)
 
 

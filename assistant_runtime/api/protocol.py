@@ -39,6 +39,9 @@ NEVER = math.inf
 TOO_SLOW = "body_too_slow"
 """In a request's state: its body does not come, and whoever reads it is to give up."""
 
+LEFT, WHEN_LEFT = "client_left", "when_client_left"
+"""In a request's state: that its client left before it was answered, and what is called when it does."""
+
 LOOKED_AT = 64
 """Connections among which one that is idle is searched for, so that a crowd of new ones costs little."""
 
@@ -164,6 +167,16 @@ class RuntimeProtocol(HttpToolsProtocol):
         self._phase = NOTHING
         self._due = NEVER
         super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Report to the request that is being answered that its client left."""
+        super().connection_lost(exc)
+        if self.cycle is None or self.cycle.response_complete:
+            return
+        state = self.cycle.scope["state"]
+        state[LEFT] = True
+        if (report := state.get(WHEN_LEFT)) is not None:
+            report()
 
     def pause_writing(self) -> None:
         """Note that the client does not read as fast as it is answered."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Usage:
     """Tokens that a provider counted for one answer."""
 
@@ -27,7 +27,7 @@ class Payer(Protocol):
         """Count what a model took; None: nobody counted, as where the client left before the end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Completion:
     """An answer that was not streamed: the provider's bytes, and what was read from them."""
 

@@ -14,7 +14,7 @@ LINGER_SECONDS = 24 * 3600
 so that is cached answers (CACHE_TTL, an hour by default), and no count that a limit depends on."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verdict:
     """What a rate limit says to one request."""
 

@@ -28,7 +28,7 @@ MISSING = re.compile(r"missing|must be (passed|provided|sent)|pass(ed)? back|req
 NO_TEXT = re.compile(r"null|none\b|nonetype|required|missing|must (not be empty|have)|valid string|expected a string")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """A request on its way to one provider."""
 
