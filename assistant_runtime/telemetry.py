@@ -7,7 +7,7 @@ makes a time series for each invention.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from assistant_runtime import tallies
 from assistant_runtime.providers.base import Usage
 from assistant_runtime.tracing import NoTracing, Tracing
 
@@ -89,6 +90,7 @@ class Metrics:
         self._enabled = enabled
         self._shared = shared
         self.tracing = tracing or NoTracing()
+        self._traced = tracing is not None
         self.registry = CollectorRegistry()
         if enabled:
             ProcessCollector(registry=self.registry)
@@ -98,32 +100,16 @@ class Metrics:
 
     def _define_http(self) -> None:
         registry = self.registry
-        self._requests = Labelled(
-            Counter(
-                "http_requests_total",
-                "Requests answered.",
-                ["method", "endpoint", "status"],
-                registry=registry,
-            )
+        self._requests = self._counter("http_requests_total", "Requests answered.", ["method", "endpoint", "status"])
+        self._duration = self._histogram(
+            "http_request_duration_seconds",
+            "Time from a request's headers to its last byte.",
+            ["method", "endpoint"],
+            HTTP_SECONDS,
         )
-        self._duration = Labelled(
-            Histogram(
-                "http_request_duration_seconds",
-                "Time from a request's headers to its last byte.",
-                ["method", "endpoint"],
-                buckets=HTTP_SECONDS,
-                registry=registry,
-            )
-        )
-        self._in_flight = Gauge(
-            "http_requests_in_flight", "Requests being answered.", registry=registry, multiprocess_mode="livesum"
-        )
-        self._cache = Labelled(
-            Counter("response_cache_requests_total", "Chat requests by cache result.", ["result"], registry=registry)
-        )
-        self._limited = Labelled(
-            Counter("rate_limit_decisions_total", "Requests by rate limit decision.", ["decision"], registry=registry)
-        )
+        self._in_flight = self._number("http_requests_in_flight", "Requests being answered.")
+        self._cache = self._counter("response_cache_requests_total", "Chat requests by cache result.", ["result"])
+        self._limited = self._counter("rate_limit_decisions_total", "Requests by rate limit decision.", ["decision"])
         self._task_restarts = Labelled(
             Counter(
                 "background_task_restarts_total",
@@ -149,50 +135,57 @@ class Metrics:
         )
 
     def _define_genai(self) -> None:
-        registry = self.registry
         labels = [
             "gen_ai_operation_name",
             "gen_ai_provider_name",
             "gen_ai_request_model",
             "gen_ai_response_model",
         ]
-        self._operation = Labelled(
-            Histogram(
-                "gen_ai_client_operation_duration_seconds",
-                "Time that a provider took for an answer.",
-                [*labels, "error_type"],
-                buckets=GENAI_SECONDS,
-                registry=registry,
-            )
+        self._operation = self._histogram(
+            "gen_ai_client_operation_duration_seconds",
+            "Time that a provider took for an answer.",
+            [*labels, "error_type"],
+            GENAI_SECONDS,
         )
-        self._first_chunk = Labelled(
-            Histogram(
-                "gen_ai_client_operation_time_to_first_chunk_seconds",
-                "Time until a provider's first chunk of a stream.",
-                labels,
-                buckets=GENAI_SECONDS,
-                registry=registry,
-            )
+        self._first_chunk = self._histogram(
+            "gen_ai_client_operation_time_to_first_chunk_seconds",
+            "Time until a provider's first chunk of a stream.",
+            labels,
+            GENAI_SECONDS,
         )
-        self._tokens = Labelled(
-            Histogram(
-                "gen_ai_client_token_usage",
-                "Tokens of an answer, as the provider counted them.",
-                [*labels, "gen_ai_token_type"],
-                buckets=GENAI_TOKENS,
-                registry=registry,
-            )
+        self._tokens = self._histogram(
+            "gen_ai_client_token_usage",
+            "Tokens of an answer, as the provider counted them.",
+            [*labels, "gen_ai_token_type"],
+            GENAI_TOKENS,
+        )
+        self._tools = self._histogram(
+            "gen_ai_execute_tool_duration_seconds",
+            "Time that a tool took for a call.",
+            ["gen_ai_tool_name", "error_type"],
+            GENAI_SECONDS,
         )
 
-        self._tools = Labelled(
-            Histogram(
-                "gen_ai_execute_tool_duration_seconds",
-                "Time that a tool took for a call.",
-                ["gen_ai_tool_name", "error_type"],
-                buckets=GENAI_SECONDS,
-                registry=registry,
-            )
-        )
+    def _counter(self, name: str, text: str, labels: Sequence[str]) -> Any:
+        """Define a counter; of several workers in files that they share."""
+        if self._shared:
+            return Labelled(Counter(name, text, labels, registry=self.registry))
+        return tallies.counter(self.registry, name, text, labels)
+
+    def _histogram(self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]) -> Any:
+        """Define a histogram, as `_counter` does."""
+        if self._shared:
+            return Labelled(Histogram(name, text, labels, buckets=bounds, registry=self.registry))
+        return tallies.histogram(self.registry, name, text, labels, bounds)
+
+    def _number(self, name: str, text: str) -> Any:
+        """Define a number that goes up and down, as `_counter` does."""
+        gauge = Gauge(name, text, registry=self.registry, multiprocess_mode="livesum")
+        if self._shared:
+            return gauge
+        number = tallies.Count()
+        gauge.set_function(lambda: number.value)
+        return number
 
     def task_started(self, task: str) -> None:
         """Note that a background task runs."""
@@ -235,9 +228,10 @@ class Metrics:
 
     def operation(self, call: ModelCall, seconds: float, usage: Usage | None) -> None:
         """Record a provider's answer, or its failure."""
-        self.tracing.call_finished(
-            f"{call.operation} {call.request_model}", seconds, _span_attributes(call, usage), call.error_type
-        )
+        if self._traced:
+            self.tracing.call_finished(
+                f"{call.operation} {call.request_model}", seconds, _span_attributes(call, usage), call.error_type
+            )
         if not self._enabled:
             return
         labels = (call.operation, call.provider, call.request_model, call.response_model)
