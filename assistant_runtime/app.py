@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 
 from assistant_runtime.agents.directory import Directory
 from assistant_runtime.api.agents import agents_router
+from assistant_runtime.api.application import Application
 from assistant_runtime.api.chat import ChatCompletions
 from assistant_runtime.api.completions import Completions
 from assistant_runtime.api.docs_page import install_docs
@@ -153,7 +154,7 @@ def create_app(settings: Settings, lifecycle: Lifecycle | None = None) -> FastAP
         _page(settings),
         _writers(core),
     ]
-    app = FastAPI(
+    app = Application(
         title="Assistant runtime",
         version=version("ai-assistant-operator"),
         description=DESCRIPTION,
