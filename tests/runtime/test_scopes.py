@@ -99,6 +99,18 @@ async def test_stored_responses_need_no_scope_of_sessions(upstream: Upstream, tm
         assert refused(await ask(runtime, key, "POST", "/v1/chat/completions", stolen))
 
 
+async def test_items_of_responses_are_no_way_into_other_sessions(upstream: Upstream, tmp_path: Path) -> None:
+    async with running(upstream, tmp_path) as runtime:
+        key, both = await key_with(runtime, "chat"), await key_with(runtime, "chat", "sessions")
+        session = (await ask(runtime, both, "POST", "/v1/sessions", {})).json["id"]
+        kept = {"messages": [{"role": "user", "content": "secret"}]}
+        assert (await ask(runtime, both, "POST", f"/v1/sessions/{session}/messages", kept)).status == 201
+        reference = {"type": "item_reference", "id": f"msg_{session.removeprefix('sess_')}0000000100"}
+        for each in (key, both):
+            reply = await ask(runtime, each, "POST", "/v1/responses", {"input": [reference]})
+            assert (reply.status, reply.error["param"]) == (404, "input[0].id")
+
+
 async def test_documents_are_searched_with_their_scope_alone(upstream: Upstream, tmp_path: Path) -> None:
     # Nobody is there: what is asked is whether the model is offered the tool.
     async with running(upstream, tmp_path, milvus_url="http://127.0.0.1:9", embedding_model="vectors") as runtime:

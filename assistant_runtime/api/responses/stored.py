@@ -9,13 +9,13 @@ from typing import Any
 
 from assistant_runtime.api.responses.answer import from_chat
 from assistant_runtime.api.responses.given import given_items
-from assistant_runtime.api.responses.ids import given_place, response_of, session_of
+from assistant_runtime.api.responses.ids import GivenPlace, given_place, response_of, session_of
 from assistant_runtime.api.responses.reasoning import KIND
 from assistant_runtime.api.responses.tools import ClientTools, client_tools
 from assistant_runtime.errors import ApiError
 from assistant_runtime.providers.dialect.reading import text_of
 from assistant_runtime.providers.dialect.thoughts import kept_fields
-from assistant_runtime.stores.conversations import Conversations, StoredMessage, Unit
+from assistant_runtime.stores.conversations import RESPONSES_METADATA, Conversations, StoredMessage, Unit, placed
 from assistant_runtime.stores.history import History
 from assistant_runtime.tool_loop.answer import SEPARATOR
 from assistant_runtime.tool_loop.options import FIELD
@@ -116,14 +116,21 @@ class StoredResponses:
 
     async def _items(self, tenant: str, keeper: str) -> Sequence[Mapping[str, Any]]:
         """Give the items of a response, or those of the message that a given item belongs to; none where it is gone."""
-        place = given_place(keeper)
+        if place := given_place(keeper):
+            return await self._given(tenant, place)
         try:
-            if place is None:
-                output: list[dict[str, Any]] = (await self.get(tenant, keeper))["output"]
-                return output
-            messages = await self._conversations.messages(tenant, place.session_id, place.sequence - 1, 1)
+            output: list[dict[str, Any]] = (await self.get(tenant, keeper))["output"]
         except ApiError:
             return ()
+        return output
+
+    async def _given(self, tenant: str, place: GivenPlace) -> Sequence[Mapping[str, Any]]:
+        """Give the items of one message; other sessions than those of responses have a scope of their own."""
+        session = await self._conversations.log.session(tenant, place.session_id)
+        if session is None or session.metadata != RESPONSES_METADATA:
+            return ()
+        units = await self._conversations.log.after(place.session_id, place.sequence - 1, 1)
+        messages = [each for unit in units for each in placed(unit) if each.sequence == place.sequence]
         return [item for message in messages for item in _items(message, ClientTools())]
 
     async def _unit(self, tenant: str, response: str) -> Unit:
