@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from assistant_runtime.ui.client import AssistantClient, Conversation, ProblemError, Step
+from assistant_runtime.ui.guard import KEEP_SECONDS, forget
 from assistant_runtime.ui.transcript import Message, Transcript, past, problem, said
 
 TITLE = "Assistant"
@@ -23,14 +24,21 @@ TITLE_CHARACTERS = 60
 
 FILE_TYPES = [".txt", ".md", ".html", ".htm", ".pdf"]
 CSS_FILE = Path(__file__).with_name("page.css")
+SCRIPT_FILE = Path(__file__).with_name("page.js")
 FONTS = ("system-ui", "sans-serif")
 """Of the reader's own machine: a page that asks another site for its fonts tells it who reads here."""
 
-CLOSE_ON_PHONES = """(...values) => {
+BEGIN = """(...values) => {
+  window.assistantKey = values[0] || "";
   if (window.innerWidth < 700) document.querySelector(".sidebar.open .toggle-button")?.click();
   return values;
 }"""
-"""Where the list of chats would cover the chat, it begins closed."""
+"""The key goes with uploads (page.js). Where the list of chats would cover the chat, it begins closed."""
+
+TAKE_KEY = "(key) => { window.assistantKey = key.trim(); return key; }"
+
+DELETE_SECONDS = 60
+"""Between two looks for uploads that nobody sent."""
 
 State = tuple[list[Message], str]
 
@@ -46,7 +54,9 @@ class ChatPage:
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
-        self.blocks = gr.Blocks(title=TITLE, fill_height=True, analytics_enabled=False)
+        self.blocks = gr.Blocks(
+            title=TITLE, fill_height=True, analytics_enabled=False, delete_cache=(DELETE_SECONDS, KEEP_SECONDS)
+        )
         with self.blocks:
             self._lay_out()
             self._connect()
@@ -96,10 +106,10 @@ class ChatPage:
         self._conversation.change(lambda opened: gr.Button(visible=bool(opened)), self._conversation, self._delete)
         self._upload.upload(self._add, [self._upload, self._key, self._chat], self._chat)
         # The key goes into the browser first: everything else is asked with it.
-        self._key_box.blur(lambda key: key.strip(), self._key_box, self._key).then(
+        self._key_box.blur(lambda key: key.strip(), self._key_box, self._key, js=TAKE_KEY).then(
             self._begin, self._key, [self._list, self._model, self._chat]
         )
-        self.blocks.load(self._begin, self._key, [self._list, self._model, self._chat], js=CLOSE_ON_PHONES)
+        self.blocks.load(self._begin, self._key, [self._list, self._model, self._chat], js=BEGIN)
 
     def _client(self, key: str | None) -> AssistantClient:
         return AssistantClient(self._base_url, key or "")
@@ -178,8 +188,12 @@ async def _upload(client: AssistantClient, files: list[str]) -> AsyncIterator[St
             title = await client.upload(Path(file))
         except ProblemError as error:
             yield replace(step, status="failed", detail=str(error))
+        except OSError:
+            yield replace(step, status="failed", detail="The page does not have the file any more. Attach it again.")
         else:
             yield replace(step, name=f"Document: {title}", status="done", detail="The assistant can answer from it.")
+        finally:
+            forget(Path(file))
 
 
 def _ready() -> Any:

@@ -2,15 +2,18 @@
 
 import signal
 import threading
+from pathlib import Path
 
 import gradio as gr
 import structlog
+from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from assistant_runtime.settings.ui import PageSettings
 from assistant_runtime.settings.values import EVERY_ADDRESS
 from assistant_runtime.ui.content import OwnContentOnly
-from assistant_runtime.ui.page import CSS_FILE, FONTS, ChatPage
+from assistant_runtime.ui.guard import PageGuard
+from assistant_runtime.ui.page import CSS_FILE, FONTS, SCRIPT_FILE, ChatPage
 
 MAX_UPLOAD = "20mb"
 CHATS_AT_ONCE = 200
@@ -31,6 +34,7 @@ def serve_page(settings: PageSettings) -> None:
 def launch(settings: PageSettings) -> gr.Blocks:
     """Start the page in the background and return it."""
     base_url = settings.assistant_url or f"http://127.0.0.1:{settings.port}/v1"
+    uploads = Path(get_upload_folder())
     page = ChatPage(base_url).blocks
     host = settings.gradio_host
     if host == EVERY_ADDRESS:
@@ -53,7 +57,7 @@ def launch(settings: PageSettings) -> gr.Blocks:
         run_history=False,
         theme=gr.themes.Soft(font=FONTS, font_mono=("ui-monospace", "monospace")),
         # Not as `css`: Gradio would put its own selectors before ours, and none of what is around the page would match.
-        head=f"<style>{CSS_FILE.read_text()}</style>",
-        app_kwargs={"middleware": [Middleware(OwnContentOnly)]},
+        head=f"<style>{CSS_FILE.read_text()}</style><script>{SCRIPT_FILE.read_text()}</script>",
+        app_kwargs={"middleware": [Middleware(OwnContentOnly), Middleware(PageGuard, base_url, uploads)]},
     )
     return page

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, FilePayload, Page, expect
 
 from assistant_runtime.ui.client import Event, ProblemError, Source, Step, Text, read_event
 from assistant_runtime.ui.transcript import Transcript, past
@@ -98,6 +98,11 @@ async def test_a_key_is_asked_for_and_stays_in_the_browser(browser: Browser, ups
         await expect(page.get_by_text("Enter your API key under Settings")).to_have_count(0)
         await say(page, "What is the capital of France?")
         await expect(page.locator("#chat").get_by_text("Paris is the capital of France.")).to_be_visible()
+        file: FilePayload = {"name": "note.txt", "mimeType": "text/plain", "buffer": b"A note."}
+        async with page.expect_file_chooser() as choosing:
+            await page.locator("#add-documents").click()
+        await (await choosing.value).set_files(file)
+        await expect(page.locator("#chat").get_by_text("Document: note.txt")).to_be_visible()
         stored = await page.evaluate("JSON.stringify(localStorage)")
         assert "assistant-api-key" in stored
         assert KEY not in stored
