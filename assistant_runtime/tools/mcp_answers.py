@@ -6,19 +6,25 @@ a whole, and so is a result without `content`. So each message is put right befo
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from assistant_runtime import json_text
+from assistant_runtime.tools.mcp_names import complete
 
-BLOCKS = frozenset({"text", "image", "audio", "resource", "resource_link"})
-"""Types of content that the protocol has."""
+FIELDS: Mapping[str, Sequence[str]] = {
+    "image": ("data", "mimeType"),
+    "audio": ("data", "mimeType"),
+    "resource": ("resource",),
+    "resource_link": ("name", "uri", "title", "description"),
+}
+"""What the protocol's types of content have, beside text."""
+
+OPTIONAL = ("title", "description")
 
 TEXT_TYPES = ("text/", "application/json", "application/xml", "application/yaml", "application/x-yaml")
 """Media types whose bytes are text."""
-
-NO_SCHEMA = {"type": "object", "properties": {}}
 
 
 class LenientStream:
@@ -74,16 +80,24 @@ def put_right(result: dict[str, Any], left_out: dict[str, str]) -> None:
     """Put an answer right: a list of tools, or the result of a call."""
     if isinstance(result.get("tools"), list):
         result["tools"] = list(_tools(result["tools"], left_out))
-    elif "structuredContent" in result or isinstance(result.get("content"), list):
-        content = result.get("content")
-        blocks = content if isinstance(content, list) else []
-        result["content"] = [_block(block) for block in blocks]
-        structured = result.get("structuredContent")
-        if structured is not None and not isinstance(structured, dict):
-            # Allowed by the newest version alone.
-            del result["structuredContent"]
-            if not blocks:
-                result["content"] = [_text_block(json_text.dumps(structured).decode())]
+        _keep_texts(result, "nextCursor")
+    elif "structuredContent" in result or "content" in result:
+        _put_result_right(result)
+    if not isinstance(result.get("_meta"), dict):
+        result.pop("_meta", None)
+
+
+def _put_result_right(result: dict[str, Any]) -> None:
+    content = result.get("content")
+    blocks = content if isinstance(content, list) else [content] if content else []
+    result["content"] = [_block(block) for block in blocks]
+    result["isError"] = bool(result.get("isError"))
+    structured = result.pop("structuredContent", None)
+    if isinstance(structured, dict):
+        result["structuredContent"] = structured
+    elif structured is not None and not blocks:
+        # Allowed by the newest version alone.
+        result["content"] = [_text_block(json_text.dumps(structured).decode())]
 
 
 def _tools(listed: list[Any], left_out: dict[str, str]) -> Iterator[dict[str, Any]]:
@@ -100,7 +114,7 @@ def _tools(listed: list[Any], left_out: dict[str, str]) -> Iterator[dict[str, An
             continue
         left_out.pop(name, None)
         description = tool.get("description") or tool.get("title")
-        found = {"name": name, "inputSchema": {**NO_SCHEMA, **(schema or {}), "type": "object"}}
+        found = {"name": name, "inputSchema": complete(schema or {})}
         yield {**found, "description": description} if isinstance(description, str) else found
 
 
@@ -137,15 +151,40 @@ def _resource(resource: Any) -> str:
     return f"{resource.uri}\n{text}" if text is not None else f"[{media_type or 'a file'} left out: {resource.uri}]"
 
 
-def _block(block: Any) -> Any:
-    """Give a block of a type that the protocol has; any other is named."""
+def _block(block: Any) -> dict[str, Any]:
+    """Give a block with just what its type must have; one that lacks that, or is of another type, becomes text."""
     if isinstance(block, str):
         return _text_block(block)
-    if not isinstance(block, Mapping):
+    if not isinstance(block, dict):
         return _text_block(json_text.dumps(block).decode())
-    if block.get("type") == "text" and not isinstance(block.get("text"), str):
-        return _text_block(json_text.dumps(block.get("text")).decode())
-    return block if block.get("type") in BLOCKS else _text_block(f"[{block.get('type')} left out]")
+    kind = str(block.get("type"))
+    if kind == "text":
+        text = block.get("text")
+        return _text_block(text if isinstance(text, str) else json_text.dumps(text).decode())
+    found = {"type": kind, **{name: block.get(name) for name in FIELDS.get(kind, ())}}
+    if kind == "resource":
+        found["resource"] = _given_resource(block.get("resource"))
+    _keep_texts(found, *OPTIONAL)
+    whole = kind in FIELDS and all(found.get(name) for name in FIELDS[kind] if name not in OPTIONAL)
+    return found if whole else _text_block(f"[{kind} left out]")
+
+
+def _given_resource(resource: Any) -> dict[str, Any] | None:
+    """Give an embedded resource with its address, and its text or its bytes; None for what is none."""
+    if not isinstance(resource, dict):
+        return None
+    found = {name: resource.get(name) for name in ("uri", "mimeType", "text", "blob")}
+    _keep_texts(found, *found)
+    if "text" in found:
+        found.pop("blob", None)
+    return found if "uri" in found and len(found.keys() & {"text", "blob"}) == 1 else None
+
+
+def _keep_texts(found: dict[str, Any], *names: str) -> None:
+    """Drop these fields where they are no text."""
+    for name in names:
+        if not isinstance(found.get(name, ""), str):
+            del found[name]
 
 
 def _text_block(text: str) -> dict[str, Any]:

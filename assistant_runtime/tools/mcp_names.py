@@ -36,7 +36,7 @@ def complete(schema: Mapping[str, Any]) -> dict[str, Any]:
     whole |= {"type": "object", "properties": dict(properties) if isinstance(properties, Mapping) else {}}
     if "required" in whole:
         required = whole["required"] if isinstance(whole["required"], list) else []
-        whole["required"] = [name for name in required if name in whole["properties"]]
+        whole["required"] = [name for name in required if isinstance(name, str) and name in whole["properties"]]
     return {name: _with_items(value) for name, value in whole.items()}
 
 

@@ -20,7 +20,7 @@ from assistant_runtime.security.principal import Scope
 from assistant_runtime.settings.tools import McpServerSettings
 from assistant_runtime.tools.base import Tool, ToolCall, ToolResult
 from assistant_runtime.tools.mcp_answers import lenient, text_of
-from assistant_runtime.tools.mcp_names import complete, offered_names
+from assistant_runtime.tools.mcp_names import offered_names
 from assistant_runtime.tools.mcp_questions import answer_with_defaults
 from assistant_runtime.trust import distrust, trusting
 
@@ -58,7 +58,7 @@ class McpTool:
         self.name = name
         self.scope: Scope | None = None
         self.description = str(described.description or described.name)[:MAX_DESCRIPTION_CHARACTERS]
-        self.parameters: Mapping[str, Any] = complete(described.input_schema or {})
+        self.parameters: Mapping[str, Any] = described.input_schema
         self._server = server
         self._own_name = described.name
 

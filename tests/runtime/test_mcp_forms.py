@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import mcp_types
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mcp_types import methods
 
+from assistant_runtime.tools.mcp_answers import put_right, text_of
 from assistant_runtime.tools.mcp_names import MAX_NAME_CHARACTERS, complete, offered_names
-from tests.support.odd_mcp import OddMcpServer, run_odd_mcp_server
+from tests.support.odd_mcp import PROTOCOL, OddMcpServer, run_odd_mcp_server
 from tests.support.runtime import Runtime, eventually, run_runtime
 from tests.support.tool_calls import calls
 from tests.support.upstream import Upstream
@@ -166,6 +169,35 @@ def test_every_tool_has_a_name_of_its_own_that_providers_take(names: set[str]) -
     assert len(set(found.values())) == len(names)
     assert all(len(name) <= MAX_NAME_CHARACTERS and name.replace("-", "_").isidentifier() for name in found.values())
     assert all(name.isascii() for name in found.values())
+
+
+NAMES = (
+    *("name", "inputSchema", "type", "properties", "required", "content", "text", "structuredContent", "resource"),
+    *("uri", "blob", "mimeType", "title", "description", "data", "isError", "nextCursor"),
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 1) | st.sampled_from(["", "x", "object", "text", "resource", "image"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(NAMES),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(JSON, max_size=3), JSON)
+def test_whatever_a_server_lists_or_answers_is_what_the_sdk_takes(tools: list[Any], result: Any) -> None:
+    listed = {"tools": tools, "nextCursor": result}
+    put_right(listed, {})
+    methods.validate_server_result("tools/list", PROTOCOL, listed)
+    answered = {"content": result, "structuredContent": tools}
+    put_right(answered, {})
+    methods.validate_server_result("tools/call", PROTOCOL, answered)
+    text_of(mcp_types.CallToolResult.model_validate(answered, by_name=False)).encode("utf-8", "surrogatepass")
 
 
 def test_a_schema_is_completed_and_otherwise_as_it_was() -> None:
