@@ -5,7 +5,14 @@ from typing import Any
 
 import openai
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from assistant_runtime.api.responses.ids import response_id
+from assistant_runtime.api.responses.stored import StoredResponses
+from assistant_runtime.stores.conversation_memory import MemoryConversationLog
+from assistant_runtime.stores.conversations import RESPONSES_METADATA, Conversations
+from assistant_runtime.stores.history import History
 from tests.runtime.test_responses import CLOCK, post, serving
 from tests.runtime.test_responses_tools import AGENTS
 from tests.runtime.test_tool_loop import RESULTS, SEARCH
@@ -197,3 +204,51 @@ async def test_a_bad_page_is_named(upstream: Upstream, query: str, param: str) -
         response = await answered(client, input="hi")
         reply = await runtime.get(f"/v1/responses/{response.id}/input_items?{query}")
     assert (reply.status, reply.error["param"]) == (400, param)
+
+
+TURNS = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(["hi", "there", ""]), min_size=1, max_size=3),
+        st.integers(0, 3),
+        st.sampled_from(["", "Wait."]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+"""Each turn: what the user says, how many calls the model makes of that, and what it says beside them."""
+
+
+@settings(max_examples=25)
+@given(turns=TURNS, limit=st.integers(1, 5))
+async def test_pages_of_any_size_are_the_whole_list_both_ways(
+    turns: list[tuple[list[str], int, str]], limit: int
+) -> None:
+    conversations = Conversations(MemoryConversationLog(), max_messages=1000, max_sessions=10)
+    stored = StoredResponses(conversations, History(conversations, None, 100))
+    session = await conversations.create("alice", "", RESPONSES_METADATA)
+    waiting: list[str] = []
+    for place, (texts, count, said) in enumerate(turns):
+        results = [{"role": "tool", "tool_call_id": call, "content": "done"} for call in waiting]
+        waiting = [f"call_{place}_{number}" for number in range(count)]
+        calls = [{"id": call, "type": "function", "function": {"name": "f", "arguments": "{}"}} for call in waiting]
+        answer: dict[str, Any] = {"role": "assistant", "content": said or None}
+        answer |= {"tool_calls": calls} if calls else {}
+        asked = [*results, *({"role": "user", "content": text} for text in texts)]
+        key = response_id(session.id)
+        about = {"response": {"tools": []}, "made": 1}
+        await conversations.append("alice", session.id, [*asked, answer], key, about=about)
+
+    async def pages(*, newest_first: bool, size: int) -> list[str]:
+        found: list[str] = []
+        while True:
+            after = found[-1] if found else ""
+            page, more = await stored.input_items("alice", key, limit=size, newest_first=newest_first, after=after)
+            found += [item["id"] for item in page]
+            assert len(page) == size or not more
+            if not more:
+                return found
+
+    whole = await pages(newest_first=False, size=100)
+    assert len(whole) == len(set(whole)) > 0
+    assert await pages(newest_first=False, size=limit) == whole
+    assert await pages(newest_first=True, size=limit) == whole[::-1]
