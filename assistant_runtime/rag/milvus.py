@@ -22,6 +22,9 @@ from assistant_runtime.trust import system_file, trusting
 CALL_SECONDS = 20.0
 """Most calls take milliseconds; making and loading a collection takes seconds."""
 
+CONNECT_SECONDS = 5.0
+"""For the first exchange of a channel, which all calls wait for."""
+
 THREADS = 8
 """Calls at once; more would only queue in a Milvus of this size."""
 
@@ -67,9 +70,9 @@ class MilvusConnection(StoreConnection):
         self._ca_file = settings.milvus_ca_file
         self._options = _options(settings)
         self._trusted: ssl.SSLContext | None = None
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="milvus")
-        self._client: Any = None
-        self._connecting = threading.Lock()
+        self._channel = _Channel(self._connect)
+        self._used = False
+        """Whether there was a call yet, so that the SDK is there."""
 
     @property
     def embedded(self) -> bool:
@@ -84,18 +87,19 @@ class MilvusConnection(StoreConnection):
         StoreUnavailableError
             Milvus is known to be down, or just failed.
         """
-        if self._client is None:
+        if not self._used:
             # Before the call's time begins, because it is this machine that takes it, and not Milvus.
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._import)
-        return await self.call(lambda: self._in_thread(command))
+            await asyncio.to_thread(self._import)
+            self._used = True
+        return await self.call(lambda: self._channel.ask(command))
 
     async def ping(self) -> None:
-        """Ask for the version, or only open a connection where no client is needed yet."""
+        """Ask for the collections, or only open a connection where the SDK is not needed yet."""
         # While it is down too, because pymilvus does not tell why a certificate is refused.
-        if self._url is not None and not (self._client and self.available):
+        if self._url is not None and not (self._used and self.available):
             await self._connect_once(self._url)
-        if self._client is not None:
-            await self._in_thread(lambda client: client.list_collections(timeout=CALL_SECONDS))
+        if self._used:
+            await self._channel.probe(lambda client: client.list_collections(timeout=CALL_SECONDS))
 
     async def _connect_once(self, url: str) -> None:
         parts = urlsplit(url)
@@ -120,45 +124,18 @@ class MilvusConnection(StoreConnection):
     async def renew(self) -> None:
         """Have a new channel: an old one waits ever longer before it connects again, and calls hang on it."""
         if not self.embedded:
-            self._close_client()
+            self._channel.close()
+            self._channel = _Channel(self._connect)
 
     async def aclose(self) -> None:
         """Close every connection, without waiting for calls that hang."""
-        self._threads.shutdown(wait=self.embedded, cancel_futures=not self.embedded)
-        self._close_client()
-
-    def _close_client(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            # Closing ends calls that hang, but waits for a reconnect that does.
-            threading.Thread(target=client.close, daemon=True).start()
+        self._channel.close(wait=self.embedded)
 
     def _import(self) -> None:
         """Load the SDK and, where it is used, Milvus Lite: seconds of a slow machine's time."""
         importlib.import_module("pymilvus")
         if self.embedded:
             importlib.import_module("milvus_lite.server_manager")
-
-    async def _in_thread(self, command: Callable[[Any], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, command)
-
-    def _run(self, command: Callable[[Any], T]) -> T:
-        from pymilvus.exceptions import MilvusException  # noqa: PLC0415 - 70 MB, only where documents are used
-
-        try:
-            with self._connecting:
-                # One at a time: Milvus Lite refuses a second client of its file.
-                client = self._client = self._client or self._connect()
-            return command(client)
-        except MilvusException as error:
-            if _refuses(error):
-                text = str(error.message)[:MAX_REASON_CHARACTERS]
-                raise StoreRefusedError(
-                    f"Milvus refuses what this request asks: {text}", status=_status(error)
-                ) from error
-            raise MilvusFailure(str(error)) from error
-        except Exception as error:
-            raise MilvusFailure(str(error)) from error
 
     def _connect(self) -> Any:
         from pymilvus import MilvusClient  # noqa: PLC0415
@@ -170,7 +147,70 @@ class MilvusConnection(StoreConnection):
             uri = str(folder / LITE_FILE)
         # Of its own: pymilvus never closes a connection that clients may share, and shares it by address and user
         # alone, whatever authority they trust.
-        return MilvusClient(uri, timeout=CALL_SECONDS, dedicated=True, **self._options)
+        return MilvusClient(uri, timeout=CONNECT_SECONDS, dedicated=True, **self._options)
+
+
+class _Channel:
+    """A client of pymilvus and the threads that its calls run in: where calls hang, all of it is given up together.
+
+    Parameters
+    ----------
+    connect
+        Gives a client.
+    """
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = connect
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="milvus")
+        # Of its own: what calls hang on is to be found out meanwhile.
+        self._probing = ThreadPoolExecutor(1, thread_name_prefix="milvus-probe")
+        self._connecting = threading.Lock()
+        self._client: Any = None
+        self._closed = False
+
+    async def ask(self, command: Callable[[Any], T]) -> T:
+        """Run a command in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, command)
+
+    async def probe(self, command: Callable[[Any], T]) -> T:
+        """Run a command that waits for no other."""
+        return await asyncio.get_running_loop().run_in_executor(self._probing, self._run, command)
+
+    def close(self, *, wait: bool = False) -> None:
+        """Close the connection, which ends calls that hang on it."""
+        self._closed = True
+        for threads in (self._threads, self._probing):
+            threads.shutdown(wait=wait, cancel_futures=not wait)
+        self._close_client()
+
+    def _close_client(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            # It waits for a reconnect that hangs.
+            threading.Thread(target=client.close, daemon=True).start()
+
+    def _run(self, command: Callable[[Any], T]) -> T:
+        from pymilvus.exceptions import MilvusException  # noqa: PLC0415 - 70 MB, only where documents are used
+
+        try:
+            return command(self._connected())
+        except MilvusException as error:
+            if _refuses(error):
+                text = str(error.message)[:MAX_REASON_CHARACTERS]
+                raise StoreRefusedError(
+                    f"Milvus refuses what this request asks: {text}", status=_status(error)
+                ) from error
+            raise MilvusFailure(str(error)) from error
+        except Exception as error:
+            raise MilvusFailure(str(error)) from error
+
+    def _connected(self) -> Any:
+        with self._connecting:
+            # One at a time: Milvus Lite refuses a second client of its file.
+            client = self._client = self._client or self._connect()
+            if self._closed:
+                self._close_client()
+        return client
 
 
 def _refuses(error: Any) -> bool:

@@ -29,7 +29,8 @@ DOWN_INTERVAL_SECONDS = 1.0
 """How long a server that is back may stay unused."""
 
 PROBE_SECONDS = 2.0
-"""For a probe of a server that is down: it has new connections, and is repeated."""
+"""For a probe of a server that is down, if a command has no less: it has new connections, and is repeated. One that is
+up has twice the time."""
 
 ASIDE_SECONDS = 15.0
 """For work that nobody waits for, as a ledger's flush or the deletion of what expired. The end of a process may."""
@@ -265,7 +266,7 @@ class StoreConnection(ABC):
                     await self.renew()
                     await self.ping()
             else:
-                async with asyncio.timeout(self._seconds) as self._probing:
+                async with asyncio.timeout(min(self._seconds, 2 * PROBE_SECONDS)) as self._probing:
                     await self.ping()
         except Exception as error:  # noqa: BLE001 - whatever it is, the server is not in use until it answers
             return error

@@ -23,6 +23,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def patient_with_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is busy with tests must not pass for a server that hangs."""
     monkeypatch.setattr("assistant_runtime.app.FIRST_PROBE_SECONDS", 30.0)
+    monkeypatch.setattr("assistant_runtime.stores.connection.PROBE_SECONDS", 30.0)
     monkeypatch.setattr("assistant_runtime.stores.redis.COMMAND_SECONDS", 30.0)
     monkeypatch.setattr("assistant_runtime.stores.mongodb.MONGODB_SECONDS", 30.0)
     monkeypatch.setattr("assistant_runtime.stores.sql.SQL_SECONDS", 30.0)

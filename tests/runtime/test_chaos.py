@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import aiohttp
 import pytest
 
-from tests.support.chaos import ChaosProxy, chaos, storm
+from tests.support.chaos import ChaosProxy, Kind, chaos, storm
 from tests.support.milvus import run_milvus, run_milvus_lite
 from tests.support.mongodb import run_mongodb
 from tests.support.postgresql import run_postgresql
@@ -32,6 +32,9 @@ SEED = int(os.environ.get("CHAOS_SEED", "1"))
 
 RECOVERY_SECONDS = 5.0
 """From the last fault until the store is in use again."""
+
+UNNOTICED_SECONDS = 5.0
+"""And more where a connection is half open: nothing tells so before the time of a command or a probe is over."""
 
 ADMIN = "admin-key-of-this-test"
 BUSY = frozenset({200, 201, 202, 503})
@@ -178,16 +181,19 @@ def kind_of(check: str) -> str:
 
 
 async def in_use(load: Load, check: str, attempts: Iterator[int]) -> bool:
-    """Tell whether a store is up, and takes a write."""
+    """Tell whether a store is up, and takes a write; a document, which takes seconds to read, is only looked for."""
     if (await load.ready())[check]["status"] != "up":
         return False
-    return await load.write(kind_of(check), f"after-{next(attempts)}")
+    if check == "milvus":
+        return (await load.ask("POST", "/v1/search", {"query": "after"}))[0] == 200
+    return await load.write("messages", f"after-{next(attempts)}")
 
 
-async def weather(load: Load, proxy: ChaosProxy, check: str) -> list[float]:
-    """Let faults come, some of them together, and give the seconds that the store took after each group of them."""
+async def weather(load: Load, proxy: ChaosProxy, check: str) -> tuple[list[float], list[str]]:
+    """Let faults come, some together; gives how long the store took after each group of them, and what was too long."""
     chance, faults, attempts = random.Random(SEED), storm(SEED), iter(range(10**9))
     recoveries: list[float] = []
+    slow: list[str] = []
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
         group = [next(faults) for _ in range(chance.randint(1, 3))]
@@ -198,10 +204,11 @@ async def weather(load: Load, proxy: ChaosProxy, check: str) -> list[float]:
         calm = time.monotonic()
         await eventually(lambda: in_use(load, check, attempts))
         recoveries.append(time.monotonic() - calm)
-        if recoveries[-1] > RECOVERY_SECONDS:
-            tell(f"{check} took {recoveries[-1]:.1f} s after {', '.join(map(str, group))}")
+        half_open = any(fault.kind == Kind.FORGET for fault in group)
+        if recoveries[-1] > RECOVERY_SECONDS + UNNOTICED_SECONDS * half_open:
+            slow.append(f"{check}: {recoveries[-1]:.1f} s after {[(str(each.kind), each.seconds) for each in group]}")
         await asyncio.sleep(chance.uniform(0.1, 0.8))
-    return recoveries
+    return recoveries, slow
 
 
 async def test_a_store_behind_a_network_that_breaks(upstream: Upstream, store: Store, tmp_path: Path) -> None:
@@ -222,27 +229,26 @@ async def test_a_store_behind_a_network_that_breaks(upstream: Upstream, store: S
             await asyncio.to_thread(runtime.wait_for, "/ready", 200)
             async with aiohttp.ClientSession() as client:
                 load = Load(runtime, client)
-                recoveries = await under_load(load, proxy, store.check)
+                recoveries, slow = await under_load(load, proxy, store.check)
                 await nothing_is_lost(load, store.check)
                 await no_task_ended(load)
         assert "unhandled_error" not in runtime.output
         report(store.check, load, recoveries)
-    if FULL:
-        assert max(recoveries) <= RECOVERY_SECONDS
+    assert not (FULL and slow), slow
 
 
-async def under_load(load: Load, proxy: ChaosProxy, check: str) -> list[float]:
+async def under_load(load: Load, proxy: ChaosProxy, check: str) -> tuple[list[float], list[str]]:
     await eventually(lambda: is_up(load, check))
     if check != "milvus":
         load.session = (await load.ask("POST", "/v1/sessions", {}))[1]["id"]
+    await eventually(lambda: load.write(kind_of(check), "before"))  # which makes Milvus' collections
     working = [asyncio.ensure_future(each) for each in clients(load, check)]
     try:
-        recoveries = await weather(load, proxy, check)
+        found = await weather(load, proxy, check)
     finally:
         load.stopping = True
         await asyncio.gather(*working)
-    assert load.kept[kind_of(check)]
-    return recoveries
+    return found
 
 
 async def is_up(load: Load, check: str) -> bool:
