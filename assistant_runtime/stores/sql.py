@@ -212,8 +212,11 @@ def _postgresql(settings: Settings, written: str) -> AsyncEngine:
         url = url.set(username=settings.database_username)
     if settings.database_password is not None:
         url = url.set(password=settings.database_password.get_secret_value())
+    from assistant_runtime.stores.postgresql import HastyConnection  # noqa: PLC0415 - imports the driver
+
     arguments: dict[str, Any] = {
         "timeout": SQL_SECONDS,
+        "connection_class": HastyConnection,
         "server_settings": {"application_name": options.get("application_name", "assistant-runtime")},
     }
     authority = settings.database_ca_file or options.get("sslrootcert")

@@ -37,8 +37,8 @@ UNNOTICED_SECONDS = 5.0
 """And more where a connection is half open: nothing tells so before the time of a command or a probe is over."""
 
 ADMIN = "admin-key-of-this-test"
-BUSY = frozenset({200, 201, 202, 503})
-"""What a client may be answered: done, or told to come again."""
+ANSWERS = frozenset({200, 201, 202, 409, 503})
+"""What a client may be answered: done, or told to send it again."""
 
 
 @dataclass
@@ -104,13 +104,13 @@ class Load:
         async with self.client.request(method, url, json=body, headers=headers) as answer:
             self.statuses[answer.status] += 1
             text = await answer.text()
-            assert answer.status in BUSY, f"{method} {path}: {answer.status} {text}"
+            assert answer.status in ANSWERS, f"{method} {path}: {answer.status} {text}"
             return answer.status, json.loads(text)
 
     async def write(self, kind: str, name: str) -> bool:
         """Try one write, noting it once it is acknowledged."""
         status, told = await self._writes[kind](self, name)
-        if status == 503 or told.get("status") == "reading":
+        if status in (409, 503) or told.get("status") == "reading":
             return False
         self.kept[kind].add(name)
         return True
