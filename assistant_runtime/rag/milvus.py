@@ -167,18 +167,28 @@ class _Channel:
         self._connecting = threading.Lock()
         self._client: Any = None
         self._closed = False
+        self._asked: set[asyncio.Future[Any]] = set()
 
     async def ask(self, command: Callable[[Any], T]) -> T:
         """Run a command in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, command)
+        return await self._in_thread(self._threads, command)
 
     async def probe(self, command: Callable[[Any], T]) -> T:
         """Run a command that waits for no other."""
-        return await asyncio.get_running_loop().run_in_executor(self._probing, self._run, command)
+        return await self._in_thread(self._probing, command)
+
+    async def _in_thread(self, threads: ThreadPoolExecutor, command: Callable[[Any], T]) -> T:
+        asked = asyncio.get_running_loop().run_in_executor(threads, self._run, command)
+        self._asked.add(asked)
+        asked.add_done_callback(self._asked.discard)
+        return await asked
 
     def close(self, *, wait: bool = False) -> None:
-        """Close the connection, which ends calls that hang on it."""
+        """Close the connection, and let nobody wait any longer for calls that hang on it."""
         self._closed = True
+        if not wait:
+            for asked in list(self._asked):
+                asked.cancel()
         for threads in (self._threads, self._probing):
             threads.shutdown(wait=wait, cancel_futures=not wait)
         self._close_client()

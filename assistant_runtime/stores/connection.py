@@ -22,7 +22,7 @@ from assistant_runtime.errors import AssistantError, StoreRefusedError, StoreUna
 from assistant_runtime.supervisor import Work
 from assistant_runtime.trust import distrust
 
-UP_INTERVAL_SECONDS = 5.0
+UP_INTERVAL_SECONDS = 3.0
 """Only confirms what every request shows anyway, and notices an idle connection that died."""
 
 DOWN_INTERVAL_SECONDS = 1.0

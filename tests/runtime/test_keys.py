@@ -126,7 +126,7 @@ class CountingKeys(SqlKeys):
 async def counted_keys(folder: Path) -> AsyncIterator[tuple[managed_keys.ManagedKeys, CountingKeys, bytes]]:
     """Give keys with one that exists, by its HMAC."""
     database = SqlConnection(engine_for(Settings(data_dir=str(folder))), STEPS)
-    await database.probe()
+    await database.open()
     store, digests = CountingKeys(database), Digests(b"s" * 32)
     keys = managed_keys.ManagedKeys(store, SqlUsers(database), digests, TENANTS)
     secret, _ = await keys.create(wanted_key(NewKey(name="test")))
