@@ -410,3 +410,41 @@ async def test_images_and_formats_are_translated(upstream: Upstream) -> None:
     }
     assert request["response_format"]["json_schema"] == {"name": "city", "schema": {"type": "object"}, "strict": True}
     assert request["reasoning_effort"] == "low"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_log_probabilities_come_where_they_are_asked_for(upstream: Upstream, stream: bool) -> None:
+    likely = {"token": "Paris", "logprob": -0.1, "bytes": [80, 97, 114, 105, 115]}
+    chosen = likely | {"top_logprobs": [likely, {"token": "Rome", "logprob": -3.0}]}
+    choice = {"index": 0, "finish_reason": "stop", "logprobs": {"content": [chosen]}}
+    if stream:
+        event = completion(MODEL) | {"choices": [choice | {"delta": {"content": "Paris"}}]}
+        upstream.script = [writes(b"data: " + json.dumps(event).encode() + b"\n\n", b"data: [DONE]\n\n")]
+    else:
+        whole = completion(MODEL) | {"choices": [choice | {"message": {"role": "assistant", "content": "Paris"}}]}
+        upstream.script = [answers(json.dumps(whole))]
+    async with serving(upstream) as (_, client):
+        asked: Any = {"model": "default", "input": "capital?", "top_logprobs": 2}
+        asked["include"] = ["message.output_text.logprobs"]
+        if stream:
+            events: Any = await client.responses.create(stream=True, **asked)
+            found = [event async for event in events]
+            (delta,) = [event for event in found if event.type == "response.output_text.delta"]
+            assert delta.logprobs[0].top_logprobs[1].token == "Rome"
+            response = found[-1].response
+        else:
+            response = await client.responses.create(**asked)
+    assert (upstream.requests[0]["logprobs"], upstream.requests[0]["top_logprobs"]) == (True, 2)
+    (token,) = response.output[0].content[0].logprobs
+    assert (token.token, token.logprob, token.bytes) == ("Paris", -0.1, likely["bytes"])
+    assert [(each.token, each.bytes) for each in token.top_logprobs][1] == ("Rome", [82, 111, 109, 101])
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [({"top_logprobs": 21}, "top_logprobs"), ({"include": "all"}, "include"), ({"include": [1]}, "include")],
+)
+async def test_what_is_to_be_included_must_be_well_formed(upstream: Upstream, body: Any, param: str) -> None:
+    async with serving(upstream) as (runtime, _):
+        reply = await post(runtime, input="hi", **body)
+    assert (reply.status, reply.error["param"].partition("[")[0]) == (400, param)

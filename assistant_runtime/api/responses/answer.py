@@ -7,6 +7,7 @@ from typing import Any
 
 from assistant_runtime import json_text
 from assistant_runtime.api.responses.ids import output_id
+from assistant_runtime.api.responses.logprobs import logprobs_of
 from assistant_runtime.api.responses.reasoning import KIND, reasoning_item, wants_summary
 from assistant_runtime.api.responses.tools import ClientTools, custom_input
 from assistant_runtime.providers.dialect.calls import calls_of
@@ -52,7 +53,7 @@ def envelope(asked: Mapping[str, Any], tools: ClientTools, response_id: str, *, 
         "text": asked.get("text") or {"format": {"type": "text"}},
         "tool_choice": tools.choice,
         "tools": tools.shown,
-        "top_logprobs": 0,
+        "top_logprobs": asked.get("top_logprobs") or 0,
         "top_p": _number(asked, "top_p", 1.0),
         "truncation": "disabled",
         "usage": None,
@@ -66,9 +67,10 @@ def _number(asked: Mapping[str, Any], name: str, default: float) -> float:
     return float(default if asked.get(name) is None else asked[name])
 
 
-def text_part(text: str, record: Any = None) -> dict[str, Any]:
+def text_part(text: str, record: Any = None, logprobs: Sequence[Any] = ()) -> dict[str, Any]:
     """Give what the model said as a part of a message."""
-    return {"type": "output_text", "text": text, "annotations": list(annotations(text, record)), "logprobs": []}
+    found = list(annotations(text, record))
+    return {"type": "output_text", "text": text, "annotations": found, "logprobs": list(logprobs)}
 
 
 def refusal_part(text: str) -> dict[str, Any]:
@@ -184,7 +186,8 @@ def from_chat(
     if isinstance(refusal, str) and refusal:
         output.insert(0, message_item(message_id, refusal_part(refusal), status))
     elif text or not calls:
-        output.insert(0, message_item(message_id, text_part(text, chat.get(FIELD)), status))
+        part = text_part(text, chat.get(FIELD), logprobs_of(choice))
+        output.insert(0, message_item(message_id, part, status))
     thoughts = [kept_fields(message)] if thoughts is None else thoughts
     output[:0] = [
         reasoning_item(output_id(response["id"], KIND, place), fields, summary=wants_summary(response))

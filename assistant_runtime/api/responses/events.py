@@ -1,11 +1,12 @@
 """A chat's stream as the Responses API's typed events."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from assistant_runtime import json_text
 from assistant_runtime.api.responses.answer import INCOMPLETE, completed
 from assistant_runtime.api.responses.ids import output_id
+from assistant_runtime.api.responses.logprobs import logprobs_of
 from assistant_runtime.api.responses.open_items import REFUSAL, TEXT, OpenCall, OpenMessage, OpenThoughts
 from assistant_runtime.api.responses.reasoning import KIND, wants_summary
 from assistant_runtime.api.responses.tools import ClientTools
@@ -92,12 +93,12 @@ class EventStream:
         choices = chunk.get("choices")
         if isinstance(choices, list) and choices and isinstance(choices[0], dict):
             self._finish_reason = finish_reason(choices[0].get("finish_reason")) or self._finish_reason
-            yield from self._delta(said_in(choices[0]))
+            yield from self._delta(said_in(choices[0]), choices[0])
 
-    def _delta(self, delta: Mapping[str, Any]) -> Iterator[bytes]:
+    def _delta(self, delta: Mapping[str, Any], choice: Mapping[str, Any]) -> Iterator[bytes]:
         yield from self._think(delta)
         if text := text_of(delta.get("content")):
-            yield from self._say(text, TEXT)
+            yield from self._say(text, TEXT, logprobs_of(choice))
         if text := text_of(delta.get("refusal")):
             yield from self._say(text, REFUSAL)
         for piece in self._pieces.feed(delta):
@@ -132,7 +133,7 @@ class EventStream:
         yield self._event(f"{thoughts.part_event}.done", **thoughts.part_place, part=part)
         yield self._event("response.output_item.done", output_index=thoughts.index, item=item)
 
-    def _say(self, text: str, kind: str) -> Iterator[bytes]:
+    def _say(self, text: str, kind: str, probabilities: Sequence[Any] = ()) -> Iterator[bytes]:
         yield from self._end_thoughts()
         if self._message is None:
             self._message = message = OpenMessage(output_id(self._response["id"], "msg", 0), len(self._output), kind)
@@ -142,7 +143,8 @@ class EventStream:
             yield self._event("response.content_part.added", **message.place, part=message.part())
         message = self._message
         message.text.append(text)
-        logprobs: dict[str, Any] = {"logprobs": []} if message.kind == TEXT else {}
+        message.logprobs += probabilities
+        logprobs: dict[str, Any] = {"logprobs": list(probabilities)} if message.kind == TEXT else {}
         yield self._event(f"response.{message.kind}.delta", **message.place, delta=text, **logprobs)
 
     def _call(self, slot: int, arguments: str) -> Iterator[bytes]:

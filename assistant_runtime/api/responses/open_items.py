@@ -21,12 +21,13 @@ class OpenMessage:
         self.index = index
         self.kind = kind
         self.text: list[str] = []
+        self.logprobs: list[Any] = []
         self.place = {"item_id": item_id, "output_index": index, "content_index": 0}
 
     def part(self, record: Any = None) -> dict[str, Any]:
         """Give its content, as far as it is known."""
         text = json_text.whole("".join(self.text))
-        return text_part(text, record) if self.kind == TEXT else refusal_part(text)
+        return text_part(text, record, self.logprobs) if self.kind == TEXT else refusal_part(text)
 
     def item(self, status: str, part: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Give it as an output item."""

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from assistant_runtime.api.responses.items import chat_messages
+from assistant_runtime.api.responses.logprobs import wants_logprobs
 from assistant_runtime.api.responses.tools import ClientTools, tool_choice
 from assistant_runtime.tool_loop.options import FIELD, AssistantOptions
 
@@ -67,6 +68,8 @@ class ResponsesRequest(BaseModel):
     top_p: float | None = Field(None, ge=0, le=1)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    include: list[str] | None = Field(None, description="`message.output_text.logprobs`; others have no effect.")
     service_tier: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
@@ -103,6 +106,8 @@ def chat_payload(asked: Mapping[str, Any], tools: ClientTools) -> dict[str, Any]
         payload["max_tokens"] = tokens
     if effort := (asked.get("reasoning") or {}).get("effort"):
         payload["reasoning_effort"] = effort
+    if wants_logprobs(asked):
+        payload |= {"logprobs": True, "top_logprobs": asked.get("top_logprobs") or 0}
     if text_format := (asked.get("text") or {}).get("format"):
         payload["response_format"] = _response_format(text_format)
     if asked.get("stream"):
