@@ -14,6 +14,9 @@ BLOCKS = 2 ** (BLOCK_PREFIX - BENCHMARK_RANGE.prefixlen)
 MAX_NODES = 8
 """Half of a block divided by a /24 of pods for each node."""
 
+UNROUTED_SERVICES = IPv4Network("198.19.0.0/16")
+"""Service addresses of a control plane alone: enough for benchmarks with thousands of assistants."""
+
 FIRST_NODE = 10
 API_PORT = 6443
 
@@ -23,6 +26,8 @@ class AddressPlan:
     """The addresses of the cluster with block number `index`."""
 
     index: int
+    routed: bool = True
+    """Whether anything is routed. A control plane alone has Services, and nothing that connects to them."""
 
     @property
     def block(self) -> IPv4Network:
@@ -42,7 +47,9 @@ class AddressPlan:
 
     @property
     def services(self) -> IPv4Network:
-        """The range of Service addresses: a thousand, for benchmarks with hundreds of assistants."""
+        """The range of Service addresses: a thousand, and more where no other cluster's routes can meet them."""
+        if not self.routed:
+            return UNROUTED_SERVICES
         return IPv4Network((self.block.network_address + 1024, 22))
 
     @property

@@ -103,7 +103,7 @@ class Record:
     @property
     def plan(self) -> AddressPlan:
         """The addresses; block 0 stands in for a control plane alone, where nothing is routed."""
-        return AddressPlan(self.block or 0)
+        return AddressPlan(self.block or 0, routed=self.block is not None)
 
 
 def files(name: str) -> Files:

@@ -33,6 +33,13 @@ def test_the_host_and_the_nodes_share_a_network_and_no_address() -> None:
     assert len(set(addresses)) == len(addresses)
 
 
+def test_a_control_plane_alone_has_addresses_for_the_services_of_3000_assistants() -> None:
+    plan = AddressPlan(0, routed=False)
+    assert plan.services.num_addresses > 3000 * 6
+    assert plan.node(0) not in plan.services
+    assert plan.kubernetes_service in plan.services
+
+
 def test_the_first_cluster_has_the_documented_addresses() -> None:
     plan = AddressPlan(0)
     assert str(plan.node(0)) == "198.18.0.10"
