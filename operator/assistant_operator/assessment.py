@@ -1,7 +1,6 @@
 """How each component is: what the watches saw, and where something is wrong what the API server tells when asked."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from assistant_operator import desired, labels
@@ -51,7 +50,7 @@ class Assessment:
             return self._with_kept_volumes(await self._elsewhere(component, assistant), component, assistant)
         workloads = component.workloads(assistant)
         health = together({workload.part: await self._workload(workload, assistant) for workload in workloads})
-        return await self._redact(failing_job(health, self._failing_jobs(component, assistant)), assistant)
+        return await self._redact(failing_job(health, await self._failing_jobs(component, assistant)), assistant)
 
     async def _elsewhere(self, component: Component, assistant: AIAssistant) -> Health:
         named = desired.referenced_object(component, assistant)
@@ -85,18 +84,21 @@ class Assessment:
             health = replace(assess(scene, suspended=assistant.spec.suspend), unsettled=True)
         return replace(health, growth=trouble.growth(scene.claims))
 
-    def _failing_jobs(self, component: Component, assistant: AIAssistant) -> Iterator[trouble.Trouble]:
-        found: list[Object] = list(self._cache.all("Job", (assistant.namespace, assistant.name)))
-        for job in found:
-            if _is_of(component, job):
-                pods = self._pods_of(job, assistant)
-                if wrong := trouble.job_trouble(job, pods):
-                    yield wrong
+    async def _failing_jobs(self, component: Component, assistant: AIAssistant) -> list[trouble.Trouble]:
+        jobs = [job for job in self._cache.all("Job", (assistant.namespace, assistant.name)) if _is_of(component, job)]
+        found = [await self._job(job, assistant) for job in jobs]
+        return [wrong for wrong in found if wrong]
 
-    def _pods_of(self, job: Object, assistant: AIAssistant) -> Iterable[Object]:
-        for pod in self._cache.all("Pod", (assistant.namespace, assistant.name)):
-            if pod["metadata"]["labels"].get(labels.JOB) == job["metadata"]["name"]:
-                yield pod
+    async def _job(self, job: Object, assistant: AIAssistant) -> trouble.Trouble | None:
+        pods = self._pods_of(job, assistant)
+        events: trouble.Events = {}
+        if trouble.lacks_pod(job, pods):
+            events = await self._inquiry.events(assistant.namespace, [job["metadata"]["uid"]])
+        return trouble.job_trouble(job, pods, events)
+
+    def _pods_of(self, job: Object, assistant: AIAssistant) -> list[Object]:
+        pods = self._cache.all("Pod", (assistant.namespace, assistant.name))
+        return [pod for pod in pods if pod["metadata"]["labels"].get(labels.JOB) == job["metadata"]["name"]]
 
     async def _redact(self, health: Health, assistant: AIAssistant) -> Health:
         """Take the assistant's secrets out of a message that quotes what a program wrote."""

@@ -110,3 +110,15 @@ def test_a_jobs_pod_is_none_of_the_servers(kube: Kube) -> None:
         assert not service["spec"]["selector"].items() <= labels.items()
     (endpoints,) = kube.list("endpointslices", "kubernetes.io/service-name=demo-mongodb")
     assert [address for each in endpoints["endpoints"] for address in each["addresses"]] == ["10.1.0.4"]
+
+
+def test_a_job_whose_pod_the_api_server_refuses_is_reported_in_its_words(kube: Kube) -> None:
+    create(kube, mongodb=MONGODB)
+    eventually(lambda: kube.get("pod", POD), "the server's pod is made")
+    limits = [{"type": "Container", "min": {"memory": "8Gi"}}]
+    kube.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "large"}, "spec": {"limits": limits}})
+    _address(kube, "10.1.0.1")
+    _ready(kube)
+    refused = kube.wait_for_reason("demo", "FailedCreate", "MongoDBReady", timeout=60)
+    assert "minimum memory usage per Container is 8Gi" in refused["message"]
+    assert refused["message"].startswith("job demo-mongodb-setup-")

@@ -162,8 +162,8 @@ def _job(**status: Any) -> Object:
 def test_a_job_counts_only_while_it_fails() -> None:
     done = {"conditions": [{"type": "Complete", "status": "True"}], "failed": 1}
     for calm in ({}, {"active": 1}, done):
-        assert job_trouble(_job(**calm), []) is None
-    assert job_trouble(_job(**done), [_pod(_container(state=_ended()))]) is None
+        assert job_trouble(_job(**calm), [], {}) is None
+    assert job_trouble(_job(**done), [_pod(_container(state=_ended()))], {}) is None
 
 
 # The last: a container that failed is started again in the same pod, which the Job's status does not count.
@@ -171,7 +171,7 @@ def test_a_job_counts_only_while_it_fails() -> None:
     "status", [{"failed": 1}, {"conditions": [{"type": "Failed", "status": "True"}]}, {"active": 1, "ready": 0}]
 )
 def test_a_failing_job_is_told_with_its_pods_output(status: Object) -> None:
-    found = job_trouble(_job(**status), [_pod(_container(state=_ended(message="no route")))])
+    found = job_trouble(_job(**status), [_pod(_container(state=_ended(message="no route")))], {})
     assert found is not None
     assert found.reason == "JobFailed"
     expected = "job demo-redis-form: pod demo-0: container redis: exited with code 1 (Error): no route"
@@ -180,6 +180,6 @@ def test_a_failing_job_is_told_with_its_pods_output(status: Object) -> None:
 
 def test_a_failed_job_without_a_pod_is_told_in_kubernetes_words() -> None:
     failed = {"type": "Failed", "status": "True", "message": "Job has reached the specified backoff limit"}
-    found = job_trouble(_job(conditions=[failed]), [])
+    found = job_trouble(_job(conditions=[failed]), [], {})
     assert found is not None
     assert found.message == "job demo-redis-form: Job has reached the specified backoff limit"

@@ -86,13 +86,20 @@ def pod_trouble(pod: Mapping[str, Any], events: Events) -> Trouble | None:
     return found.of(f"pod {pod['metadata']['name']}") if found else None
 
 
-def job_trouble(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Trouble | None:
+def lacks_pod(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether a Job at work has no pod, which may be on its way, or refused: its events say which."""
+    return not pods and not _condition(job, "Complete") and not _condition(job, "Failed")
+
+
+def job_trouble(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], events: Events) -> Trouble | None:
     """Return what is wrong with a Job, None for one that is done or has not failed yet.
 
     Its own status does not count the failures of a pod whose containers are started again: those its pod tells.
     """
     if _condition(job, "Complete"):
         return None
+    if lacks_pod(job, pods) and (refused := _refused_pod(Scene(job, pods, events=events))):
+        return refused.of(f"job {job['metadata']['name']}")
     found = next(filter(None, (pod_trouble(pod, {}) for pod in _newest_first(pods))), None)
     ended = _condition(job, "Failed")
     if found is None and (ended or (job.get("status") or {}).get("failed")):

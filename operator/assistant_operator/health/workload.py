@@ -83,4 +83,8 @@ def failing_job(health: Health, failing: Iterable[Trouble]) -> Health:
     wrong = next(iter(failing), None)
     if wrong is None or not (health.ready or health.reason == conditions.PROGRESSING):
         return health
-    return replace(health, ready=False, reason=wrong.reason, message=wrong.message, quotes=wrong.quotes)
+    # A Job that the API server gives no pod is seen by no watch.
+    unsettled = health.unsettled or wrong.reason != conditions.JOB_FAILED
+    return replace(
+        health, ready=False, reason=wrong.reason, message=wrong.message, quotes=wrong.quotes, unsettled=unsettled
+    )

@@ -13,14 +13,23 @@ from assistant_operator.rooms.manifests import Object
 from assistant_operator.rooms.operation import Operation
 from assistant_operator.rooms.setup import Setup
 from assistant_operator.spec.assistant import AIAssistant
-from assistant_operator.spec.base import Resources
 
 NAME = "setup"
 
-_RESOURCES = Resources(requests={"cpu": "50m", "memory": "64Mi"}, limits={"cpu": "500m", "memory": "256Mi"})
-"""A command-line client and a shell."""
-_SCHEDULING = ("nodeSelector", "tolerations", "affinity", "priorityClassName")
-"""What a Job takes from the overlay of its servers' pods; a sidecar would keep it from ever ending."""
+_OF_SERVERS_ALONE = (
+    "containers",
+    "initContainers",
+    "volumes",
+    "restartPolicy",
+    "terminationGracePeriodSeconds",
+    "activeDeadlineSeconds",
+    "topologySpreadConstraints",
+    "hostname",
+    "subdomain",
+)
+"""What a Job does not take from the overlay of its servers' pods: a sidecar would keep it from ever ending."""
+_OF_CONTAINER = ("securityContext", "resources")
+"""What its container takes from the overlay of the servers' own."""
 _ATTEMPTS = 1000
 """A Job does not give up: what can't be reached today may be there tomorrow. The pauses grow to some minutes."""
 
@@ -41,7 +50,8 @@ def _job(setup: Setup, assistant: AIAssistant, facts: Facts) -> Object:
         NAME,
         image,
         settings.image,
-        _RESOURCES,
+        # What a policy of the namespace takes for the servers, it takes for the Job.
+        settings.resources,
         command=list(setup.command),
         env=list(setup.env),
         volumeMounts=list(setup.mounts),
@@ -54,7 +64,7 @@ def _job(setup: Setup, assistant: AIAssistant, facts: Facts) -> Object:
         volumes=list(setup.volumes),
         image=settings.image,
         config_hash=_digest([setup.reads, *([pod.uid, pod.ip] for pod in setup.pods)]),
-        overlay=_scheduling(settings.pod_template),
+        overlay=_overlay(settings.pod_template, setup.image),
         restartPolicy="OnFailure",
         # Nothing is lost when it is ended between two steps.
         terminationGracePeriodSeconds=1,
@@ -64,9 +74,18 @@ def _job(setup: Setup, assistant: AIAssistant, facts: Facts) -> Object:
     return manifests.new_object("batch/v1", "Job", name, assistant, component, spec=spec)
 
 
-def _scheduling(overlay: Mapping[str, Any]) -> Object:
+def _overlay(overlay: Mapping[str, Any], server: str) -> Object:
+    """Return the part of the servers' overlay that holds for any pod: labels, annotations, scheduling, security."""
     spec = overlay.get("spec") or {}
-    return {"spec": {field: spec[field] for field in _SCHEDULING if field in spec}}
+    if not isinstance(spec, dict):
+        return dict(overlay)  # malformed, which the API server says best
+    kept = {field: value for field, value in spec.items() if field not in _OF_SERVERS_ALONE}
+    entries = spec.get("containers") if isinstance(spec.get("containers"), list) else []
+    for entry in entries or []:
+        if isinstance(entry, dict) and entry.get("name") == server:
+            taken = {field: entry[field] for field in _OF_CONTAINER if field in entry}
+            kept["containers"] = [{"name": NAME, **taken}]
+    return {**overlay, "spec": kept}
 
 
 def _digest(value: Any) -> str:
