@@ -2,6 +2,13 @@
 
 import subprocess
 import sys
+from typing import Any
+
+import pytest
+
+from assistant_operator.cluster.apply import matches, stamped
+from assistant_operator.cluster.cache import Cache
+from assistant_operator.cluster.client import _next_limit
 
 OBJECTS = 6_000
 PROGRAM = f"""
@@ -28,3 +35,34 @@ def test_a_cached_object_costs_about_its_own_size() -> None:
     resident, kept = map(int, done.stdout.split())
     assert kept > OBJECTS * 1000, "the objects are in the cache"
     assert resident < 2 * kept + OBJECTS * 1000, "bytes, and a few hundred an entry for its reference and index"
+
+
+def _config_map(text: str, **metadata: Any) -> dict[str, Any]:
+    head = {"namespace": "default", "name": "demo", "uid": "u", "resourceVersion": "1", **metadata}
+    return {"metadata": head, "data": {"file": text}}
+
+
+def test_a_long_text_costs_its_digest_and_is_compared_all_the_same() -> None:
+    cache = Cache()
+    wanted = stamped(_config_map("a" * 10**6))
+    cache.put("ConfigMap", wanted | {"metadata": wanted["metadata"] | {"annotations": {"theirs": "b" * 10**5}}})
+    assert sum(len(entry.body) for entry in cache._entries.values()) < 1000
+    live = cache.get("ConfigMap", "default", "demo")
+    assert matches({"data": wanted["data"]}, live)
+    assert not matches({"data": {"file": "a" * (10**6 - 1) + "b"}}, live)
+    assert not matches({"data": {"file": "short"}}, live)
+
+
+def test_a_short_text_that_became_a_long_one_is_another() -> None:
+    cache = Cache()
+    cache.put("ConfigMap", _config_map("short" * 1000))
+    assert not matches({"data": {"file": "short"}}, cache.get("ConfigMap", "default", "demo"))
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "limit"),
+    [(25 * 1024, 25, 500), (25 * 1024**2, 25, 5), (25 * 64 * 1024, 25, 64), (0, 0, 500)],
+    ids=["small objects", "a mebibyte each", "64 KiB each", "none"],
+)
+def test_a_page_has_as_many_objects_as_fit_into_some_mebibytes(size: int, count: int, limit: int) -> None:
+    assert _next_limit(size, count) == limit

@@ -15,6 +15,7 @@ from assistant_operator import conditions, labels
 from assistant_operator.cluster.cache import Cache, owner_key
 from assistant_operator.cluster.client import ApiError, Client
 from assistant_operator.cluster.confirmation import Confirmation
+from assistant_operator.cluster.digests import same_text
 from assistant_operator.errors import ReconcileError, StalledError, TransientError, WaitingError
 from assistant_operator.kinds import APPLIED, Kind
 from assistant_operator.rooms.manifests import Object
@@ -208,7 +209,8 @@ def matches(wanted: Any, live: Any, field: str = "") -> bool:
         return wanted in ("", 0, False)
     if wanted != live and field in ("quantity", "sizeLimit", "divisor"):
         return quantity(wanted) == quantity(live)
-    return bool(wanted == live) and isinstance(wanted, bool) == isinstance(live, bool)
+    same = same_text(wanted, live) if isinstance(live, dict) else wanted == live
+    return bool(same) and isinstance(wanted, bool) == isinstance(live, bool)
 
 
 def _matches_list(wanted: list[Any], live: Any, field: str) -> bool:

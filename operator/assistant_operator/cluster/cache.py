@@ -12,6 +12,7 @@ import orjson
 
 from assistant_operator import labels
 from assistant_operator.cluster.decoding import encode
+from assistant_operator.cluster.digests import digested
 from assistant_operator.cluster.page import Page
 from assistant_operator.rooms.manifests import Object
 
@@ -196,14 +197,14 @@ def version(body: Object) -> int:
 
 
 def trim_own(kind: str, body: Object) -> Object:
-    """Return an object without what is never read; of a Secret that is not ours only its version."""
+    """Return an object without what is never read, and long texts as digests; of a foreign Secret only its version."""
     metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
     if kind == "Secret":
         ours = ("labels", "ownerReferences") if owner_key(body) else ()
         return {"metadata": _only(metadata, "name", "namespace", "uid", "resourceVersion", *ours)}
     if kind == "Pod":
         return _trim_pod(metadata, body)
-    return {**body, "metadata": metadata}
+    return digested({**body, "metadata": metadata})  # type: ignore[no-any-return]  # a dictionary stays one
 
 
 def trim_to_version(_: str, body: Object) -> Object:

@@ -31,8 +31,10 @@ _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=
 
 REQUEST_TIMEOUT_SECONDS = 30
 """A request that takes longer is lost; the API server itself gives up on a non-watch request after 60 s."""
-PAGE_SIZE = 500
-"""Objects a page of a list: the size that client-go uses, so that no list is one huge answer."""
+_PAGE_BYTES = 4 * 1024**2
+"""Bytes that a page of a list should have: one with 500 ConfigMaps of a mebibyte would not fit into memory."""
+_FIRST_PAGE, _PAGES = 25, (5, 500)
+"""Objects of the first page, and of a later one at least and at most; client-go's pages have 500."""
 _EVENTS = 100
 """Events about one object that are read: a pod in trouble has about a dozen, since Kubernetes counts repeated ones."""
 LARGEST_EVENT = 16 * 1024**2
@@ -175,9 +177,11 @@ class ApiServer:
         accept = _METADATA_LIST if metadata_only else _JSON
         items: list[Object] = []
         token: str | None = None
+        limit = _FIRST_PAGE
         while True:
-            query = _query(limit=PAGE_SIZE, labelSelector=selector, **{"continue": token})
-            answer = await self._call("GET", kind.path(namespace), query=query, accept=accept)
+            query = _query(limit=limit, labelSelector=selector, **{"continue": token})
+            raw = await self._read("GET", kind.path(namespace), query=query, accept=accept)
+            answer = decode_object(raw)
             found, metadata = answer.get("items") or [], answer.get("metadata")
             if not (
                 isinstance(found, list) and isinstance(metadata, dict) and is_version(metadata.get("resourceVersion"))
@@ -185,6 +189,7 @@ class ApiServer:
                 raise UnreadableError(f"the answer is no list of {kind.plural}")
             items += [kept for body in found if (kept := keep(body)) is not None]
             token = metadata.get("continue")
+            limit = _next_limit(len(raw), len(found))
             if not token:
                 return Page(items, metadata["resourceVersion"])
 
@@ -261,7 +266,10 @@ class ApiServer:
         finally:
             response.close()
 
-    async def _call(
+    async def _call(self, method: str, path: str, **request: Any) -> Object:
+        return decode_object(await self._read(method, path, **request))
+
+    async def _read(
         self,
         method: str,
         path: str,
@@ -270,10 +278,11 @@ class ApiServer:
         body: Object | None = None,
         content_type: str = _JSON,
         accept: str = _JSON,
-    ) -> Object:
+    ) -> bytes:
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
         response = await self._send(method, path, query or {}, body, content_type, accept, timeout)
-        return decode_object(await response.read())
+        raw: bytes = await response.read()
+        return raw
 
     async def _send(  # noqa: PLR0917 - private, and every argument always given
         self,
@@ -299,6 +308,12 @@ def _proxy(host: str) -> str | None:
     """Return the proxy that the environment names for the API server: HTTPS_PROXY, unless NO_PROXY names the server."""
     server = urlsplit(host)
     return None if proxy_bypass(server.netloc) else getproxies().get(server.scheme)
+
+
+def _next_limit(size: int, count: int) -> int:
+    """Return how many objects the next page should have, by the size of those of the last one."""
+    least, most = _PAGES
+    return max(least, min(most, _PAGE_BYTES * max(count, 1) // max(size, 1)))
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

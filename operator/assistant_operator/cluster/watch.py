@@ -62,7 +62,8 @@ class Target:
     @property
     def name(self) -> str:
         """Kind and namespace, for logs and health reports."""
-        return f"{self.kind.plural}/{self.namespace or '*'}"
+        name = f"{self.kind.plural}/{self.namespace or '*'}"
+        return f"{name} (metadata)" if self.metadata_only else name
 
 
 def _ignore(*_: Any) -> None:
@@ -170,7 +171,8 @@ class Watch:
         delay = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)]
         if isinstance(error, ApiError) and error.status == HTTPStatus.NOT_FOUND:
             delay = min(delay, _UNKNOWN_KIND_SECONDS)
-        log.warning("watch_failed", watch=self.name, error=str(error) or type(error).__name__, retry_seconds=delay)
+        if failures < len(_BACKOFF_SECONDS):  # what lasts is in the metrics and in /readyz
+            log.warning("watch_failed", watch=self.name, error=str(error) or type(error).__name__, retry_seconds=delay)
         await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
         return failures + 1
 
