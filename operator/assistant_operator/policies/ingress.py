@@ -12,6 +12,7 @@ from assistant_operator.rooms.policy import Lookup, Policy
 from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import KeyRef, SecretKeyRef
 from assistant_operator.spec.ingress import IngressTLS
+from assistant_operator.spec.values import seconds
 
 _COMPONENT = "runtime"
 _CONDITION = "IngressReady"
@@ -29,9 +30,7 @@ def _objects(assistant: AIAssistant, _: Facts, __: Bindings, ___: Sequence[Objec
     tls = {"hosts": list(dict.fromkeys(rule["host"] for rule in rules)), "secretName": _tls_secret(assistant)}
     spec = {"ingressClassName": ingress.class_name, "rules": rules, "tls": [tls] if ingress.tls else None}
     rendered = new_object("networking.k8s.io/v1", "Ingress", assistant.name, assistant, _COMPONENT, spec=spec)
-    annotations = {**_issuer(ingress.tls), **ingress.annotations}
-    if annotations:
-        rendered["metadata"]["annotations"] = annotations
+    rendered["metadata"]["annotations"] = {**_patience(assistant), **_issuer(ingress.tls), **ingress.annotations}
     return [rendered]
 
 
@@ -76,6 +75,12 @@ def _missing_certificate(assistant: AIAssistant) -> str:
         f"spec.ingress.tls.secretName: there is no Secret {secret} in namespace {assistant.namespace}. "
         f"Create it with: kubectl -n {assistant.namespace} create secret tls {secret} --cert=FILE --key=FILE"
     )
+
+
+def _patience(assistant: AIAssistant) -> dict[str, str]:
+    """Annotate for ingress-nginx: its 60 s would end answers that are not streamed, which come all at once."""
+    longest = max(seconds(provider.timeout) for provider in assistant.providers.items)
+    return {"nginx.ingress.kubernetes.io/proxy-read-timeout": str(longest)}
 
 
 def _issuer(tls: IngressTLS | None) -> dict[str, Any]:

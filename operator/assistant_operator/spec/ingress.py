@@ -53,6 +53,6 @@ class Ingress(Model):
     host: Host | None = None
     """DNS name that it serves."""
     annotations: Annotated[dict[str, str], Field(max_length=64)] = {}
-    """Annotations for the ingress controller."""
+    """Annotations for the ingress controller. Default for ingress-nginx: a read timeout as long as the providers'."""
     tls: IngressTLS | None = None
     """TLS. Default: plain HTTP."""
