@@ -97,7 +97,7 @@ def call_item(item_id: str, call: Mapping[str, Any], tools: ClientTools, status:
 
 
 def call_id(response_id: str, call: Mapping[str, Any], place: int, tools: ClientTools) -> str:
-    """Give the id of a call's item, the so manieth call of a response."""
+    """Give the id of a call's item; `place` is its number among the calls of the response."""
     form = tools.form(str((call.get("function") or {}).get("name") or ""))
     return output_id(response_id, "ctc" if form.custom else "fc", place)
 
