@@ -100,7 +100,7 @@ golden: install ## Accept what is rendered now as the golden output; review the 
 	@$(PYTEST) --quiet -m 'not cluster and not e2e' --update-golden tests/operator tests/chart
 
 .PHONY: bench
-bench: bench-operator bench-runtime bench-rag ## Measure everything, on a machine with nothing else to do (root)
+bench: bench-operator bench-runtime bench-rag bench-growth ## Measure everything, on a machine with nothing else to do (root)
 
 .PHONY: bench-operator
 bench-operator: install ## Measure the operator: up to 3,000 assistants against a bare client, and one with every server until Ready (root). ARGS="--assistants 100 300" for a smaller run
@@ -113,6 +113,10 @@ bench-runtime: install ## Measure the runtime beside Envoy, LiteLLM's proxy, a b
 .PHONY: bench-rag
 bench-rag: install ## Measure how well and how fast documents are found, on a public set of questions and answers
 	@$(BIN)/python -m tests.bench.rag $(ARGS)
+
+.PHONY: bench-growth
+bench-growth: install ## Measure whether starts, appends, lists and flushes cost the same over 1,000 rows as over 5 million
+	@$(BIN)/python -m tests.bench.growth $(ARGS)
 
 ##@ Generated files, locks and images
 
