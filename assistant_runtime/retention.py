@@ -36,6 +36,9 @@ FIRST_PASS_SECONDS = 300.0
 PASS_SECONDS = 3600.0
 """Between two passes, give or take a half."""
 
+RETRY_SECONDS = 60.0
+"""After a pass that missed a store which was down, give or take a half."""
+
 PAUSE_SECONDS = 0.5
 """Between two batches, give or take a half."""
 
@@ -70,18 +73,21 @@ class Retention:
         """Delete until cancelled."""
         await asyncio.sleep(random.uniform(0, FIRST_PASS_SECONDS))  # noqa: S311 - jitter
         while True:
-            await self.delete_expired()
-            await asyncio.sleep(_jittered(PASS_SECONDS))
+            done = await self.delete_expired()
+            await asyncio.sleep(_jittered(PASS_SECONDS if done else RETRY_SECONDS))
 
-    async def delete_expired(self) -> None:
-        """Delete all that has expired; what a store that is down keeps waits for the next pass."""
+    async def delete_expired(self) -> bool:
+        """Delete all that has expired, and say whether every store was there; what one that is down keeps can wait."""
+        done = True
         for lifetime in self._lifetimes:
             try:
                 deleted = await self._delete(lifetime)
             except StoreUnavailableError:
+                done = False
                 continue
             if deleted:
                 self._log.info("retention_deleted", kind=lifetime.kind, count=deleted, days=lifetime.days)
+        return done
 
     async def _delete(self, lifetime: Lifetime) -> int:
         total = 0

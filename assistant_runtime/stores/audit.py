@@ -136,10 +136,12 @@ class MongoAudit:
 
         async def read() -> list[AuditRecord]:
             firsts = self._collection.find({"sequence": 1}, sort=[("chain", -1)], limit=limit)
-            return [
-                _row(await self._collection.find_one({"chain": first["chain"]}, sort=[("sequence", -1)]))
+            lasts = [
+                await self._collection.find_one({"chain": first["chain"]}, sort=[("sequence", -1)])
                 async for first in firsts
             ]
+            # Retention may have deleted a chain in between.
+            return [_row(last) for last in lasts if last is not None]
 
         return await self._connection.call(read)
 
@@ -164,9 +166,12 @@ class MongoAudit:
         """Give the last record of the first chain behind one."""
 
         async def read() -> AuditRecord | None:
-            first = await self._collection.find_one({"chain": {"$gt": chain}}, sort=[("chain", 1), ("sequence", 1)])
-            own = first and {"chain": first["chain"]}
-            return _row(await self._collection.find_one(own, sort=[("sequence", -1)])) if own else None
+            behind = {"chain": {"$gt": chain}}
+            while first := await self._collection.find_one(behind, sort=[("chain", 1), ("sequence", 1)]):
+                # Another replica may delete the chain in between.
+                if last := await self._collection.find_one({"chain": first["chain"]}, sort=[("sequence", -1)]):
+                    return _row(last)
+            return None
 
         return await self._connection.call(read)
 
