@@ -135,12 +135,12 @@ class Reconciler:
             wanted = desired.desired(assistant, facts)
             objects = await self._changeable(assistant, wanted)
             for body in objects:
-                written = await apply.ensure(self._api, self._cache, assistant, body, confirmation)
+                written = await apply.apply_object(self._api, self._cache, assistant, body, confirmation)
                 self._count("object", written, body["kind"], body["metadata"]["name"])
             for ref in await prune.prune(self._api, self._cache, assistant, objects):
                 self._count("deletion", True, ref.kind, ref.name)
                 await self._tell_kept_volumes(assistant, ref)
-            for ref in await rollout.ensure(self._api, self._cache, assistant):
+            for ref in await rollout.restart_stuck_pods(self._api, self._cache, assistant):
                 self._count("deletion", True, ref.kind, ref.name)
         except ReconcileError as error:
             return error
@@ -161,7 +161,7 @@ class Reconciler:
     async def _retain(
         self, assistant: AIAssistant, confirmation: Confirmation, notices: list[conditions.Condition]
     ) -> None:
-        retained = await retention.ensure(self._api, self._cache, assistant, confirmation)
+        retained = await retention.keep_owners(self._api, self._cache, assistant, confirmation)
         for ref in retained.written:
             self._count("owner", True, ref.kind, ref.name)
         if retained.refusal:
@@ -226,7 +226,7 @@ class Reconciler:
             reference.check(each, found, assistant.namespace)
         credentials = desired.credentials(assistant)
         for credential in credentials:
-            written = await self.secrets.ensure(credential, assistant, confirmation)
+            written = await self.secrets.generate(credential, assistant, confirmation)
             self._count("secret", written, SECRET.kind, credential.name)
         generated = await self.secrets.facts(assistant.namespace, [credential.name for credential in credentials])
         return replace(facts, secrets={**facts.secrets, **generated})

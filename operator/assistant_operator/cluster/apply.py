@@ -37,7 +37,9 @@ def stamped(wanted: Object) -> Object:
     return {**wanted, "metadata": {**metadata, "annotations": annotations}}
 
 
-async def ensure(api: Client, cache: Cache, assistant: AIAssistant, wanted: Object, confirmation: Confirmation) -> bool:
+async def apply_object(
+    api: Client, cache: Cache, assistant: AIAssistant, wanted: Object, confirmation: Confirmation
+) -> bool:
     """Make the object so; return whether a write was needed.
 
     Raises
@@ -131,7 +133,7 @@ def _is_ours(kind: str, live: Object, assistant: AIAssistant) -> bool:
     Raises
     ------
     StalledError, WaitingError
-        As in `ensure`.
+        As in `apply_object`.
     """
     metadata = live["metadata"]
     what = f"{kind} {metadata['namespace']}/{metadata['name']}"

@@ -41,7 +41,7 @@ class _Change:
     patch: Object
 
 
-async def ensure(api: Client, cache: Cache, assistant: AIAssistant, confirmation: Confirmation) -> Retained:
+async def keep_owners(api: Client, cache: Cache, assistant: AIAssistant, confirmation: Confirmation) -> Retained:
     """Have the assistant own all that goes with it, and nothing else.
 
     Passwords and volumes share one fate: where the API server refuses to change the owners of one of them

@@ -17,7 +17,7 @@ from assistant_operator.rooms.manifests import Object
 from assistant_operator.spec.assistant import AIAssistant
 
 
-async def ensure(api: Client, cache: Cache, assistant: AIAssistant) -> list[Ref]:
+async def restart_stuck_pods(api: Client, cache: Cache, assistant: AIAssistant) -> list[Ref]:
     """Delete the pods that are neither ready nor of the newest template; return their references."""
     deleted: list[Ref] = []
     for live in cache.all("StatefulSet", (assistant.namespace, assistant.name)):

@@ -25,7 +25,7 @@ class Secrets(Contents):
     def __init__(self, api: Client, cache: Cache) -> None:
         super().__init__(api, cache, SECRET)
 
-    async def ensure(self, credential: Credential, assistant: AIAssistant, confirmation: Confirmation) -> bool:
+    async def generate(self, credential: Credential, assistant: AIAssistant, confirmation: Confirmation) -> bool:
         """Create a generated Secret, or give it the values that it lacks; return whether it was written.
 
         Raises
