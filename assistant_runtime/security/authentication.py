@@ -14,6 +14,10 @@ JWT_DOTS = 2
 """A signed token is three parts with dots between; no API key of ours has one."""
 
 
+MAX_AT_HAND = 1000
+"""Headers that are remembered: more than there are keys, each of which can be written in more than one way."""
+
+
 class Authentication:
     """Tells whom a request comes from.
 
@@ -45,6 +49,8 @@ class Authentication:
         self._managed = managed
         self._tokens = tokens
         self.required = bool(keys) or tokens is not None
+        self._at_hand: dict[bytes | None, Principal] = {}
+        """Whom headers with a key of API_KEYS stand for, so that a request costs no HMACs; others may end any time."""
 
     async def principal(self, authorization: bytes | None, address: str) -> Principal:
         """Give whom a request comes from.
@@ -64,11 +70,13 @@ class Authentication:
         if not self.required:
             tenant = self._tenants.of_address(address)
             return Principal(tenant, tenant, USER_SCOPES)
+        at_hand = self._at_hand.get(authorization)
+        if at_hand is not None:
+            return at_hand
         key = bearer(authorization)
         digest = self._digests.digest(key)
         if self._keys.knows(digest):
-            tenant = await self._tenants.of(key)
-            return Principal(tenant, tenant)
+            return await self._of_api_key(authorization, key)
         known = None
         if self._tokens is not None and key.count(b".") == JWT_DOTS:
             known = await self._tokens.principal(key)
@@ -77,3 +85,12 @@ class Authentication:
         if known is None:
             raise refused("The API key is not valid.")
         return known
+
+    async def _of_api_key(self, authorization: bytes | None, key: bytes) -> Principal:
+        tenant = await self._tenants.of(key)
+        principal = Principal(tenant, tenant)
+        if self._tenants.remembers(key):
+            if len(self._at_hand) >= MAX_AT_HAND:
+                self._at_hand.clear()
+            self._at_hand[authorization] = principal
+        return principal

@@ -60,6 +60,10 @@ class Tenants:
             self._remembered.popitem(last=False)
         return name
 
+    def remembers(self, identity: bytes) -> bool:
+        """Tell whether an identity's name is final: it came from the store, or is kept there."""
+        return hmac.digest(self._ids[0], identity, hashlib.sha256).hex() in self._remembered
+
     async def _kept(self, ids: Sequence[str], named: str) -> str:
         found = await self._store.find(ids)
         name = next((found[each] for each in ids if each in found), named)

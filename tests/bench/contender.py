@@ -63,9 +63,13 @@ class Contender:
         return min(self.first_tokens[level])
 
     def cpu(self) -> float:
-        """Give the CPU seconds that it has used."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Give the CPU seconds that it has used, with its workers where it has some."""
+        return sum(map(_cpu, self._processes()))
+
+    def _processes(self) -> Iterator[int]:
+        pid = self.process.pid
+        yield pid
+        yield from map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
     def memory(self) -> float:
         """Give its resident memory in MB."""
@@ -80,6 +84,14 @@ class Contender:
             time.sleep(0.2)
             if self.cpu() - before < 0.03:
                 return
+
+
+def _cpu(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it has ended meanwhile
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

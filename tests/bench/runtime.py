@@ -48,6 +48,7 @@ def main() -> None:
         default=10_000,
         help="streams that are compared byte by byte (default 10000)",
     )
+    parser.add_argument("--workers", type=count, default=4, help="workers of the run with several (default 4; 1: none)")
     parser.add_argument(
         "--beside", nargs="*", choices=BESIDE, default=list(BESIDE), help="what it is compared with (default: all)"
     )
@@ -83,8 +84,30 @@ def _alone(options: argparse.Namespace, runtime: Contender, direct: Contender, r
     say("answers from the cache")
     with servers.runtime(direct.url, redis, REDIS_CACHE_ENABLED="true") as cached:
         yield from checks.cache_hit(cached, options.seconds)
+    if options.workers > 1:
+        say(f"{options.workers} workers")
+        yield from _workers(options, runtime, direct, redis)
     say("a rolling update")
     yield rolling_update(lambda: servers.runtime(direct.url, redis, DRAIN_DELAY_SECONDS="2"))
+
+
+def _workers(options: argparse.Namespace, alone: Contender, direct: Contender, redis: str) -> Iterator[Figure]:
+    """Compare several workers on one port with one, and with as many of Envoy's; all share the machine's cores."""
+    count = options.workers
+    with ExitStack() as stack:
+        several = [stack.enter_context(servers.runtime_of_workers(direct.url, redis, count))]
+        if "envoy" in options.beside:
+            several.append(stack.enter_context(servers.envoy(direct.url, count)))
+        for _ in range(options.rounds):
+            for it in several:
+                it.settle()
+                it.loads[64].append(wrk(it, 64, options.seconds))
+        own, *others = (it.best(64) for it in several)
+    cores = f"{count} workers on {os.cpu_count()} cores that all share"
+    yield Figure(f"requests/s at 64 in flight, {cores} / one worker", own.rate / alone.best(64).rate, digits=2)
+    yield Figure(f"CPU of a request at 64 in flight, {cores}", own.cpu, "us", 0)
+    for other in others:
+        yield Figure(f"requests/s at 64 in flight, {cores} / Envoy with as many", own.rate / other.rate, digits=2)
 
 
 def _round(contender: Contender, seconds: int) -> None:

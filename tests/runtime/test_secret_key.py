@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from assistant_runtime.audit_check import verify
-from assistant_runtime.security.key_ring import KeyRing, Purpose, key_ring_of
+from assistant_runtime.security.key_ring import LABEL, KeyRing, Purpose, key_ring_of
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.choice import choose_stores
 from assistant_runtime.stores.keys import SqlKeys, StoredKey
@@ -121,3 +123,10 @@ async def test_the_audit_log_is_verified_over_a_change(upstream: Upstream, tmp_p
         for settings in (grace, {"secret_key": SECOND, **common}, {"secret_key": THIRD, **common})
     ]
     assert codes == [0, 1, 1]
+
+
+@pytest.mark.parametrize("purpose", get_args(Purpose))
+@pytest.mark.parametrize("secret", [b"s" * 16, b"s" * 200, "gehe\u00efm".encode() * 9])
+def test_keys_are_derived_by_hkdf(secret: bytes, purpose: Purpose) -> None:
+    expected = HKDF(SHA256(), 32, salt=None, info=f"{LABEL}{purpose}".encode()).derive(secret)
+    assert KeyRing(secret).key(purpose) == expected
