@@ -118,6 +118,8 @@ def _add_keys(commands: Any) -> None:
     create.add_argument(
         "--scope", action="append", help="what it opens, repeatable; without any: all but admin (docs/security.md)"
     )
+    create.add_argument("--model", action="append", help="a model that it may ask, repeatable; without any: all")
+    create.add_argument("--tool", action="append", help="a tool that it may use, repeatable; without any: all")
     create.add_argument("--expires-in", type=int, metavar="SECONDS", help="when it ends")
     create.add_argument(
         "--rate-limit", type=int, nargs=2, metavar=("REQUESTS", "SECONDS"), help="a rate limit of its own"

@@ -94,6 +94,13 @@ class ApiError(AssistantError):
         return error_body(self.error)
 
 
+def not_allowed(model: str) -> ApiError:
+    """Give the error for a model that a key may not ask, as OpenAI's API gives it for a project."""
+    return ApiError(
+        403, f"The API key does not have access to the model {model!r}.", code="model_not_found", param="model"
+    )
+
+
 class ModelNotFoundError(ApiError):
     """Nobody has the model that a client named."""
 

@@ -99,6 +99,8 @@ def _wanted(options: argparse.Namespace) -> NewKey:
         "name": options.name,
         "user": options.user,
         "scopes": options.scope,
+        "models": options.model,
+        "tools": options.tool,
         "expires_in": options.expires_in,
         "token_budget_daily": options.token_budget_daily,
         "token_budget_monthly": options.token_budget_monthly,

@@ -7,7 +7,7 @@ handed to the route. Tools, retrieval and sessions join here, between asking and
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -62,8 +62,15 @@ class Question:
     own_tools: frozenset[str] = frozenset()
     """Names of the functions in the request that the runtime offers: a provider may refuse these."""
 
+    any_model: bool = False
+    """Whether the key may ask the agent that answers, whatever model that has."""
     stored_in: str = ""
     """The session that the runtime keeps this turn in by itself; whatever other session it names is the client's."""
+
+    @property
+    def allowed_models(self) -> Collection[str] | None:
+        """The models that may be asked; None: all."""
+        return None if self.any_model else self.account.models
 
     @property
     def tenant(self) -> str:
@@ -147,7 +154,7 @@ class Turns:
             429: the account has nothing left.
         """
         await question.account.hold(question.payload)
-        candidates = self._routing.candidates(question.model)
+        candidates = self._routing.candidates(question.model, allowed=question.allowed_models)
         key = self._cache_key(question, candidates[0])
         result, cached = await self._look_up(question, key)
         self._metrics.cache_result(result)
@@ -185,7 +192,7 @@ class Turns:
             429: the account has nothing left.
         """
         await question.account.hold(question.payload)
-        candidates = self._routing.candidates(question.model)
+        candidates = self._routing.candidates(question.model, allowed=question.allowed_models)
         self._metrics.cache_result("bypass")
 
         left_out: tuple[LeftOut, ...] = ()

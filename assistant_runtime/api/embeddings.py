@@ -10,7 +10,7 @@ import orjson
 
 from assistant_runtime.api.endpoint import Call, JsonEndpoint
 from assistant_runtime.api.schemas import EmbeddingsRequest
-from assistant_runtime.errors import ApiError, ProviderError
+from assistant_runtime.errors import ApiError, ProviderError, not_allowed
 from assistant_runtime.providers.base import Completion, Payer, Usage
 from assistant_runtime.providers.embeddings import Embeddings, Observer
 from assistant_runtime.providers.routing import DEFAULT_MODEL, Candidate
@@ -51,6 +51,9 @@ class EmbeddingsEndpoint(JsonEndpoint):
         named = call.payload.get("model")
         unset = named in {None, "", DEFAULT_MODEL} and not self._embeddings.model
         if self._local is not None and (unset or named == LOCAL_MODEL):
+            allowed = call.context.principal.models
+            if allowed is not None and LOCAL_MODEL not in allowed:
+                raise not_allowed(LOCAL_MODEL)
             call.context.facts["provider"] = LOCAL_PROVIDER
             await call.send_json(
                 await self._local.answer(call.payload, call.context.account), {"x-provider": LOCAL_PROVIDER}

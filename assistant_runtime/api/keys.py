@@ -1,16 +1,17 @@
-"""/v1/keys and /v1/usage: what administrators do; both need the scope `admin` and a database."""
+"""/v1/keys and /v1/usage: administrators make keys and read everyone's usage, and each key reads its own."""
 
 import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from assistant_runtime.api.context import context_of
 from assistant_runtime.errors import ApiError
 from assistant_runtime.security.audit import note
 from assistant_runtime.security.managed_keys import ManagedKeys
-from assistant_runtime.security.principal import USER_SCOPES, Scope
+from assistant_runtime.security.principal import USER_SCOPES, Principal, Scope
 from assistant_runtime.settings.security import MAX_TOKENS
 from assistant_runtime.stores.keys import FIRST, StoredKey, WantedUsage
 
@@ -20,6 +21,9 @@ PRINTED = r"^[^\x00-\x1f]*$"
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=PRINTED)]
 Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
 Parallel = Annotated[int, Field(ge=1, le=100_000, description="Requests at once, in each replica.")]
+Allowed = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=256, pattern=PRINTED)]], Field(min_length=1, max_length=64)
+]
 KeyId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 AfterKey = Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]*$", description="`next` of the page before.")]
 OfUser = Annotated[
@@ -65,6 +69,10 @@ class NewKey(BaseModel):
     token_budget_monthly: Tokens | None = None
     tokens_per_minute: Tokens | None = None
     max_parallel_requests: Parallel | None = None
+    models: Allowed | None = Field(None, description="Models that it may ask, as /v1/models names them; null: all.")
+    tools: Allowed | None = Field(
+        None, description="Tools of the runtime that it may use, such as `web_search` or `desk_*`; null: all."
+    )
     expires_in: Annotated[int | None, Field(ge=60, le=10**9, description="Seconds.")] = None
 
 
@@ -82,6 +90,10 @@ class KeyChange(BaseModel):
     token_budget_monthly: Tokens | None = None
     tokens_per_minute: Tokens | None = None
     max_parallel_requests: Parallel | None = None
+    models: Allowed | None = Field(None, description="Models that it may ask, as /v1/models names them; null: all.")
+    tools: Allowed | None = Field(
+        None, description="Tools of the runtime that it may use, such as `web_search` or `desk_*`; null: all."
+    )
     expires_in: Annotated[int | None, Field(ge=60, le=10**9, description="Seconds from now.")] = None
 
 
@@ -99,6 +111,8 @@ class KeyAnswer(BaseModel):
     token_budget_monthly: int | None
     tokens_per_minute: int | None
     max_parallel_requests: int | None
+    models: list[str] | None
+    tools: list[str] | None
     created: int
     expires: int | None
     revoked: int | None
@@ -197,8 +211,11 @@ class KeyRoutes:
         note("key_revoked", id=key.id)
         return _answer(key)
 
-    async def usage(self, asked: Annotated[UsageQuery, Query()]) -> UsageList:
-        """Tell what was spent."""
+    async def usage(self, request: Request, asked: Annotated[UsageQuery, Query()]) -> UsageList:
+        """Tell what was spent: by anyone to an administrator, and by itself to any other key."""
+        principal = context_of(request.scope).principal
+        if "admin" not in principal.scopes:
+            asked = asked.model_copy(update={"key_id": _own(principal, asked), "user": None})
         today, limit = datetime.now(UTC).date(), asked.limit
         first, last = asked.since or today - timedelta(days=30), asked.until or today
         wanted = WantedUsage(first.isoformat(), last.isoformat(), asked.key_id, asked.user)
@@ -215,6 +232,13 @@ class KeyRoutes:
         if key is None:
             raise ApiError(404, f"There is no key {key_id!r}.", code="key_not_found", param="key_id")
         return key
+
+
+def _own(principal: Principal, asked: UsageQuery) -> str:
+    """Give the key's own id; raises ApiError 403 where another's usage is asked for."""
+    if asked.user is not None or asked.key_id not in {None, principal.key_id}:
+        principal.require("admin", "user" if asked.user is not None else "key_id")
+    return principal.key_id
 
 
 def keys_router(keys: ManagedKeys) -> APIRouter:
@@ -249,6 +273,8 @@ def wanted_key(body: NewKey) -> StoredKey:
         budget_monthly=body.token_budget_monthly,
         tokens_per_minute=body.tokens_per_minute,
         max_parallel_requests=body.max_parallel_requests,
+        models=None if body.models is None else tuple(sorted(set(body.models))),
+        tools=None if body.tools is None else tuple(sorted(set(body.tools))),
         expires=now + body.expires_in if body.expires_in else None,
     )
 
@@ -276,6 +302,8 @@ def _changes(body: KeyChange) -> dict[str, Any]:
         "token_budget_monthly": {"budget_monthly": body.token_budget_monthly},
         "tokens_per_minute": {"tokens_per_minute": body.tokens_per_minute},
         "max_parallel_requests": {"max_parallel_requests": body.max_parallel_requests},
+        "models": {"models": body.models},
+        "tools": {"tools": body.tools},
         "expires_in": {"expires": body.expires_in and time.time() + body.expires_in},
     }
     for name in removable.keys() & body.model_fields_set:
@@ -298,6 +326,8 @@ def _answer(key: StoredKey) -> KeyAnswer:
         token_budget_monthly=key.budget_monthly,
         tokens_per_minute=key.tokens_per_minute,
         max_parallel_requests=key.max_parallel_requests,
+        models=None if key.models is None else list(key.models),
+        tools=None if key.tools is None else list(key.tools),
         created=int(key.created),
         expires=int(key.expires) if key.expires is not None else None,
         revoked=int(key.revoked) if key.revoked is not None else None,

@@ -1,5 +1,7 @@
 """/v1/models: everything that a chat may name as its model, providers' models and agents alike."""
 
+from collections.abc import Collection
+
 from fastapi import APIRouter, Request
 
 from assistant_runtime.agents.base import MODEL_PREFIX
@@ -14,6 +16,12 @@ OWNER = "assistant"
 """Of what is no provider's model."""
 
 
+def _allowed(name: str, allowed: Collection[str]) -> bool:
+    """Whether a model is among those that a key may ask, with its provider's name or without."""
+    provider, _, model = name.partition("/")
+    return name in allowed or (bool(model) and provider != MODEL_PREFIX.rstrip("/") and model in allowed)
+
+
 def models_router(watch: ProviderWatch, agents: Directory) -> APIRouter:
     """Give the routes that list models."""
     router = APIRouter(tags=["models"])
@@ -22,7 +30,9 @@ def models_router(watch: ProviderWatch, agents: Directory) -> APIRouter:
         listed = [Model.model_validate(entry) for entry in watch.models()]
         names = [f"{MODEL_PREFIX}{name}" for name in await agents.names(context_of(request.scope).principal)]
         own = [DEFAULT_MODEL, *names] if listed else names
-        return [Model(id=name, created=0, owned_by=OWNER) for name in own] + listed
+        every = [Model(id=name, created=0, owned_by=OWNER) for name in own] + listed
+        allowed = context_of(request.scope).principal.models
+        return every if allowed is None else [each for each in every if _allowed(each.id, allowed)]
 
     @router.get("/v1/models", summary="`default`, agents, and models of every provider as last listed")
     async def models(request: Request) -> ModelList:

@@ -97,6 +97,7 @@ class WritingRoutes:
             budget_daily=principal.budget_daily,
             budget_monthly=principal.budget_monthly,
             tokens_per_minute=principal.tokens_per_minute,
+            models=None if principal.models is None else tuple(sorted(principal.models)),
         )
         job = new_job(principal.tenant, asked.assignment(self._settings), time.time(), payer)
         await self._store.create(job)

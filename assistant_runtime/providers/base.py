@@ -4,7 +4,7 @@ A provider is given the request's body as bytes, already naming the provider's o
 understand most fields of a chat request, and whatever it would decode and encode again it could also change.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -19,6 +19,10 @@ class Usage:
 
 class Payer(Protocol):
     """Pays for what a model is asked; whoever asks one is handed an account."""
+
+    @property
+    def models(self) -> Collection[str] | None:
+        """The models that it pays for, by the names that a client may give them; None: all."""
 
     async def hold(self, asked: Any) -> None:
         """Hold what this ask is expected to take; raises ApiError 429 where nothing is left."""

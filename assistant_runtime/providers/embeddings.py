@@ -6,7 +6,7 @@ never swapped when a provider fails.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -53,10 +53,16 @@ class Embeddings:
         Raises
         ------
         ApiError
-            400: no model is named, and none is the default. 404: there is no such model.
+            400: no model is named, and none is the default. 403: the account does not pay for it. 404: there is no such
+            model. 429: nothing is left.
         ProviderError
             No candidate answered.
         """
+        return await self._answer(payload, request_id, account, self._candidates(payload.get("model"), account.models))
+
+    async def _answer(
+        self, payload: Mapping[str, Any], request_id: str, account: Payer, candidates: Sequence[Candidate]
+    ) -> tuple[Candidate, Completion]:
         await account.hold(payload)
 
         async def ask(candidate: Candidate) -> Completion:
@@ -73,7 +79,7 @@ class Embeddings:
             self._observe(account, candidate, time.perf_counter() - started, completion)
             return completion
 
-        return await first_answer(self._candidates(payload.get("model")), ask)
+        return await first_answer(candidates, ask)
 
     async def embed(self, texts: Sequence[str], account: Payer) -> list[list[float]]:
         """Give each text's vector, in the order of the texts.
@@ -89,16 +95,17 @@ class Embeddings:
         for start in range(0, len(texts), BATCH_TEXTS):
             batch = list(texts[start : start + BATCH_TEXTS])
             payload = {"model": None, "input": batch, "encoding_format": "float"}
-            _, completion = await self.answer(payload, "", account)
+            # The model is the runtime's choice here, and no client's.
+            _, completion = await self._answer(payload, "", account, self._candidates(None, None))
             vectors += _vectors(completion.body, len(batch))
         return vectors
 
-    def _candidates(self, model: str | None) -> tuple[Candidate, ...]:
+    def _candidates(self, model: str | None, allowed: Collection[str] | None) -> tuple[Candidate, ...]:
         """Give who is asked; lists decide only if the default model is in one, because many leave embeddings out."""
         named = self._named(model)
         default = self._routing.candidates(self._model, by_lists=False) if self._model else ()
         by_lists = any(self._routing.is_known(candidate) for candidate in default)
-        return self._routing.candidates(named, by_lists=by_lists)
+        return self._routing.candidates(named, by_lists=by_lists, allowed=allowed)
 
     def _named(self, model: str | None) -> str:
         named = self._model if model in {None, "", DEFAULT_MODEL} else model

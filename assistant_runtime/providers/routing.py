@@ -14,12 +14,12 @@ import math
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol, TypeVar
 
-from assistant_runtime.errors import ApiError, ModelNotFoundError, ProviderError
+from assistant_runtime.errors import ApiError, ModelNotFoundError, ProviderError, not_allowed
 from assistant_runtime.providers.base import Provider
 from assistant_runtime.providers.breaker import Breaker
 
@@ -104,7 +104,9 @@ class Routing:
         self._fallback = fallback
         self._configured = frozenset(configured)
 
-    def candidates(self, model: str | None, *, by_lists: bool = True) -> tuple[Candidate, ...]:
+    def candidates(
+        self, model: str | None, *, by_lists: bool = True, allowed: Collection[str] | None = None
+    ) -> tuple[Candidate, ...]:
         """Give who is asked, in order.
 
         Parameters
@@ -113,11 +115,13 @@ class Routing:
             As the client named it.
         by_lists
             Whether a model that is in nobody's list is refused; otherwise its provider decides.
+        allowed
+            Names of the models that may be asked; None: all.
 
         Raises
         ------
         ApiError
-            503 without any provider; 404 for a model that nobody has.
+            503 without any provider; 404 for a model that nobody has; 403 for one that is not allowed.
         """
         if not self._providers:
             raise ApiError(
@@ -127,6 +131,8 @@ class Routing:
                 code="no_provider",
             )
         everyone = self._all_candidates(model or DEFAULT_MODEL, by_lists=by_lists)
+        if allowed is not None:
+            everyone = _allowed(everyone, model or DEFAULT_MODEL, allowed)
         if self._weighted:
             everyone = _spread(everyone)
         return tuple(everyone if self._fallback else everyone[:1])
@@ -159,6 +165,21 @@ class Routing:
 
     def _candidate(self, provider: Provider, model: str) -> Candidate:
         return Candidate(provider, model, self._pools[provider.name], self._breakers[provider.name])
+
+
+def _allowed(candidates: Sequence[Candidate], model: str, allowed: Collection[str]) -> list[Candidate]:
+    """Keep the candidates that are allowed, by the name that the client gave or by their own."""
+    if model in allowed:
+        return list(candidates)
+    found = [each for each in candidates if allows(allowed, each.model, each.provider.name)]
+    if not found:
+        raise not_allowed(model)
+    return found
+
+
+def allows(allowed: Collection[str], model: str, provider: str) -> bool:
+    """Whether a provider's model is among those allowed, with the provider's name before it or without."""
+    return model in allowed or f"{provider}/{model}" in allowed
 
 
 def _pools(providers: Sequence[Provider]) -> dict[str, str]:

@@ -5,7 +5,7 @@ request, such as a writing job or the reading of a large document, has accounts 
 no other way to a model, so that nothing is spent past a budget or left out of the usage ledger.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, Protocol, Self
 
@@ -59,6 +59,11 @@ class Account:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    @property
+    def models(self) -> Collection[str] | None:
+        """The models that the payer may ask; None: all."""
+        return self.principal.models
 
     async def hold(self, asked: Any) -> None:
         """Hold the tokens that a model is expected to take for what it is about to be asked.
@@ -146,6 +151,8 @@ class Accounts:
 
 class OwnExpense:
     """Pays for what the runtime asks for itself, which no client's budget is charged for."""
+
+    models: Collection[str] | None = None
 
     async def hold(self, asked: Any) -> None:
         """Hold nothing."""

@@ -122,6 +122,8 @@ class ManagedKeys:
             budget_monthly=key.budget_monthly,
             tokens_per_minute=key.tokens_per_minute,
             max_parallel_requests=key.max_parallel_requests,
+            models=key.models,
+            tools=key.tools,
             expires=key.expires,
         )
         await self.store.add(kept)
@@ -243,4 +245,6 @@ def _principal(key: StoredKey) -> Principal:
         key.budget_monthly,
         key.tokens_per_minute,
         key.max_parallel_requests,
+        None if key.models is None else frozenset(key.models),
+        None if key.tools is None else frozenset(key.tools),
     )

@@ -1,6 +1,7 @@
 """Who asks: a tenant, through a key or a token, and what that opens."""
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 from assistant_runtime.errors import ApiError
@@ -24,7 +25,8 @@ _PATHS: tuple[tuple[str, Scope], ...] = (
     ("/v1/writers", "writers"),
     ("/v1/keys", "admin"),
     ("/v1/users", "admin"),
-    ("/v1/usage", "admin"),
+    # Of everyone to an administrator, of itself to another key.
+    ("/v1/usage", "chat"),
 )
 """Where routes begin that need a scope. A route that stands nowhere here is an administrator's."""
 
@@ -47,6 +49,14 @@ class Principal:
     """Tokens; None: the default limit."""
     max_parallel_requests: int | None = None
     """Requests at once, in each process; None: the default limit."""
+    models: frozenset[str] | None = None
+    """Names of the models that it may ask; None: all."""
+    tools: frozenset[str] | None = None
+    """Names of the runtime's tools that it may use, where `*` at the end stands for any; None: all."""
+
+    def may_use(self, tool: str) -> bool:
+        """Whether a tool of the runtime is allowed."""
+        return self.tools is None or any(fnmatchcase(tool, allowed) for allowed in self.tools)
 
     def require(self, scope: Scope, param: str | None = None) -> None:
         """Refuse what needs a scope that the key does not have; `param` is the request's field that asks for it.

@@ -62,6 +62,8 @@ KEYS = Table(
     Column("budget_monthly", BigInteger),
     Column("tokens_per_minute", BigInteger),
     Column("max_parallel_requests", BigInteger),
+    Column("models", Text),
+    Column("tools", Text),
     Column("created", Float(53), nullable=False),
     Column("expires", Float(53)),
     Column("revoked", Float(53)),
@@ -113,6 +115,16 @@ def add_limits(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE {KEYS.name} ADD COLUMN {name} BIGINT"))
 
 
+def add_allowed(connection: Connection) -> None:
+    """Let the keys name models and tools, of a database made before they did."""
+    there = {column["name"] for column in inspect(connection).get_columns(KEYS.name)}
+    for name in sorted({"models", "tools"} - there):
+        connection.execute(text(f"ALTER TABLE {KEYS.name} ADD COLUMN {name} TEXT"))
+
+
+LISTS = ("scopes", "models", "tools")
+"""Columns that hold a JSON list."""
+
 COUNTS = ("requests", "input_tokens", "output_tokens")
 
 
@@ -135,6 +147,10 @@ class StoredKey:
     budget_monthly: int | None = None
     tokens_per_minute: int | None = None
     max_parallel_requests: int | None = None
+    models: tuple[str, ...] | None = None
+    """Models that may be asked; None: all."""
+    tools: tuple[str, ...] | None = None
+    """Tools of the runtime that may be used; None: all."""
     expires: float | None = None
     revoked: float | None = None
 
@@ -192,7 +208,7 @@ class SqlKeys:
             if key.user and known.first() is None:
                 user = {"tenant": key.tenant, "name": key.user, "created": key.created}
                 await connection.execute(self._insert(USERS).values(user).on_conflict_do_nothing())
-            row = {**asdict(key), "scopes": orjson.dumps(key.scopes).decode()}
+            row = _encoded(asdict(key))
             await connection.execute(insert(KEYS).values(row))
 
         await self._connection.write(both)
@@ -225,7 +241,7 @@ class SqlKeys:
 
     async def update(self, key_id: str, values: Mapping[str, Any]) -> bool:
         """Set some of a key's fields; says whether there is such a key."""
-        encoded = {name: orjson.dumps(value).decode() if name == "scopes" else value for name, value in values.items()}
+        encoded = _encoded(values)
         own = update(KEYS).where(KEYS.c.id == key_id).values({"id": key_id, **encoded})
         return bool((await self._connection.write(lambda connection: connection.execute(own))).rowcount)
 
@@ -277,4 +293,10 @@ class SqlKeys:
 
 
 def _key(row: RowMapping) -> StoredKey:
-    return StoredKey(**{**row, "scopes": tuple(orjson.loads(row["scopes"]))})
+    lists = {name: tuple(orjson.loads(row[name])) for name in LISTS if row[name] is not None}
+    return StoredKey(**{**row, **lists})
+
+
+def _encoded(values: Mapping[str, Any]) -> dict[str, Any]:
+    lists = {name: orjson.dumps(values[name]).decode() for name in LISTS if values.get(name) is not None}
+    return {**values, **lists}

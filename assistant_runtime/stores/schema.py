@@ -19,4 +19,5 @@ STEPS: tuple[Step, ...] = (
     conversation_sql.add_expiry_indexes,
     tenants_sql.METADATA.create_all,
     keys.add_digests,
+    keys.add_allowed,
 )

@@ -285,6 +285,8 @@ class ToolLoop:
             agent = await self._agents.find(question.principal, name)
             if agent is None:
                 raise ApiError(404, f"There is no agent {name!r}.", code="agent_not_found", param="model")
+            if f"{MODEL_PREFIX}{name}" in (question.account.models or ()):
+                turn.question = replace(question, any_model=True)
             await self._act_as(turn, agent)
             turn.max_steps = agent.max_steps
         else:
@@ -309,6 +311,14 @@ class ToolLoop:
                 param="assistant.tools",
             )
         for name in options.tools or ():
+            if not question.principal.may_use(name):
+                raise ApiError(
+                    403,
+                    f"assistant.tools: the key does not have access to the tool {name!r}.",
+                    error_type="permission_error",
+                    code="tool_not_allowed",
+                    param="assistant.tools",
+                )
             if scope := known[name].scope:
                 question.principal.require(scope, "assistant.tools")
         return options.tools
@@ -316,7 +326,9 @@ class ToolLoop:
     def _offered(self, turn: Turn, agent: Agent | None) -> dict[str, Tool]:
         scopes = turn.question.principal.scopes
         tools = {
-            name: tool for name, tool in self._toolbox.tools().items() if tool.scope is None or tool.scope in scopes
+            name: tool
+            for name, tool in self._toolbox.tools().items()
+            if (tool.scope is None or tool.scope in scopes) and turn.question.principal.may_use(name)
         }
         if agent is not None and agent.tools is not None:
             turn.record.notes += [

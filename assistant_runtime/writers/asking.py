@@ -46,4 +46,5 @@ def _principal(job: Job) -> Principal:
         budget_daily=payer.budget_daily,
         budget_monthly=payer.budget_monthly,
         tokens_per_minute=payer.tokens_per_minute,
+        models=None if payer.models is None else frozenset(payer.models),
     )

@@ -90,6 +90,7 @@ class Payer(_Frozen):
     budget_daily: int | None
     budget_monthly: int | None
     tokens_per_minute: int | None = None
+    models: tuple[str, ...] | None = None
 
 
 class Job(_Frozen):
