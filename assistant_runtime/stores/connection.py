@@ -72,6 +72,8 @@ class StoreConnection(ABC):
         """Why it could not be prepared."""
         self._remark = ""
         """What it refuses for a reason of its own, such as a full disk."""
+        self._broken = False
+        """Whether there may be connections that are broken without saying so."""
         self._generation = 0
         """Of the connections; a command on an older one says nothing about the server."""
 
@@ -101,7 +103,7 @@ class StoreConnection(ABC):
         """Do what is left to do once it is in use; a failure is tried again when the server is next back."""
 
     async def renew(self) -> None:  # noqa: B027 - as above
-        """Drop every connection of a server that is down: each may be broken without saying so."""
+        """Drop every connection of a server that is down; what hangs on one may end by that."""
 
     @abstractmethod
     async def aclose(self) -> None:
@@ -250,10 +252,12 @@ class StoreConnection(ABC):
     def mark_down(self, error: Exception) -> None:
         """Note that the server failed."""
         reason = self.reason(error)
+        was_up = self._status == "up"
         if self._status != "down":
             self._log.warning(f"{self.name.lower()}_status", status="down", detail=reason, error=type(error).__name__)
         self._status, self._detail = "down", f"{reason}; {self._loss}"
         self._failed.set()
+        self._broken = self._broken or was_up or isinstance(error, TimeoutError)
         # Perhaps it hangs on a connection of before, and the next one has another.
         _cut_short(self._probing)
 
@@ -262,8 +266,7 @@ class StoreConnection(ABC):
         try:
             if self._status == "down":
                 async with asyncio.timeout(min(self._seconds, PROBE_SECONDS)):
-                    self._renewed()
-                    await self.renew()
+                    await self._renew_if_broken()
                     await self.ping()
             else:
                 async with asyncio.timeout(min(self._seconds, 2 * PROBE_SECONDS)) as self._probing:
@@ -274,10 +277,13 @@ class StoreConnection(ABC):
             self._probing = None
         return None
 
-    def _renewed(self) -> None:
-        """End what hangs on the old connections."""
-        self._generation += 1
-        _cut_short(self._preparation)
+    async def _renew_if_broken(self) -> None:
+        """Drop the connections of a time when the server was up, or that hang, and end what hangs on them."""
+        if self._broken:
+            self._generation += 1
+            _cut_short(self._preparation)
+            await self.renew()
+            self._broken = False
 
     async def _prepare_once(self) -> bool:
         """Prepare the server; says whether that was done."""

@@ -13,6 +13,7 @@ from pymongo.write_concern import WriteConcern
 
 from assistant_runtime.errors import StoreRefusedError
 from assistant_runtime.settings import Settings
+from assistant_runtime.stores import connection
 from assistant_runtime.stores.connection import StoreConnection
 
 MONGODB_SECONDS = 4.0
@@ -147,8 +148,8 @@ def _options(settings: Settings) -> dict[str, Any]:
     options: dict[str, Any] = {
         "host": settings.mongodb_url.get_secret_value(),
         "appname": "assistant-runtime",
-        # Sooner than a command is given up, because only the driver says why, such as a certificate.
-        "serverSelectionTimeoutMS": milliseconds * 3 // 4,
+        # Sooner than a probe is given up, because only the driver says why, such as a certificate.
+        "serverSelectionTimeoutMS": int(min(MONGODB_SECONDS, connection.PROBE_SECONDS) * 750),
         "connectTimeoutMS": milliseconds,
         "socketTimeoutMS": milliseconds,
         "maxPoolSize": MAX_CONNECTIONS,
