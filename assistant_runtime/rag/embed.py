@@ -23,9 +23,9 @@ from assistant_runtime import processors
 MAX_MEMORY_BYTES = 768 * 1024 * 1024
 """Address space. Libraries and model take 330 MB of it, 25 MB of that in memory of its own."""
 
-BATCH_CHARACTERS = 4000
-"""Characters embedded at once. A query waits for one batch at most, about a second on one processor, and a batch needs
-20 to 60 MB."""
+BATCH_BYTES = 4000
+"""Bytes of UTF-8 embedded at once, because a token is three to four bytes in any language. A query waits for one batch
+at most, about a second on one processor, and a batch needs 20 to 60 MB."""
 
 LONGEST_TEXT = 10_000
 """Characters read of a text, more than a passage can have: one text must not hold the model for minutes."""
@@ -94,15 +94,16 @@ def clean(text: str) -> str:
 
 
 def batches(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Split texts into batches of BATCH_CHARACTERS; a longer text is a batch of its own."""
+    """Split texts into batches of BATCH_BYTES; a longer text is a batch of its own."""
     batch: list[str] = []
-    characters = 0
+    total = 0
     for text in texts:
-        if batch and characters + len(text) > BATCH_CHARACTERS:
+        size = len(text.encode(errors="replace"))
+        if batch and total + size > BATCH_BYTES:
             yield batch
-            batch, characters = [], 0
+            batch, total = [], 0
         batch.append(text)
-        characters += len(text)
+        total += size
     if batch:
         yield batch
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from assistant_runtime.errors import ProviderError
-from assistant_runtime.rag.embed import BATCH_CHARACTERS, batches
+from assistant_runtime.rag.embed import BATCH_BYTES, batches
 from assistant_runtime.rag.embedder import similarity
 from assistant_runtime.rag.local_embedder import LOCAL_DIMENSIONS, LOCAL_MODEL, LocalEmbedder
 from assistant_runtime.security.accounts import OwnExpense
@@ -70,9 +70,10 @@ def environment_of(pid: int) -> bytes | None:
 
 
 def test_texts_are_embedded_together_only_as_far_as_memory_has_a_bound() -> None:
-    short, long = "a" * (BATCH_CHARACTERS // 4), "b" * (BATCH_CHARACTERS * 5)
+    short, long = "a" * (BATCH_BYTES // 4), "b" * (BATCH_BYTES * 5)
     assert [len(batch) for batch in batches([short] * 9)] == [4, 4, 1]
     assert [len(batch) for batch in batches([short, long, short, short])] == [1, 1, 2]
+    assert [len(batch) for batch in batches(["語" * (BATCH_BYTES // 12)] * 9)] == [4, 4, 1]
     assert list(batches([])) == []
 
 
