@@ -55,7 +55,7 @@ def test_a_long_text_costs_its_digest_and_is_compared_all_the_same() -> None:
 
 def test_a_short_text_that_became_a_long_one_is_another() -> None:
     cache = Cache()
-    cache.put("ConfigMap", _config_map("short" * 1000))
+    cache.put("ConfigMap", _config_map("short" * 10_000))
     assert not matches({"data": {"file": "short"}}, cache.get("ConfigMap", "default", "demo"))
 
 
