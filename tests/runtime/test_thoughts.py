@@ -20,6 +20,7 @@ DETAILS = [{"type": "reasoning.text", "text": "Let me see.", "signature": "c2ln"
 THOUGHTS: list[dict[str, Any]] = [
     {"reasoning_content": "Let me see."},
     {"reasoning": "Let me see.", "reasoning_details": DETAILS},
+    {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Let me see."}]}]},
 ]
 JSON = {"content-type": "application/json"}
 MISSING = "The `reasoning_content` in the thinking mode must be passed back to the API."
