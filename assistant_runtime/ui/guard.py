@@ -23,7 +23,7 @@ USED = frozenset(
 )
 """First words of the paths below GRADIO_API that the page's scripts ask for."""
 
-UPLOAD = f"{GRADIO_API}upload"
+UPLOAD = "upload"
 
 MAX_UPLOAD_BYTES = 64 * 1024 * 1024
 """Of the files that are chosen at once, together."""
@@ -60,10 +60,11 @@ class PageGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request that the page's own scripts would send."""
-        path = scope.get("path", "")
-        if scope["type"] != "http" or not path.startswith(GRADIO_API):
+        # Wherever it stands: Gradio takes its paths with GRADIO_ROOT_PATH before them and without.
+        _, found, path = scope.get("path", "").partition(GRADIO_API)
+        if scope["type"] != "http" or not found:
             await self._app(scope, receive, send)
-        elif path.removeprefix(GRADIO_API).partition("/")[0] not in USED:
+        elif path.partition("/")[0] not in USED:
             await PlainTextResponse("Not found", 404)(scope, receive, send)
         elif path.rstrip("/") == UPLOAD:
             await self._upload(scope, receive, send)

@@ -36,11 +36,13 @@ class Page:
             await answer.read()
             return answer.status
 
-    async def upload(self, *files: bytes, headers: dict[str, str] = WITH_KEY, **more: str) -> tuple[int, Any]:
+    async def upload(
+        self, *files: bytes, headers: dict[str, str] = WITH_KEY, below: str = "", **more: str
+    ) -> tuple[int, Any]:
         form = aiohttp.FormData()
         for number, content in enumerate(files):
             form.add_field("files", content, filename=f"file{number}.txt")
-        url = f"{self.url}/gradio_api/upload"
+        url = f"{self.url}{below}/gradio_api/upload"
         async with self._client.post(url, data=form, headers={**headers, **more}) as answer:
             return answer.status, await answer.json(content_type=None) if answer.ok else await answer.text()
 
@@ -59,7 +61,11 @@ async def page(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     assert Path(get_upload_folder()) == tmp_path
     port = free_port()
-    blocks = launch(PageSettings(gradio_host="127.0.0.1", gradio_port=port, assistant_url=f"{runtime.url}/v1"))
+    blocks = launch(
+        PageSettings(
+            gradio_host="127.0.0.1", gradio_port=port, gradio_root_path="/chat", assistant_url=f"{runtime.url}/v1"
+        )
+    )
     try:
         yield Page(runtime.client, f"http://127.0.0.1:{port}", tmp_path)
     finally:
@@ -68,14 +74,17 @@ async def page(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 async def test_a_file_is_taken_from_who_has_a_key_and_given_to_nobody(page: Page) -> None:
     for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic x"}):
-        status, told = await page.upload(b"a document", headers=headers)
-        assert status == 401
-        assert "API key" in told
+        for below in ("", "/chat"):
+            status, told = await page.upload(b"a document", headers=headers, below=below)
+            assert status == 401
+            assert "API key" in told
     assert page.kept() == []
     status, (path,) = await page.upload(b"a document")
     assert status == 200
     for read in (
         f"/gradio_api/file={path}",
+        f"/chat/gradio_api/file={path}",
+        f"/gradio_api/%66ile={path}",
         f"/gradio_api/file/{path}",
         f"/file={path}",
         "/gradio_api/file=/etc/passwd",
