@@ -31,7 +31,7 @@ class Assessment:
     def __init__(self, api: Client, cache: Cache, referenced: Referenced, secrets: Secrets, images: Images) -> None:
         self._cache, self._referenced, self._secrets, self._images = cache, referenced, secrets, images
         self._inquiry = Inquiry(api)
-        self._redacted: OrderedDict[str, str] = OrderedDict()
+        self._redacted: OrderedDict[tuple[str, str, str], str] = OrderedDict()
 
     async def components(self, assistant: AIAssistant) -> list[Assessed]:
         """Return every component that is enabled, as it was found."""
@@ -104,7 +104,9 @@ class Assessment:
         """Take the assistant's secrets out of a message that quotes what a program wrote."""
         if not health.quotes:
             return health
-        known = self._redacted.pop(health.message, None)
+        # One text may hold what is a secret of one assistant and none of another.
+        key = (assistant.namespace, assistant.name, health.message)
+        known = self._redacted.pop(key, None)
         if known is None:
             objects = desired.referenced_objects(assistant)
             facts = Facts(self._images, referenced=self._referenced.all_seen(assistant.namespace, objects))
@@ -115,7 +117,7 @@ class Assessment:
                 known = await self._secrets.redact(health.message, assistant.namespace, names)
             except (ApiError, *UNREACHABLE):
                 return replace(health, message=_UNQUOTED)
-        self._redacted[health.message] = known
+        self._redacted[key] = known
         while len(self._redacted) > _REMEMBERED:
             self._redacted.popitem(last=False)
         return replace(health, message=known)

@@ -10,13 +10,11 @@ from assistant_operator.cluster.client import ApiError, Client
 from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.contents import Contents
 from assistant_operator.errors import StalledError, TransientError
+from assistant_operator.health.redaction import redacted
 from assistant_operator.kinds import SECRET
-from assistant_operator.rooms.credentials import Credential, in_url
+from assistant_operator.rooms.credentials import Credential
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.spec.assistant import AIAssistant
-
-_SHORTEST_SECRET = 6
-"""Characters of a word that is taken for a secret when a text is quoted."""
 
 
 class Secrets(Contents):
@@ -57,20 +55,15 @@ class Secrets(Contents):
         return await self._write(credential, self._api.merge(SECRET, assistant.namespace, credential.name, patch))
 
     async def redact(self, text: str, namespace: str, names: Iterable[str]) -> str:
-        """Return a text without any value of the named Secrets, each of its words taken for one.
+        """Return a text without any value of the named Secrets.
 
         Raises
         ------
         ApiError, UNREACHABLE
             The Secrets can't be read.
         """
-        for name in sorted(set(names)):
-            body = await self._api.get(SECRET, namespace, name) or {}
-            for value in _decode(body.get("data") or {}).values():
-                for word in {value, in_url(value), *value.split()}:
-                    if len(word) >= _SHORTEST_SECRET:
-                        text = text.replace(word, "***")
-        return text
+        bodies = [await self._api.get(SECRET, namespace, name) or {} for name in sorted(set(names))]
+        return redacted(text, [value for body in bodies for value in _decode(body.get("data") or {}).values()])
 
     async def _create(self, credential: Credential, assistant: AIAssistant) -> bool:
         """Create a Secret without an owner: `retention.py` decides on that, for it and the volumes together."""
