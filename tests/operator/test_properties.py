@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from assistant_operator.names import MAX_LENGTH, child
 from assistant_operator.rights import rules
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.spec.assistant import AIAssistant
+from tests.operator.assistants import assistant as made
 from tests.operator.assistants import facts
 from tests.operator.strategies import ASSISTANTS
 
@@ -190,3 +192,9 @@ def test_no_right_beyond_what_is_used() -> None:
 def test_long_names_are_cut_without_meeting(one: str, other: str) -> None:
     assert len(child(one, "redis")) <= MAX_LENGTH
     assert (child(one, "redis") == child(other, "redis")) == (one == other)
+
+
+@pytest.mark.parametrize("topology", ["standalone", "cluster"])
+def test_the_longest_name_gives_no_object_a_longer_one(topology: str) -> None:
+    found = made("a" * MAX_LENGTH, redis={"managed": {"topology": topology}})
+    assert max(len(body["metadata"]["name"]) for body in _render(found)) == MAX_LENGTH

@@ -4,6 +4,7 @@ A pod that comes back has its data and its place in the cluster on its volume, a
 itself; where all came back at once, nobody knows anybody, and the Job introduces them.
 """
 
+from assistant_operator import names
 from assistant_operator.rooms import manifests
 from assistant_operator.rooms.binding import Binding
 from assistant_operator.rooms.connection import Connection
@@ -43,7 +44,7 @@ def objects(server: Server, facts: Facts, *options: str) -> list[Object]:
     config = redis.configuration(*OPTIONS, *options)
     texts = {name: scripts.read(name) for name in _SCRIPT_NAMES}
     files = {"redis.conf": config, **texts}
-    nodes = f"{server.name}-nodes"
+    nodes = names.child(server.assistant.name, f"{server.component}-nodes")
     return [
         manifests.config_map(server.name, server.assistant, server.component, files),
         manifests.service(server.name, server.assistant, server.component, redis.PORT, "redis"),
