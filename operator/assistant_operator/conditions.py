@@ -39,6 +39,7 @@ IMMUTABLE_FIELD = "ImmutableField"
 RESIZE_REFUSED = "ResizeRefused"
 OWNERS_REFUSED = "OwnersRefused"
 NAME_CONFLICT = "NameConflict"
+ADMISSION_DENIED = "AdmissionDenied"
 CONFLICT = "Conflict"
 WATCH_REFUSED = "WatchRefused"
 API_ERROR = "ApiError"
@@ -68,6 +69,7 @@ REASONS = (
     RESIZE_REFUSED,
     OWNERS_REFUSED,
     NAME_CONFLICT,
+    ADMISSION_DENIED,
     CONFLICT,
     WATCH_REFUSED,
     API_ERROR,

@@ -486,3 +486,64 @@ def test_an_idle_assistant_costs_no_request(kube: Kube, control_plane: Cluster) 
     requests = audited(control_plane, mark, kube.namespace)
     assert requests["patch", "deployments", "later-runtime"] == 1, "the audit log shows requests"
     assert not [request for request in requests if request[2].startswith("demo")]
+
+
+def _policy(kube: Kube) -> list[dict[str, Any]]:
+    """A policy of this namespace alone: each Deployment has a label `team`."""
+    name = f"team-{kube.namespace}"
+    here = {"matchLabels": {"kubernetes.io/metadata.name": kube.namespace}}
+    rules = [
+        {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["deployments"]}
+    ]
+    head = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
+    validation = {
+        "expression": "has(object.metadata.labels) && 'team' in object.metadata.labels",
+        "message": "a Deployment needs the label team",
+    }
+    spec = {"matchConstraints": {"resourceRules": rules, "namespaceSelector": here}, "validations": [validation]}
+    binding = {"policyName": name, "validationActions": ["Deny"]}
+    return [
+        {**head, "kind": "ValidatingAdmissionPolicy", "spec": spec},
+        {**head, "kind": "ValidatingAdmissionPolicyBinding", "spec": binding},
+    ]
+
+
+def _is_enforced(kube: Kube) -> bool:
+    """Tell whether the policy is in force, which takes the API server a moment."""
+    selector = {"matchLabels": {"a": "b"}}
+    pod = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}}
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "tried"}}
+    try:
+        kube.api.create({**body, "spec": {"selector": selector, "template": pod}}, kube.namespace, keep=False)
+    except RefusedError as refused:
+        return "needs the label team" in str(refused)
+    return False
+
+
+def test_what_a_policy_asks_for_is_reported_and_given_by_common_labels(kube: Kube) -> None:
+    policy = _policy(kube)
+    kube.apply(*policy)
+    try:
+        eventually(lambda: _is_enforced(kube), "the policy is in force")
+        create(kube)
+        denied = kube.wait_for_reason("demo", "AdmissionDenied")
+        assert "a Deployment needs the label team" in denied["message"]
+        assert not kube.condition("demo", "Stalled")
+        create(kube, commonLabels={"team": "search"})
+        eventually(lambda: kube.get("deployment", "demo-runtime"), "the policy takes it")
+    finally:
+        for body in policy:
+            kube.api.delete(body["kind"], body["metadata"]["name"])
+
+
+def test_a_policy_that_is_lifted_is_noticed(kube: Kube) -> None:
+    policy = _policy(kube)
+    kube.apply(*policy)
+    try:
+        eventually(lambda: _is_enforced(kube), "the policy is in force")
+        create(kube)
+        kube.wait_for_reason("demo", "AdmissionDenied")
+    finally:
+        for body in policy:
+            kube.api.delete(body["kind"], body["metadata"]["name"])
+    eventually(lambda: kube.get("deployment", "demo-runtime"), "the operator tries again", timeout=240)

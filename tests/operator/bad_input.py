@@ -22,6 +22,10 @@ def _redis(**fields: Any) -> dict[str, Any]:
 
 BAD_SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "no provider": ({"providers": None}, "spec.providers.items: name at least one server that speaks OpenAI's API"),
+    "a label of the operator's own": (
+        {"commonLabels": {"app.kubernetes.io/name": "mine"}},
+        "spec.commonLabels: leave out the labels that the operator sets itself",
+    ),
     "provider url": (_provider(baseURL="ftp://a"), "must be an http or https URL without user, query or fragment"),
     "provider url with a password": (_provider(baseURL="https://u:p@a/v1"), "must be an http or https URL"),
     "provider name": (_provider(name="Open AI"), "must begin with a letter and hold only lower-case letters"),

@@ -288,6 +288,8 @@ EFFECTS: dict[str, tuple[Object, Object]] = _shared() | {
     "tracing.caFrom.key": (_traced(caFrom=NAMED), _traced(caFrom={**NAMED, "key": "other"})),
     "tracing.caFrom.kind": (_traced(caFrom=NAMED), _traced(caFrom={**NAMED, "kind": "ConfigMap"})),
     "replicas": ({}, {"replicas": 4}),
+    "commonLabels": ({}, {"commonLabels": {"team": "search"}}),
+    "commonAnnotations": ({}, {"commonAnnotations": {"example.com/owner": "search"}}),
     "suspend": ({}, {"suspend": True}),
     "cache.enabled": ({}, {"cache": {"enabled": False}}),
     "cache.ttl": ({}, {"cache": {"ttl": "5m"}}),

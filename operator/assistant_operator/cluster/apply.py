@@ -5,6 +5,7 @@ its value, there is nothing to do: this holds over operator restarts, and costs 
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +25,8 @@ from assistant_operator.spec.values import quantity
 
 _MALFORMED = "failed to create typed patch object"
 """What the API server says, with status 500, of an object that does not have its kind's form."""
+_DENIED = re.compile("denied (the )?request")
+"""What the API server says where an admission webhook or a ValidatingAdmissionPolicy refuses an object."""
 _QUANTITIES = {"requests", "limits", "capacity"}
 _ENTRY_KEYS = ("uid", "mountPath", "containerPort", "name", "port", "topologyKey", "host")
 """Keys by which list entries are found again in the live object, in the order tried."""
@@ -156,6 +159,9 @@ def _explain(error: ApiError, wanted: Object) -> ReconcileError:
     what = f"{wanted['kind']} {wanted['metadata']['name']}"
     if error.status == HTTPStatus.CONFLICT or "metadata.uid" in error.fields:
         return TransientError(conditions.CONFLICT, _replaced(what))
+    if _DENIED.search(error.message):
+        # A policy may change at any time, and no watch tells of it.
+        return TransientError(conditions.ADMISSION_DENIED, f"A policy of the cluster refuses {what}: {error.message}")
     if error.status in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.BAD_REQUEST) or _MALFORMED in error.message:
         return StalledError(conditions.INVALID_OBJECT, f"The API server refused {what}: {error.message}")
     return TransientError(conditions.API_ERROR, f"The API server did not take {what}: {error.message or error.reason}")

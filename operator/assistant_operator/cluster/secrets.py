@@ -73,8 +73,8 @@ class Secrets(Contents):
             "metadata": {
                 "name": credential.name,
                 "namespace": assistant.namespace,
-                "labels": labels.standard(assistant.name, credential.component),
-                "annotations": labels.KEPT,
+                "labels": {**assistant.spec.common_labels, **labels.standard(assistant.name, credential.component)},
+                "annotations": {**assistant.spec.common_annotations, **labels.KEPT},
             },
             "type": "Opaque",
             "data": _encode(credential.changes({})),

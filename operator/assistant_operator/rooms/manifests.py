@@ -51,11 +51,13 @@ def prune_none(value: _Json) -> _Json:
 
 def new_object(api_version: str, kind: str, name: str, assistant: AIAssistant, component: str, **body: Any) -> Object:
     """Build an object of the assistant with its standard labels; None values in `body` are left out."""
-    metadata = {
+    metadata: Object = {
         "name": name,
         "namespace": assistant.namespace,
-        "labels": labels.standard(assistant.name, component),
+        "labels": {**assistant.spec.common_labels, **labels.standard(assistant.name, component)},
     }
+    if assistant.spec.common_annotations:
+        metadata["annotations"] = dict(assistant.spec.common_annotations)
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **prune_none(body)}
 
 
@@ -198,8 +200,8 @@ def pod_template(
     pull_secrets = [{"name": name} for name in image.pull_secrets]
     template = {
         "metadata": {
-            "labels": labels.template(assistant.name, component),
-            "annotations": {labels.CONFIG_HASH: config_hash},
+            "labels": {**assistant.spec.common_labels, **labels.template(assistant.name, component)},
+            "annotations": {**assistant.spec.common_annotations, labels.CONFIG_HASH: config_hash},
         },
         "spec": {
             "automountServiceAccountToken": False,

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from assistant_operator import labels
 from assistant_operator.names import MAX_LENGTH
 from assistant_operator.spec.base import Image, Model, Overlay, Resources, map_list
 from assistant_operator.spec.cache import Cache
@@ -36,6 +37,7 @@ from assistant_operator.spec.sessions import Sessions
 from assistant_operator.spec.tools import Agent, Tools
 from assistant_operator.spec.tracing import Tracing
 from assistant_operator.spec.ui import UI
+from assistant_operator.spec.values import AnnotationValue, LabelValue
 
 
 class AIAssistantSpec(Model):
@@ -75,6 +77,11 @@ class AIAssistantSpec(Model):
             ),
         ),
         Rule(
+            cel=f"self.commonLabels.all(key, !(key in {list(labels.template('', ''))}))",
+            message="spec.commonLabels: leave out the labels that the operator sets itself, as app.kubernetes.io/name",
+            holds=lambda spec: not set(spec.common_labels) & set(labels.template("", "")),
+        ),
+        Rule(
             cel=f"self.environment != 'production' || !({' || '.join(f'({unpinned(path)})' for path in IMAGES)})",
             message=(
                 "image.tag: with spec.environment production, pin a version or a digest instead of `latest`, "
@@ -98,6 +105,10 @@ class AIAssistantSpec(Model):
     """Compute resources of each runtime pod."""
     pod_template: Overlay = {}
     """Overlay on the pods' template (metadata and spec), merged as Kubernetes merges: scheduling, sidecars, env."""
+    common_labels: Annotated[dict[str, LabelValue], Field(max_length=32)] = {}
+    """Labels of every object and pod of the stack, for policies and costs; volume claims keep what they have."""
+    common_annotations: Annotated[dict[str, AnnotationValue], Field(max_length=32)] = {}
+    """Annotations of every object and pod of the stack."""
     suspend: bool = False
     """Whether every pod is stopped. Volumes, credentials and Services stay, and `false` brings the pods back."""
     deletion_policy: Literal["Retain", "Delete"] = "Retain"

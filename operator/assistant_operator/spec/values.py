@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from kubernetes.utils.duration import parse_duration
 from kubernetes.utils.quantity import parse_quantity
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _KIBIBYTE = 1024
@@ -238,3 +238,8 @@ Amount = Annotated[
     int | str,
     *_int_or_string(_check_amount, f"type(self) == int ? self >= 0 : self.matches('{_PERCENT}')", AMOUNT_MESSAGE, 4),
 ]
+
+LabelValue = Annotated[str, Field(max_length=63, pattern="^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
+"""Value of a label."""
+AnnotationValue = Annotated[str, Field(max_length=4096)]
+"""Value of an annotation."""
