@@ -23,7 +23,7 @@ from assistant_runtime.security.accounts import Accounts
 from assistant_runtime.security.authentication import Authentication
 from assistant_runtime.security.client_address import client_address, forwarded_scheme
 from assistant_runtime.security.parallel import ParallelRequests
-from assistant_runtime.security.principal import Principal, scope_for
+from assistant_runtime.security.principal import Principal, scopes_for
 from assistant_runtime.security.rate_limit import RateLimit
 from assistant_runtime.telemetry import UNMATCHED, Metrics
 
@@ -352,10 +352,12 @@ class Gate:
     @staticmethod
     def _check_scope(principal: Principal, scope: Scope) -> None:
         """Refuse a route whose scope the key lacks; one that no scope is named for is an administrator's."""
-        needed = scope_for(scope["path"])
+        needed = scopes_for(scope["path"])
+        if not principal.scopes.isdisjoint(needed):
+            return
         # Where there is no route, whoever asks learns that in the router's words.
-        if needed is not None or any(route.matches(scope)[0] is not Match.NONE for route in scope["app"].routes):
-            principal.require(needed or "admin")
+        if needed or any(route.matches(scope)[0] is not Match.NONE for route in scope["app"].routes):
+            principal.require(needed[0] if needed else "admin")
 
 
 class BodyLimit:

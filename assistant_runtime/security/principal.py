@@ -11,24 +11,24 @@ Scope = Literal["chat", "sessions", "documents", "agents", "writers", "admin"]
 ALL_SCOPES: frozenset[str] = frozenset(get_args(Scope))
 USER_SCOPES = ALL_SCOPES - {"admin"}
 
-_PATHS: tuple[tuple[str, Scope], ...] = (
-    ("/v1/chat/completions", "chat"),
-    ("/v1/completions", "chat"),
-    ("/v1/responses", "chat"),
-    ("/v1/embeddings", "chat"),
-    ("/v1/models", "chat"),
-    ("/v1/rerank", "chat"),
-    ("/v1/sessions", "sessions"),
-    ("/v1/documents", "documents"),
-    ("/v1/search", "documents"),
-    ("/v1/agents", "agents"),
-    ("/v1/writers", "writers"),
-    ("/v1/keys", "admin"),
-    ("/v1/users", "admin"),
+_PATHS: tuple[tuple[str, tuple[Scope, ...]], ...] = (
+    ("/v1/chat/completions", ("chat",)),
+    ("/v1/completions", ("chat",)),
+    ("/v1/responses", ("chat",)),
+    ("/v1/embeddings", ("chat",)),
+    ("/v1/models", ("chat",)),
+    ("/v1/rerank", ("chat",)),
+    ("/v1/sessions", ("sessions",)),
+    ("/v1/documents", ("documents",)),
+    ("/v1/search", ("documents",)),
+    ("/v1/agents", ("agents",)),
+    ("/v1/writers", ("writers",)),
+    ("/v1/keys", ("admin",)),
+    ("/v1/users", ("admin",)),
     # Of everyone to an administrator, of itself to another key.
-    ("/v1/usage", "chat"),
+    ("/v1/usage", ("chat", "admin")),
 )
-"""Where routes begin that need a scope. A route that stands nowhere here is an administrator's."""
+"""Where routes begin, and the scopes of which each opens them. What stands nowhere here is an administrator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,6 @@ class Principal:
         )
 
 
-def scope_for(path: str) -> Scope | None:
-    """Give the scope that a path of the API needs; None: none is named for it."""
-    return next((scope for start, scope in _PATHS if path == start or path.startswith(f"{start}/")), None)
+def scopes_for(path: str) -> tuple[Scope, ...]:
+    """Give the scopes of which each opens a path of the API; none: none is named for it."""
+    return next((scopes for start, scopes in _PATHS if path == start or path.startswith(f"{start}/")), ())

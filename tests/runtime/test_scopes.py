@@ -1,6 +1,7 @@
 """What a key without a scope can't reach: by its path, by a field of a chat, by a tool, or by an agent."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from assistant_runtime.app import create_app
-from assistant_runtime.security.principal import scope_for
+from assistant_runtime.security.principal import scopes_for
 from assistant_runtime.settings import Settings
 from tests.support.runtime import QUESTION, Reply, Runtime, run_runtime
 from tests.support.upstream import Upstream
@@ -50,7 +51,7 @@ def test_every_route_of_the_api_says_its_scope(tmp_path: Path) -> None:
     )
     paths = [path for path in app.openapi()["paths"] if path.startswith("/v1/")]
     assert {"/v1/chat/completions", "/v1/writers/{job_id}", "/v1/usage", "/v1/users"} <= set(paths)
-    assert [path for path in paths if scope_for(path) is None] == []
+    assert [path for path in paths if not scopes_for(path)] == []
 
 
 async def test_a_route_without_a_scope_is_an_administrators(upstream: Upstream, tmp_path: Path) -> None:
@@ -67,6 +68,28 @@ async def test_a_route_without_a_scope_is_an_administrators(upstream: Upstream, 
         assert (await ask(runtime, ADMIN, "GET", "/v1/new")).status == 200
         for key in (user, ADMIN):
             assert (await ask(runtime, key, "GET", "/v1/nothing")).error["code"] == "not_found"
+
+
+async def test_each_scope_opens_its_paths_alone(upstream: Upstream, tmp_path: Path) -> None:
+    opened = {
+        "chat": {"chat", "completions", "embeddings", "models", "rerank", "responses", "usage"},
+        "sessions": {"sessions"},
+        "documents": {"documents", "search"},
+        "agents": {"agents"},
+        "writers": {"writers"},
+        "admin": {"keys", "usage", "users"},
+    }
+    async with running(upstream, tmp_path, multi_writer_enabled=True, rate_limit_enabled=False) as runtime:
+        described = (await ask(runtime, ADMIN, "GET", "/openapi.json")).json["paths"]
+        routes = [(path, method) for path, methods in described.items() for method in methods if "/v1/" in path]
+        for scope, roots in opened.items():
+            key = await key_with(runtime, scope)
+            found = set()
+            for path, method in routes:
+                reply = await ask(runtime, key, method.upper(), re.sub(r"\{[^}]*\}", "x", path), {})
+                if reply.status != 403:
+                    found.add(path.split("/")[2])
+            assert found == roots
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
