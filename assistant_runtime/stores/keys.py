@@ -216,10 +216,13 @@ class SqlKeys:
     async def by_digest(self, digest: str, older: Sequence[str] = ()) -> StoredKey | None:
         """Give the key whose secret has this HMAC, or one of the older ones, unless its user is disabled."""
         digests = [digest, *older]
+        own = select(KEYS.c.id).where(KEYS.c.digest.in_(digests))
         further = select(DIGESTS.c.key_id).where(DIGESTS.c.digest.in_(digests))
-        wanted = KEYS.c.digest.in_(digests) | KEYS.c.id.in_(further)
         query = select(KEYS).outerjoin(USERS, USERS.c.tenant == KEYS.c.tenant)
-        rows = await self._connection.rows(query.where(wanted, USERS.c.disabled.is_(None)))
+        # A union, because PostgreSQL reads every key where one column or another is to match.
+        rows = await self._connection.rows(
+            query.where(KEYS.c.id.in_(own.union_all(further)), USERS.c.disabled.is_(None))
+        )
         return _key(rows[0]) if rows else None
 
     async def add_digest(self, digest: str, key_id: str) -> None:
