@@ -554,3 +554,23 @@ async def test_commands_are_in_the_audit_log(tmp_path: Path) -> None:
 async def test_nobody_is_an_administrator_without_keys(upstream: Upstream, tmp_path: Path) -> None:
     async with run_runtime(upstream, data_dir=str(tmp_path)) as runtime:
         assert (await ask(runtime, "GET", "keys")).error["code"] == "insufficient_scope"
+
+
+async def test_a_key_is_looked_up_by_indexes(server: PostgresServer) -> None:
+    """Each request pays for it, however many keys there are."""
+    where = server.new_database()
+    credentials: dict[str, Any] = {"database_username": server.username, "database_password": server.password}
+    connection = SqlConnection(engine_for(Settings(database_url=where, **credentials)), STEPS)
+    asked: list[tuple[str, Any]] = []
+    event.listen(connection.engine.sync_engine, "before_cursor_execute", lambda *seen: asked.append(seen[2:4]))
+    await connection.open()
+    assert await SqlKeys(connection).by_digest("d" * 64, ["e" * 64]) is None
+    await connection.aclose()
+    statement, values = asked[-1]
+    planner = await asyncpg.connect(where, user=server.username, password=server.password)
+    # Where there is another way at all, it is taken, as it is with many rows.
+    await planner.execute("SET enable_seqscan = off")
+    plan = json.dumps(await (await planner.prepare(statement)).explain(*values))
+    await planner.close()
+    assert "assistant_api_keys" in plan
+    assert "Seq Scan" not in plan
