@@ -6,7 +6,7 @@ import re
 import ssl
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class FaultyProxy:
         self._server, self._trust = server, trust
         self._open: defaultdict[str, set[web.StreamResponse]] = defaultdict(set)
         self._requests: dict[web.StreamResponse, web.Request] = {}
-        self._held: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._held: defaultdict[str, asyncio.Event] = _AllSet()
         self._silent: set[web.StreamResponse] = set()
         self._mangled: dict[str, Mangle] = {}
         self._refused: dict[str, tuple[int, int]] = {}
@@ -55,9 +55,17 @@ class FaultyProxy:
         self._silent |= self._open[plural]
 
     async def write(self, plural: str, text: bytes) -> None:
-        """Write something into the open watches of a kind."""
+        """Write something into a watch of a kind, as soon as one is open."""
+        while not await self._written(plural, text):
+            self._opened.clear()
+            await self._opened.wait()
+
+    async def _written(self, plural: str, text: bytes) -> bool:
         for response in list(self._open[plural]):
-            await response.write(text)
+            with suppress(ConnectionError):  # of one whose client is gone
+                await response.write(text)
+                return True
+        return False
 
     def hold(self, plural: str) -> None:
         """Let nothing of a kind through any more, nor any connection end."""
@@ -109,17 +117,19 @@ class FaultyProxy:
         response = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
         await response.prepare(request)
         self._open[plural].add(response)
+        self._opened.set()
         self._requests[response] = request
         try:
             async for line in answer.content:
                 await self._held[plural].wait()
-                if response in self._silent:
-                    continue
-                for text in self._mangled.get(plural, _as_it_is)(line):
-                    await response.write(text)
+                if response not in self._silent:
+                    # Who is gone is sent nothing. The answer is read to its end all the same, so that it ends well.
+                    with suppress(ConnectionError):
+                        for text in self._mangled.get(plural, _as_it_is)(line):
+                            await response.write(text)
             await self._held[plural].wait()
             if response in self._silent:
-                await asyncio.Event().wait()
+                await self._over.wait()
         finally:
             self._silent.discard(response)
             self._open[plural].discard(response)
@@ -129,10 +139,10 @@ class FaultyProxy:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["FaultyProxy"]:
         """Serve until the block ends."""
-        self._held = _AllSet()
+        self._held, self._over, self._opened = _AllSet(), asyncio.Event(), asyncio.Event()
         app = web.Application(client_max_size=2**24)
         app.router.add_route("*", "/{path:.*}", self._forward)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, handler_cancellation=True)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=10)
         connector = aiohttp.TCPConnector(ssl=self._trust, limit=0)
         async with aiohttp.ClientSession(
             connector=connector, timeout=aiohttp.ClientTimeout(total=None), read_bufsize=2**21
@@ -143,6 +153,9 @@ class FaultyProxy:
             try:
                 yield self
             finally:
+                self._over.set()
+                for held in self._held.values():
+                    held.set()
                 await runner.cleanup()
                 await connector.close(abort_ssl=True)
                 await asyncio.sleep(0)  # the loop closes what was aborted
