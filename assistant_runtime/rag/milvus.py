@@ -124,7 +124,7 @@ class MilvusConnection(StoreConnection):
     async def renew(self) -> None:
         """Have a new channel: an old one waits ever longer before it connects again, and calls hang on it."""
         if not self.embedded:
-            self._channel.close()
+            self._channel.give_up()
             self._channel = _Channel(self._connect)
 
     async def aclose(self) -> None:
@@ -166,7 +166,6 @@ class _Channel:
         self._probing = ThreadPoolExecutor(1, thread_name_prefix="milvus-probe")
         self._connecting = threading.Lock()
         self._client: Any = None
-        self._closed = False
         self._asked: set[asyncio.Future[Any]] = set()
 
     async def ask(self, command: Callable[[Any], T]) -> T:
@@ -183,21 +182,30 @@ class _Channel:
         asked.add_done_callback(self._asked.discard)
         return await asked
 
-    def close(self, *, wait: bool = False) -> None:
-        """Close the connection, and let nobody wait any longer for calls that hang on it."""
-        self._closed = True
-        if not wait:
-            for asked in list(self._asked):
-                asked.cancel()
+    def give_up(self) -> None:
+        """Let nobody wait any longer for calls that hang; the connection is closed when the last of them has ended.
+
+        Not before: gRPC ends the process where a channel is closed in the moment in which a thread begins a call on it.
+        """
+        for asked in list(self._asked):
+            asked.cancel()
+        for threads in (self._threads, self._probing):
+            threads.shutdown(wait=False, cancel_futures=True)
+        threading.Thread(target=self._close_after_calls, daemon=True).start()
+
+    def close(self, *, wait: bool) -> None:
+        """Close the connection at the end of the process, which ends calls that hang on it."""
         for threads in (self._threads, self._probing):
             threads.shutdown(wait=wait, cancel_futures=not wait)
-        self._close_client()
-
-    def _close_client(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
+        if self._client is not None:
             # It waits for a reconnect that hangs.
-            threading.Thread(target=client.close, daemon=True).start()
+            threading.Thread(target=self._client.close, daemon=True).start()
+
+    def _close_after_calls(self) -> None:
+        for threads in (self._threads, self._probing):
+            threads.shutdown(wait=True)
+        if self._client is not None:
+            self._client.close()
 
     def _run(self, command: Callable[[Any], T]) -> T:
         from pymilvus.exceptions import MilvusException  # noqa: PLC0415 - 70 MB, only where documents are used
@@ -217,10 +225,8 @@ class _Channel:
     def _connected(self) -> Any:
         with self._connecting:
             # One at a time: Milvus Lite refuses a second client of its file.
-            client = self._client = self._client or self._connect()
-            if self._closed:
-                self._close_client()
-        return client
+            self._client = self._client or self._connect()
+            return self._client
 
 
 def _refuses(error: Any) -> bool:
