@@ -83,11 +83,11 @@ class AgentsGroup(Group):
     agents: AgentList = Field(
         (),
         description=(
-            'Agents that every tenant can ask, a JSON list of {"name", "description", "prompt", "model", "tools", '
-            '"handoffs", "max_steps"}.'
+            'Agents that every tenant can use, a JSON list of {"name", "description", "prompt", "model", '
+            '"tools", "handoffs", "max_steps"}.'
         ),
     )
-    agents_file: str | None = Field(None, description="File with such a list; AGENTS wins where both name an agent.")
+    agents_file: str | None = Field(None, description="File with such a list; if both name an agent, AGENTS wins.")
 
     def configured_agents(self) -> dict[str, Agent]:
         """Give the agents of both, by name.

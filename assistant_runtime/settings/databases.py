@@ -50,8 +50,8 @@ class DatabasesGroup(Group):
     mongodb_url: SecretStr | None = Field(
         None,
         description=(
-            "MongoDB for conversations and the audit log; the database is the path's, else `ai_assistant`. Empty: "
-            "DATABASE_URL keeps them, else a file below DATA_DIR, else this process."
+            "MongoDB for conversations and the audit log; the database is the URL's path, or `ai_assistant`. "
+            "Empty: they are in DATABASE_URL, else in a file below DATA_DIR, else in this process."
         ),
     )
     mongodb_username: str | None = Field(None, description="User of MongoDB, instead of one in MONGODB_URL.")
@@ -71,15 +71,20 @@ class DatabasesGroup(Group):
         None, description="Password of PostgreSQL, instead of one in DATABASE_URL."
     )
     database_ca_file: CertificatesFile = Field(
-        None, description="File of certificates (PEM) to trust for PostgreSQL; its name is checked as well."
+        None,
+        description=(
+            "File of certificates (PEM) to trust for PostgreSQL; turns TLS on, and the server's name is checked too."
+        ),
     )
     database_pool_size: int = Field(20, ge=1, le=1000, description="Connections to PostgreSQL that are kept open.")
-    database_max_overflow: int = Field(30, ge=0, le=1000, description="Further connections to PostgreSQL in a rush.")
+    database_max_overflow: int = Field(
+        30, ge=0, le=1000, description="Additional connections to PostgreSQL at peak load."
+    )
     data_dir: str | None = Field(
         None,
         description=(
-            "Folder for what has no server: one SQLite file with conversations, keys and usage. For one replica. "
-            "Empty: conversations are kept in this process, and keys and usage not at all."
+            "Folder for data that no server keeps: one SQLite file with conversations, keys and usage, for "
+            "one replica. Empty: conversations stay in this process, and keys and usage are not stored."
         ),
     )
 

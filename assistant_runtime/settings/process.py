@@ -12,7 +12,9 @@ class ProcessGroup(Group):
 
     environment: Annotated[Literal["development", "staging", "production"], BeforeValidator(lower)] = Field(
         "development",
-        description="Where this runs. `production` refuses to start without SECRET_KEY and API_KEYS, and with DEBUG.",
+        description=(
+            "Kind of environment. `production` requires SECRET_KEY and API_KEYS or OIDC_ISSUER, and refuses DEBUG."
+        ),
     )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)] = Field(
         "INFO", description="Lowest level that is logged."
@@ -26,6 +28,6 @@ class ProcessGroup(Group):
     )
     host: str = Field(
         "0.0.0.0",  # noqa: S104 - a container serves its pod's network
-        description="Address to listen on; `*` is every one, of IPv4 and of IPv6, that the machine has.",
+        description="Address to listen on; `*` means every IPv4 and IPv6 address of the machine.",
     )
     port: int = Field(8000, ge=1, le=65535, description="TCP port to listen on.")

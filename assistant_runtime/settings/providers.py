@@ -93,59 +93,60 @@ ProviderList = Annotated[tuple[ProviderSettings, ...], NoDecode, BeforeValidator
 
 
 class ProvidersGroup(Group):
-    """Who answers chat requests."""
+    """Providers."""
 
     openai_compatible_name: ProviderName = Field("openai_compatible", description="Name of the first provider.")
-    openai_compatible_api_key: ProviderKey = Field(None, description="Key of the first provider; empty: none is sent.")
+    openai_compatible_api_key: ProviderKey = Field(None, description="Key of the first provider. Empty: none is sent.")
     openai_compatible_base_url: ProviderURL | None = Field(
         None, description="API root of the first provider, for example https://openrouter.ai/api/v1."
     )
     openai_compatible_default_model: str = Field(
-        "", description="Model for requests that name none or `default`. Needed with OPENAI_COMPATIBLE_BASE_URL."
+        "", description="Model for requests that name none, or `default`. Required with OPENAI_COMPATIBLE_BASE_URL."
     )
     openai_compatible_timeout: TimeoutSeconds = Field(
         PROVIDER_TIMEOUT_SECONDS, description="Seconds until the provider's first byte, and between bytes."
     )
     openai_compatible_ca_file: CertificatesFile = Field(
-        None, description="Certificates that the first provider's must come from. Empty: the system's."
+        None, description="File of certificates (PEM) to trust for the first provider. Empty: the system's."
     )
     openai_compatible_weight: Weight = Field(
         0,
         description=(
-            "Share of the requests that the first provider gets, among neighbours in the order that have a weight. "
-            "0: providers are asked strictly in order."
+            "Share of the requests that the first provider gets, among neighbours in the order that also have "
+            "a weight. 0: providers are asked strictly in order."
         ),
     )
     openai_compatible_retries: Retries = Field(
-        2, description="How often a request to the first provider is sent again, when nobody else answered either."
+        2, description="How often a request is sent to the first provider again, after every provider has failed."
     )
     openai_compatible_any_model: bool = Field(
         default=False,
         description=(
-            "Ask the first provider for models that its list lacks as well, such as Azure's deployments. A sole "
+            "Also ask the first provider for models that its list lacks, such as Azure's deployments. A sole "
             "provider is always asked."
         ),
     )
     provider_breaker_failures: int = Field(
-        5, ge=0, le=1000, description="Failed requests in a row after which a provider is left alone. 0: never."
+        5, ge=0, le=1000, description="Failed requests in a row after which a provider is paused. 0: never."
     )
     provider_breaker_seconds: float = Field(
-        10.0, gt=0, le=3600, description="Seconds for which it is left alone at first; one request then tries it."
+        10.0, gt=0, le=3600, description="Seconds of the first pause; after it, one request tries the provider."
     )
     providers: ProviderList = Field(
         (),
         description=(
-            'Further providers, a JSON list of {"name", "base_url", "default_model", "timeout", "weight", "retries", '
-            '"any_model", "ca_file", "api_key_env"}; `api_key_env` names the environment variable that holds the key, '
-            "the others are as the variables of the first provider."
+            'Further providers, a JSON list of {"name", "base_url", "default_model", "timeout", "weight", '
+            '"retries", "any_model", "ca_file", "api_key_env"}. `api_key_env` names the environment variable '
+            "that holds the key; the others mean the same as the first provider's variables."
         ),
     )
     embedding_model: str = Field(
         "",
         max_length=256,
         description=(
-            "Model for embeddings that name none or `default`: `<provider>/<model>`, or a model of the preferred one. "
-            "Empty: clients name it."
+            "Model for embeddings if a request names none, or `default`: `<provider>/<model>`, or a model of "
+            "the preferred provider. Empty: the local model, where EMBEDDING_PROVIDER allows it; else clients "
+            "must name one."
         ),
     )
     local_model_port: int | None = Field(
@@ -153,11 +154,12 @@ class ProvidersGroup(Group):
         ge=1,
         le=65535,
         description=(
-            "Run a small language model (extra `local`) on this loopback port in the runtime's care; it is provider "
-            "`local` where OPENAI_COMPATIBLE_BASE_URL is empty. `assistant-runtime serve --local` sets it."
+            "Loopback port on which the runtime runs a small language model (extra `local`). It is the "
+            "provider `local` if OPENAI_COMPATIBLE_BASE_URL is empty. `assistant-runtime serve --local` sets "
+            "it."
         ),
     )
-    preferred_provider: str | None = Field(None, description="Provider that is asked first. Empty: the first one.")
+    preferred_provider: str | None = Field(None, description="Provider to ask first. Empty: the first one.")
     enable_provider_fallback: bool = Field(
         default=True, description="Ask the next provider when one fails before its first token."
     )

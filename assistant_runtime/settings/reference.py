@@ -7,8 +7,9 @@ from assistant_runtime.settings import GROUPS
 
 HEAD = """# The runtime's settings
 
-Environment variables, read once. An empty one counts as not set. A bad one stops the start with exit code 2 and a line
-that names it and the remedy. `assistant-runtime settings` prints this page.
+The runtime reads these environment variables once, when it starts. An empty variable counts as not set. If one is
+invalid, the runtime exits with code 2 and names the variable and the remedy. `assistant-runtime settings` prints this
+page.
 """
 
 

@@ -13,10 +13,12 @@ def _days(default: int, description: str) -> int:
 
 
 class RetentionGroup(Group):
-    """Retention: what is deleted when it is old."""
+    """Retention: when old data is deleted."""
 
     retention_sessions_days: int = _days(365, "Days that a session is kept after its last change.")
-    retention_responses_days: int = _days(30, "Days that stored responses are kept after the last of a conversation.")
+    retention_responses_days: int = _days(
+        30, "Days that stored responses are kept after their conversation's last one."
+    )
     retention_audit_days: int = _days(400, "Days that audit records are kept in MongoDB or the SQL database.")
     retention_usage_days: int = _days(400, "Days that usage is kept, by key, model and day.")
     retention_jobs_days: int = _days(30, "Days that a writing job is kept after its end.")

@@ -19,8 +19,8 @@ class RetrievalGroup(Group):
     milvus_url: Annotated[str, BeforeValidator(_milvus_url)] | None = Field(
         None,
         description=(
-            "Milvus for documents, as http(s)://host:19530. Empty: a file below DATA_DIR by Milvus Lite, which the "
-            "extra `local` brings; without that, no documents."
+            "Milvus for documents, as http(s)://host:19530. Empty: Milvus Lite with a file below DATA_DIR, if "
+            "the extra `local` is installed; otherwise no documents."
         ),
     )
     milvus_username: str | None = Field(None, description="User of Milvus.")
@@ -30,21 +30,22 @@ class RetrievalGroup(Group):
     milvus_collection: str = Field(
         "assistant",
         pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$",
-        description="Prefix of the collections' names; a new one starts empty, as another embedding model needs.",
+        description="Prefix of the collections' names. A new prefix starts empty, as a new embedding model requires.",
     )
     embedding_provider: Annotated[Literal["provider", "local"], BeforeValidator(lower)] | None = Field(
         None,
         description=(
-            "What embeds documents and queries: `provider` asks for EMBEDDING_MODEL; `local` runs "
-            "multilingual-e5-small beside the runtime. Empty: `provider` if EMBEDDING_MODEL is set, else `local`."
+            "What embeds documents and queries: `provider` uses EMBEDDING_MODEL; `local` runs "
+            "multilingual-e5-small beside the runtime. Empty: `provider` if EMBEDDING_MODEL is set, else "
+            "`local`."
         ),
     )
     retrieval_tool_enabled: bool = Field(
-        default=True, description="Offer `search_documents` to the model, where documents can be kept."
+        default=True, description="Offer `search_documents` to the model, if documents can be stored."
     )
-    retrieval_limit: int = Field(5, ge=1, le=50, description="Passages of a search that asks for no number.")
+    retrieval_limit: int = Field(5, ge=1, le=50, description="Passages returned by a search that sets no limit.")
     retrieval_chunk_characters: int = Field(
-        1000, ge=100, le=8000, description="Longest passage, in characters; about 250 tokens of English."
+        1000, ge=100, le=8000, description="Longest passage in characters; 1000 are about 250 tokens of English."
     )
     retrieval_chunk_overlap: int = Field(
         100, ge=0, le=2000, description="Characters that a passage may share with the one before it."

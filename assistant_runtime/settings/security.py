@@ -24,19 +24,19 @@ class SecurityGroup(Group):
     oidc_issuer: Annotated[str | None, BeforeValidator(_issuer)] = Field(
         None,
         description=(
-            "Issuer of OpenID Connect tokens (JWT) that clients may send in place of an API key, exactly as its tokens "
-            "name it. Empty: none are taken."
+            "Issuer of OpenID Connect tokens (JWT) that clients may send in place of an API key, exactly as "
+            "its tokens name it. Empty: no tokens are accepted."
         ),
     )
-    oidc_audience: str = Field("", description="Audience that a token must name. Needed with OIDC_ISSUER.")
+    oidc_audience: str = Field("", description="Audience that a token must name. Required with OIDC_ISSUER.")
     oidc_tenant_claim: str = Field(
-        "sub", min_length=1, description="Claim that names a token's tenant: who shares sessions and documents."
+        "sub", min_length=1, description="Claim that names a token's tenant; one tenant shares sessions and documents."
     )
     oidc_scopes_claim: str = Field(
         "",
         description=(
-            "Claim with a token's scopes (`chat`, `sessions`, `documents`, `agents`, `writers`, `admin`), a list or "
-            "words. Empty: every token has all but `admin`."
+            "Claim with a token's scopes (`chat`, `sessions`, `documents`, `agents`, `writers`, `admin`), as "
+            "a list or space-separated. Empty: every token has all but `admin`."
         ),
     )
     oidc_ca_file: CertificatesFile = Field(None, description="File of certificates (PEM) to trust for the issuer.")
@@ -54,15 +54,15 @@ class SecurityGroup(Group):
         ge=0,
         le=100_000,
         description=(
-            "Requests of each key, or of each client address where there are no keys, that a process answers at once; "
-            "more get 429. 0: without limit."
+            "Requests of each key (or of each client address, if there are no keys) that a process handles at "
+            "once; more get 429. 0: without limit."
         ),
     )
     audit_enabled: bool = Field(
         default=False,
         description=(
-            "Record access, tool calls and changes in a log that shows tampering: in MongoDB, else the SQL database, "
-            "else among the log's lines. Needs SECRET_KEY."
+            "Record access, tool calls and changes in a tamper-evident log: in MongoDB, else the SQL "
+            "database, else the process's log. Needs SECRET_KEY."
         ),
     )
 

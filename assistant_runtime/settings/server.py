@@ -48,46 +48,53 @@ OtlpURL = Annotated[str, BeforeValidator(_otlp_url)]
 
 
 class ServerGroup(ProcessGroup):
-    """The API: who may call, what is measured, and how it ends."""
+    """The API: access, limits, metrics and shutdown."""
 
     workers: int = Field(
         1,
         ge=1,
         le=64,
         description=(
-            "Processes that serve the port together. More than one needs SECRET_KEY, REDIS_URL, and MONGODB_URL or "
-            "DATABASE_URL. In a cluster, replicas do more."
+            "Processes that serve the port together. More than one needs SECRET_KEY, REDIS_URL, and "
+            "MONGODB_URL or DATABASE_URL. In a cluster, use replicas instead."
         ),
     )
 
     secret_key: SecretStr | None = Field(
         None,
         description=(
-            "Secret, at least 16 characters, from which the keys for tenants, API keys, cache, fences and audit are "
-            "derived. The same for every replica. Empty outside production: random for each process."
+            "Secret of at least 16 characters; the keys for tenants, API keys, cache, fences and audit are "
+            "derived from it. Every replica needs the same one. Empty outside production: random for each "
+            "process."
         ),
     )
     secret_key_previous: SecretStr | None = Field(
         None,
         description=(
-            "SECRET_KEY as it was before it was changed: what was made with it stays known while this is set "
-            "(docs/security.md)."
+            "The SECRET_KEY before a change. While this is set, keys and data that were created with it are "
+            "still found (docs/security.md)."
         ),
     )
     behind_proxy: bool = Field(
         default=False,
-        description="Trust the last X-Forwarded-For entry and X-Forwarded-Proto: exactly one proxy is in front.",
+        description=(
+            "Trust the last entries of X-Forwarded-For and X-Forwarded-Proto. Set it only if exactly one "
+            "proxy is in front."
+        ),
     )
     cors_origins: Annotated[StringList, AfterValidator(_origins)] = Field(
         (),
-        description="Origins that browsers may call from, such as https://chat.example.com, comma-separated, or `*`.",
+        description="Origins from which browsers may call, such as https://chat.example.com, comma-separated, or `*`.",
     )
     api_keys: SecretList = Field(
         (),
-        description="Keys that clients may use, separated by commas or newlines. Empty: no authentication.",
+        description=(
+            "Keys that clients may use, separated by commas or newlines. Without these and OIDC_ISSUER there is no "
+            "authentication."
+        ),
     )
     rate_limit_enabled: bool = Field(default=True, description="Limit requests for each API key or client address.")
-    rate_limit_requests: int = Field(100, ge=1, le=100_000, description="Requests that a window admits.")
+    rate_limit_requests: int = Field(100, ge=1, le=100_000, description="Requests admitted in each window.")
     rate_limit_window: int = Field(60, ge=1, le=86_400, description="Length of the sliding window in seconds.")
 
     metrics_collection_enabled: bool = Field(default=True, description="Collect metrics and serve them at /metrics.")
@@ -101,13 +108,13 @@ class ServerGroup(ProcessGroup):
     otel_exporter_otlp_endpoint: OtlpURL | None = Field(
         None,
         description=(
-            "Root of the OpenTelemetry collector that gets traces over HTTP, such as http://collector:4318. "
-            "Empty: no traces."
+            "Base URL of the OpenTelemetry collector that receives traces over HTTP, such as "
+            "http://collector:4318. Empty: no traces."
         ),
     )
     otel_exporter_otlp_headers: Annotated[SecretStr | None, BeforeValidator(_otlp_headers)] = Field(
         None,
-        description="Headers for the collector, `name=value` pairs with commas between; values are URL-encoded.",
+        description="Headers for the collector: `name=value` pairs, comma-separated, with URL-encoded values.",
     )
     otel_exporter_otlp_certificate: CertificatesFile = Field(
         None, description="File of certificates (PEM) to trust for the collector."
@@ -117,48 +124,48 @@ class ServerGroup(ProcessGroup):
         1000,
         ge=1,
         le=100_000,
-        description="Requests to the API that are answered at once; more get 503 with Retry-After.",
+        description="Requests to the API that are handled at once; more get 503 with Retry-After.",
     )
     max_event_loop_lag_seconds: float = Field(
         2.0, gt=0, le=60, description="How late the event loop may run, twice in a row, before /ready reports it."
     )
     max_request_bytes: int = Field(
-        4 * 1024 * 1024, ge=1024, description="Largest request body in bytes; a bigger one is answered with 413."
+        4 * 1024 * 1024, ge=1024, description="Largest request body in bytes; a larger one gets 413."
     )
     request_head_timeout_seconds: float = Field(
         30.0,
         gt=0,
         le=3600,
-        description="Seconds that a request's line and headers may take, from the first byte or a new connection on.",
+        description="Seconds for a request's line and headers, from the first byte or the new connection on.",
     )
     request_body_timeout_seconds: float = Field(
         30.0,
         gt=0,
         le=3600,
         description=(
-            "Seconds that a request's body may stop for, or fall behind REQUEST_MIN_BYTES_PER_SECOND; then 408."
+            "Seconds that a request's body may pause, or be behind REQUEST_MIN_BYTES_PER_SECOND, before it gets 408."
         ),
     )
     request_min_bytes_per_second: int = Field(
-        500, ge=1, le=1_000_000_000, description="Bytes a second at which a request's body must come."
+        500, ge=1, le=1_000_000_000, description="Slowest accepted rate of a request's body, in bytes a second."
     )
     stalled_write_timeout_seconds: float = Field(
         60.0,
         gt=0,
         le=3600,
-        description="Seconds that an answer waits for a client that does not read; then its connection is cut.",
+        description="Seconds that an answer waits for a client that does not read, before the connection is cut.",
     )
     max_connections: int = Field(
         10_000,
         ge=1,
         le=1_000_000,
         description=(
-            "Connections that a process keeps, at most half of the files that it may open. A new one takes the place "
-            "of an idle one; where all are answered, it gets 503."
+            "Connections that a process keeps, at most half of the files that it may open. A new one replaces "
+            "an idle one; if none is idle, it gets 503."
         ),
     )
     drain_delay_seconds: float = Field(
-        5.0, ge=0, le=600, description="Seconds to go on accepting after SIGTERM, while /ready says 503."
+        5.0, ge=0, le=600, description="Seconds to keep accepting requests after SIGTERM, while /ready says 503."
     )
     shutdown_grace_seconds: int = Field(
         30, ge=0, le=3600, description="Seconds that requests in flight have to finish after the drain delay."

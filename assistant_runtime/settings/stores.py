@@ -45,13 +45,14 @@ def _redis_url_problem(url: str) -> str | None:
 
 
 class StoresGroup(Group):
-    """What the runtime keeps in Redis."""
+    """Redis: limits, cache and recent messages."""
 
     redis_url: SecretStr | None = Field(
         None,
         description=(
-            "Redis for rate limits, cache and recent messages of sessions; for Sentinel and Cluster any of its hosts, "
-            "several with commas: redis://a:26379,b:26379/0. Empty: kept in this process."
+            "Redis for rate limits, cache and recent messages of sessions, as redis://host:6379/0. For "
+            "Sentinel and Cluster, any of its hosts, comma-separated: redis://a:26379,b:26379/0. Empty: kept "
+            "in this process."
         ),
     )
     redis_username: str | None = Field(None, description="User of Redis, instead of one in REDIS_URL.")
@@ -64,10 +65,10 @@ class StoresGroup(Group):
     )
     redis_sentinel_master: str = Field("mymaster", description="Name of the master that the Sentinels watch.")
     redis_sentinel_password: SecretStr | None = Field(
-        None, description="Password of the Sentinels themselves. Empty: user and password of Redis."
+        None, description="Password of the Sentinels. Empty: user and password of Redis."
     )
     redis_sentinel_auth_enabled: bool = Field(
-        default=True, description="Whether the Sentinels ask for a password, where Redis does."
+        default=True, description="Whether the Sentinels require a password when Redis does."
     )
     redis_cache_enabled: bool = Field(default=True, description="Cache answers that were not streamed.")
     cache_ttl: int = Field(3600, ge=1, le=2_592_000, description="Seconds that a cached answer is kept.")
@@ -78,8 +79,7 @@ class StoresGroup(Group):
         ge=0,
         le=604_800,
         description=(
-            "Seconds that the answer to a chat or response with an Idempotency-Key is kept, for when it is sent again. "
-            "0: the header has no effect."
+            "Seconds to keep the answer to a request with an Idempotency-Key, for repeats. 0: the header has no effect."
         ),
     )
 

@@ -77,10 +77,11 @@ class ToolsGroup(Group):
     """Tools that the runtime runs for a model."""
 
     tool_calling_enabled: bool = Field(
-        default=True, description="Offer the configured tools to the model. Without any configured, nothing changes."
+        default=True,
+        description="Offer the configured tools to the model. Without any configured tool, it has no effect.",
     )
     max_tools_per_query: int = Field(
-        3, ge=1, le=100, description="Tool calls for one question; further ones are refused to the model."
+        3, ge=1, le=100, description="Tool calls for one question; further calls are refused."
     )
     tool_execution_timeout: TimeoutSeconds = Field(30.0, description="Seconds that one tool call may take.")
     tool_total_timeout: TimeoutSeconds = Field(
@@ -90,52 +91,52 @@ class ToolsGroup(Group):
         128 * 1024,
         ge=1024,
         le=16 * 1024 * 1024,
-        description="Bytes of text that all tool calls of one question may give to the model together.",
+        description="Bytes of text that all tool calls of one question may return together.",
     )
     fetch_tool_enabled: bool = Field(
-        default=False, description="Offer `fetch_page`, which reads one public web page, where Firecrawl is off."
+        default=False, description="Offer `fetch_page`, which reads one public web page, if Firecrawl is off."
     )
     fetch_allowed_hosts: StringList = Field(
         (),
         description=(
-            "Hosts (`docs.corp.example`, `*.corp.example`) and networks (`10.1.0.0/16`) that pages may be fetched from "
-            "although they are not public, comma-separated."
+            "Hosts (`docs.corp.example`, `*.corp.example`) and networks (`10.1.0.0/16`) that pages may be "
+            "fetched from even if they are not public, comma-separated."
         ),
     )
 
-    searxng_url: ServerURL | None = Field(None, description="SearXNG's root, for web search.")
+    searxng_url: ServerURL | None = Field(None, description="Base URL of SearXNG, for web search.")
     searxng_ca_file: CertificatesFile = Field(None, description="Certificates (PEM) to trust for SearXNG.")
-    searxng_tool_enabled: bool = Field(default=True, description="Offer `web_search`, where SEARXNG_URL is set.")
+    searxng_tool_enabled: bool = Field(default=True, description="Offer `web_search`, if SEARXNG_URL is set.")
 
     firecrawl_deployment_mode: Annotated[Literal["docker", "cloud"], BeforeValidator(lower)] = Field(
         "docker", description="`docker`: the server at FIRECRAWL_DOCKER_URL; `cloud`: the one at FIRECRAWL_CLOUD_URL."
     )
-    firecrawl_docker_url: ServerURL | None = Field(None, description="Root of a Firecrawl that you run.")
-    firecrawl_cloud_url: ServerURL = Field("https://api.firecrawl.dev", description="Root of Firecrawl's cloud.")
-    firecrawl_api_key: ProviderKey = Field(None, description="Firecrawl's key; the cloud needs one.")
+    firecrawl_docker_url: ServerURL | None = Field(None, description="Base URL of your own Firecrawl.")
+    firecrawl_cloud_url: ServerURL = Field("https://api.firecrawl.dev", description="Base URL of Firecrawl's cloud.")
+    firecrawl_api_key: ProviderKey = Field(None, description="Firecrawl's key; the cloud requires one.")
     firecrawl_ca_file: CertificatesFile = Field(None, description="Certificates (PEM) to trust for Firecrawl.")
     firecrawl_tool_enabled: bool = Field(
-        default=False, description="Offer `scrape_page` and `map_site`, and `web_search` where SearXNG is off."
+        default=False, description="Offer `scrape_page` and `map_site`, and `web_search` if SearXNG is off."
     )
 
     jina_reranker_url: ServerURL | None = Field(
-        None, description="Root of a server with Jina's rerank API, to which /v1/rerank is added unless it is there."
+        None,
+        description="Base URL of a server with Jina's rerank API; /v1/rerank is appended unless the URL ends in it.",
     )
     jina_reranker_api_key: ProviderKey = Field(None, description="The reranker's key.")
     jina_reranker_model: str = Field("jina-reranker-v1-base-en", min_length=1, description="The reranker's model.")
     jina_reranker_ca_file: CertificatesFile = Field(None, description="Certificates (PEM) to trust for the reranker.")
     jina_reranker_tool_enabled: bool = Field(
-        default=False, description="Put search results and retrieved passages in the reranker's order."
+        default=False, description="Sort search results and retrieved passages with the reranker."
     )
 
     mcp_servers: McpServerList = Field(
         (),
         description=(
-            "MCP servers whose tools are offered, a JSON list of "
-            '{"name", "url", "tools", "token_env", "ca_file", "accept_defaults"}; '
-            "`tools` names the ones to offer (all where it is absent), `token_env` the environment variable with a "
-            "bearer token, `ca_file` a file of certificates (PEM) to trust; with `accept_defaults`, a form that a tool "
-            "asks back with is answered with its defaults."
+            'MCP servers whose tools are offered, a JSON list of {"name", "url", "tools", "token_env", '
+            '"ca_file", "accept_defaults"}. `tools` names the tools to offer (without it, all), `token_env` '
+            "the environment variable with a bearer token, `ca_file` a file of certificates (PEM) to trust. "
+            "`accept_defaults` answers a form that a tool sends (elicitation) with the form's defaults."
         ),
     )
 

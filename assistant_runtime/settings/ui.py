@@ -23,17 +23,17 @@ class PageGroup(Group):
     )
     gradio_host: str = Field(
         "0.0.0.0",  # noqa: S104 - as HOST
-        description="Address that the chat page listens on; `*` is every one of the family that `POD_IP` is of.",
+        description="Address that the chat page listens on; `*` means every address of the IP family of POD_IP.",
     )
-    pod_ip: str = Field("", description="Address of the pod with the chat page, by which its Service reaches it.")
+    pod_ip: str = Field("", description="Address of the chat page's pod, which its Service uses.")
     gradio_port: int = Field(7860, ge=1, le=65535, description="TCP port that the chat page listens on.")
     gradio_root_path: str = Field(
         "",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
-        description="Path under which a proxy shows the chat page, such as /chat.",
+        description="Path under which a proxy serves the chat page, such as /chat.",
     )
     assistant_url: Annotated[str | None, BeforeValidator(_assistant_url)] = Field(
-        None, description="API that the chat page talks to, ending in /v1. Empty: this machine's, on PORT."
+        None, description="URL of the API for the chat page, ending in /v1. Empty: this machine, on PORT."
     )
 
     def problems(self) -> Iterable[str]:

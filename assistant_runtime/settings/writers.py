@@ -14,13 +14,13 @@ class WritersGroup(Group):
     )
     writer_models: StringList = Field(
         ("default",),
-        description="Models that draft where a request names none, comma-separated, under their names for a chat.",
+        description="Models that draft if a request names none, comma-separated, named as for a chat.",
     )
     checker_models: StringList = Field(
-        ("default",), description="Models that score drafts where a request names none, comma-separated."
+        ("default",), description="Models that score drafts if a request names none, comma-separated."
     )
-    writer_max_revisions: int = Field(1, ge=0, le=5, description="Times that drafts below the pass score are revised.")
+    writer_max_revisions: int = Field(1, ge=0, le=5, description="How often drafts below the pass score are revised.")
     writer_pass_score: float = Field(
-        8.0, ge=0, le=10, description="Mean score, of 10, from which a draft is not revised any more."
+        8.0, ge=0, le=10, description="Mean score, out of 10, from which a draft is not revised any more."
     )
     writer_jobs_at_once: int = Field(4, ge=1, le=64, description="Jobs that one replica works on at the same time.")
