@@ -93,7 +93,7 @@ def memory(contender: Contender, requests: int) -> Iterator[Figure]:
         sent += wrk(contender, 64, SOAK_TURN_SECONDS).rate * SOAK_TURN_SECONDS
         if not settled and sent >= SETTLED_REQUESTS:
             settled, warm = contender.memory(), sent
-            yield Figure(f"memory after {int(warm):,} requests", settled, "MB", 1)
+            yield Figure(f"memory after {int(warm):,} requests", settled, "MB", 1, at_most=90)
     if settled:
         grown = contender.memory() - settled
         yield Figure(f"growth over {int(sent - warm):,} more", grown, "MB", 1, at_most=GROWTH_MB)

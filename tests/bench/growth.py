@@ -35,7 +35,7 @@ from tests.support.mongodb import MongoServer, run_mongodb
 from tests.support.postgresql import PostgresServer, run_postgresql
 
 ROWS = 5_000_000
-MONGO_ROWS = 10_000
+MONGO_ROWS = 3_000
 PASSAGES = 100_000
 SMALL_ROWS = 1000
 ROUNDS = 40

@@ -43,6 +43,7 @@ async def test_health_needs_nothing() -> None:
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/v1/models", "/v1/models/default", "/v1/sessions"])
 async def test_a_head_is_answered_as_a_get_without_its_body(upstream: Upstream, path: str) -> None:
     async with run_runtime(upstream) as runtime:
+        await eventually(lambda: is_ready(runtime))
         whole = await runtime.get(path)
         async with runtime.client.head(f"{runtime.url}{path}") as answer:
             assert (answer.status, await answer.read()) == (whole.status, b"")
