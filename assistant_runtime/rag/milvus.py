@@ -249,7 +249,9 @@ def milvus_of(settings: Settings) -> MilvusConnection | None:
 
 
 def _options(settings: Settings) -> dict[str, Any]:
-    options: dict[str, Any] = {"grpc_options": {"grpc.keepalive_time_ms": KEEPALIVE_MILLISECONDS}}
+    # Without a pool of its own, a new channel has the connection of an old one, on which calls may hang.
+    channel = {"grpc.keepalive_time_ms": KEEPALIVE_MILLISECONDS, "grpc.use_local_subchannel_pool": 1}
+    options: dict[str, Any] = {"grpc_options": channel}
     if settings.milvus_api_key:
         options["token"] = settings.milvus_api_key.get_secret_value()
     elif settings.milvus_username and settings.milvus_password:
