@@ -19,13 +19,13 @@ MAX_VERSION = 2**31 - 1
 PAGE = 100
 """Entries of a page, at most: each may have a prompt of 64 KiB."""
 
-AfterAgent = Annotated[str, Query(max_length=64, description="Name of the last agent of the page before.")]
+AfterAgent = Annotated[str, Query(max_length=64, description="Last name of the previous page.")]
 Name = Annotated[str, Path(pattern=AGENT_NAME)]
 ExpectedVersion = Annotated[int | None, Query(ge=1, le=MAX_VERSION)]
 
 
 class AgentChange(BaseModel):
-    """An agent, without its name, which stands in the path."""
+    """An agent without its name, which is in the path."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -61,7 +61,7 @@ class AgentAnswer(Agent):
 
 
 class AgentList(BaseModel):
-    """Agents that can be asked, by name; `next` is the `after` of the next page."""
+    """Agents that the client can use, by name; `next` is the `after` of the next page."""
 
     object: Literal["list"] = "list"
     data: list[AgentAnswer]
@@ -70,7 +70,7 @@ class AgentList(BaseModel):
 
 
 class DeletedAgent(BaseModel):
-    """An agent that is gone."""
+    """The agent was deleted."""
 
     name: str
     deleted: bool = True
@@ -91,7 +91,7 @@ class AgentRoutes:
     async def list(
         self, request: Request, limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE, after: AfterAgent = ""
     ) -> AgentList:
-        """List the agents that the tenant can ask."""
+        """List the agents that the tenant can use."""
         found = await self._directory.page(_tenant(request), limit + 1, after)
         page, more = [_answer(*each) for each in found[:limit]], len(found) > limit
         return AgentList(data=page, has_more=more, next=page[-1].name if more else None)
@@ -106,7 +106,7 @@ class AgentRoutes:
         return _answer(self._directory.shared[name], 0)
 
     async def put(self, request: Request, response: Response, name: Name, body: AgentChange) -> AgentAnswer:
-        """Make an agent, or change it."""
+        """Create or update an agent."""
         agent = Agent(name=name, **body.model_dump(exclude={"expected_version"}))
         await self._check(_tenant(request), agent)
         version = await self._directory.store.put(_tenant(request), agent, body.expected_version)
@@ -150,16 +150,16 @@ def agents_router(directory: Directory) -> APIRouter:
     routes = AgentRoutes(directory)
     router = APIRouter(prefix="/v1/agents", tags=["agents"])
     add = router.add_api_route
-    add("", routes.list, methods=["GET"], summary="Agents that can be asked, by name")
-    add("/{name}", routes.get, methods=["GET"], summary="An agent")
+    add("", routes.list, methods=["GET"], summary="List the agents that the client can use, by name")
+    add("/{name}", routes.get, methods=["GET"], summary="Get an agent")
     add(
         "/{name}",
         routes.put,
         methods=["PUT"],
-        summary="Make an agent, or change it",
+        summary="Create or update an agent",
         responses={201: {"model": AgentAnswer}},
     )
-    add("/{name}", routes.delete, methods=["DELETE"], summary="Delete an agent of one's own")
+    add("/{name}", routes.delete, methods=["DELETE"], summary="Delete one of the tenant's own agents")
     return router
 
 

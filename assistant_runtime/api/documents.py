@@ -37,7 +37,7 @@ NOT_CONFIGURED = (
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorAnswer, "description": "The request is malformed; `param` names the field."},
-    409: {"model": ErrorAnswer, "description": "Too many documents, or the embedding model was changed."},
+    409: {"model": ErrorAnswer, "description": "Too many documents, or the embedding model has changed."},
     501: {"model": ErrorAnswer, "description": "No vector store or embedding model is configured."},
     502: {"model": ErrorAnswer, "description": "The embedding model's provider failed."},
     503: {"model": ErrorAnswer, "description": "Milvus is down, or too many documents are being read."},
@@ -45,10 +45,10 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "No such document."}}
 UNREADABLE: dict[int | str, dict[str, Any]] = {
-    202: {"model": DocumentAnswer, "description": "It is being read; its status says when it is done."},
-    200: {"model": DocumentAnswer, "description": "The same content is there already; nothing was done."},
+    202: {"model": DocumentAnswer, "description": "The document is being read; its status says when it is ready."},
+    200: {"model": DocumentAnswer, "description": "The document already has this content; nothing was changed."},
     413: {"model": ErrorAnswer, "description": "The request is larger than MAX_REQUEST_BYTES."},
-    415: {"model": ErrorAnswer, "description": "Files of this type can't be read."},
+    415: {"model": ErrorAnswer, "description": "The type of file is not supported."},
     422: {"model": ErrorAnswer, "description": "The file can't be read, or has no text."},
 }
 
@@ -86,7 +86,7 @@ def documents_router(library: Library | None) -> APIRouter:
     def needed() -> Library:
         return needed_library(library)
 
-    @router.post("", status_code=201, summary="Keep a document", responses=ERRORS | UNREADABLE, openapi_extra=BODY)
+    @router.post("", status_code=201, summary="Store a document", responses=ERRORS | UNREADABLE, openapi_extra=BODY)
     async def create_document(request: Request, response: Response) -> DocumentAnswer:
         upload = await _upload(request)
         background = len(upload.content) > AT_ONCE_BYTES
@@ -96,16 +96,16 @@ def documents_router(library: Library | None) -> APIRouter:
         response.status_code = 200 if not changed else 201 if record.status == "ready" else 202
         return described(document, record)
 
-    @router.get("", summary="List one's documents, the last upload first", responses=ERRORS)
+    @router.get("", summary="List the client's documents, last upload first", responses=ERRORS)
     async def list_documents(
         request: Request,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        after: Annotated[str, Query(max_length=64, description="The last id of the page before.")] = "",
+        after: Annotated[str, Query(max_length=64, description="Last id of the previous page.")] = "",
     ) -> DocumentList:
         page, has_more = await needed().documents(_tenant(request), limit, after)
         return DocumentList(data=[described(*each) for each in page.items()], has_more=has_more)
 
-    @router.get("/{document_id}", summary="Look at a document", responses=ERRORS | NOT_FOUND)
+    @router.get("/{document_id}", summary="Get a document", responses=ERRORS | NOT_FOUND)
     async def get_document(request: Request, document_id: str) -> DocumentAnswer:
         return described(document_id, await needed().get(_tenant(request), document_id))
 
@@ -123,7 +123,7 @@ def search_router(library: Library | None, default_limit: int) -> APIRouter:
 
     @router.post(
         "/v1/search",
-        summary="Find passages in one's documents",
+        summary="Search the client's documents for passages",
         responses=ERRORS,
         openapi_extra={
             "requestBody": {

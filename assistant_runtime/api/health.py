@@ -31,14 +31,16 @@ def health_router(checks: Mapping[str, Check], lifecycle: Lifecycle) -> APIRoute
     """Give the routes of the probes."""
     router = APIRouter(tags=["operation"])
 
-    @router.get("/health", summary="Alive: needs nothing")
+    @router.get("/health", summary="Alive; checks no dependency")
     async def health() -> Health:
         return Health()
 
     @router.get(
         "/ready",
         summary="Ready to serve, dependency by dependency",
-        responses={503: {"model": Readiness, "description": "A required dependency is down, or draining."}},
+        responses={
+            503: {"model": Readiness, "description": "A required dependency is down, or the runtime is shutting down."}
+        },
     )
     async def ready(response: Response) -> Readiness:
         state = readiness(checks, lifecycle)

@@ -20,14 +20,14 @@ PRINTED = r"^[^\x00-\x1f]*$"
 
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=PRINTED)]
 Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
-Parallel = Annotated[int, Field(ge=1, le=100_000, description="Requests at once, in each replica.")]
+Parallel = Annotated[int, Field(ge=1, le=100_000, description="Parallel requests in each replica.")]
 Allowed = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=256, pattern=PRINTED)]], Field(min_length=1, max_length=64)
 ]
 KeyId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-AfterKey = Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]*$", description="`next` of the page before.")]
+AfterKey = Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9_-]*$", description="`next` of the previous page.")]
 OfUser = Annotated[
-    str | None, Query(max_length=128, pattern=PRINTED, description="Name of a user: of the user's keys alone.")
+    str | None, Query(max_length=128, pattern=PRINTED, description="Name of a user, for this user's keys only.")
 ]
 ROOT = "/v1/keys"
 PATH = "/v1/keys/{key_id}"
@@ -60,7 +60,7 @@ class NewKey(BaseModel):
 
     name: Name
     user: Annotated[
-        Name | None, Field(description="Whose key it is: keys of one user share sessions and documents.")
+        Name | None, Field(description="The key's user; keys of one user share sessions and documents.")
     ] = None
     # mypy knows of USER_SCOPES only that they are strings.
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=16)] = sorted(USER_SCOPES)  # type: ignore[arg-type]
@@ -69,9 +69,11 @@ class NewKey(BaseModel):
     token_budget_monthly: Tokens | None = None
     tokens_per_minute: Tokens | None = None
     max_parallel_requests: Parallel | None = None
-    models: Allowed | None = Field(None, description="Models that it may ask, as /v1/models names them; null: all.")
+    models: Allowed | None = Field(
+        None, description="Models that the key may use, as /v1/models names them; null: all."
+    )
     tools: Allowed | None = Field(
-        None, description="Tools of the runtime that it may use, such as `web_search` or `desk_*`; null: all."
+        None, description="The runtime's tools that the key may use, such as `web_search` or `desk_*`; null: all."
     )
     expires_in: Annotated[int | None, Field(ge=60, le=10**9, description="Seconds.")] = None
 
@@ -90,9 +92,11 @@ class KeyChange(BaseModel):
     token_budget_monthly: Tokens | None = None
     tokens_per_minute: Tokens | None = None
     max_parallel_requests: Parallel | None = None
-    models: Allowed | None = Field(None, description="Models that it may ask, as /v1/models names them; null: all.")
+    models: Allowed | None = Field(
+        None, description="Models that the key may use, as /v1/models names them; null: all."
+    )
     tools: Allowed | None = Field(
-        None, description="Tools of the runtime that it may use, such as `web_search` or `desk_*`; null: all."
+        None, description="The runtime's tools that the key may use, such as `web_search` or `desk_*`; null: all."
     )
     expires_in: Annotated[int | None, Field(ge=60, le=10**9, description="Seconds from now.")] = None
 
@@ -140,10 +144,10 @@ class UsageQuery(BaseModel):
     until: date | None = Field(None, description="Last day; default: today.")
     key_id: str | None = Field(None, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
     user: str | None = Field(
-        None, max_length=128, pattern=PRINTED, description="Name of a user: of the user's keys alone."
+        None, max_length=128, pattern=PRINTED, description="Name of a user, for this user's keys only."
     )
     limit: int = Field(USAGE_PAGE, ge=1, le=USAGE_PAGE)
-    after: str = Field("", max_length=400, pattern=PRINTED, description="`next` of the page before.")
+    after: str = Field("", max_length=400, pattern=PRINTED, description="`next` of the previous page.")
 
 
 class UsageEntry(BaseModel):
@@ -179,7 +183,7 @@ class KeyRoutes:
         self._keys = keys
 
     async def create(self, body: NewKey) -> CreatedKey:
-        """Make a key, and tell its secret this once."""
+        """Create a key, and tell its secret this once."""
         secret, key = await self._keys.create(wanted_key(body))
         note("key_created", id=key.id, user=key.user, scopes=key.scopes)
         return CreatedKey(**_answer(key).model_dump(), key=secret)
@@ -246,12 +250,12 @@ def keys_router(keys: ManagedKeys) -> APIRouter:
     routes = KeyRoutes(keys)
     router = APIRouter(tags=["administration"])
     add = router.add_api_route
-    add(ROOT, routes.create, methods=["POST"], status_code=201, summary="Make a key")
+    add(ROOT, routes.create, methods=["POST"], status_code=201, summary="Create a key")
     add(ROOT, routes.list, methods=["GET"], summary="List keys")
-    add(PATH, routes.get, methods=["GET"], summary="A key")
-    add(PATH, routes.change, methods=["PATCH"], summary="Change a key: every replica knows within seconds")
-    add(PATH, routes.revoke, methods=["DELETE"], summary="Revoke a key: every replica refuses it within seconds")
-    add("/v1/usage", routes.usage, methods=["GET"], summary="Tokens by key, model and day")
+    add(PATH, routes.get, methods=["GET"], summary="Get a key")
+    add(PATH, routes.change, methods=["PATCH"], summary="Update a key; every replica applies it within seconds")
+    add(PATH, routes.revoke, methods=["DELETE"], summary="Revoke a key; every replica refuses it within seconds")
+    add("/v1/usage", routes.usage, methods=["GET"], summary="List requests and tokens by key, model and day")
     return router
 
 
@@ -286,7 +290,7 @@ def _usage_place(after: str) -> tuple[str, str, str]:
     day, _, rest = after.partition("/")
     key_id, found, model = rest.partition("/")
     if not found:
-        raise ApiError(400, "after: give `next` of the page before.", code="invalid_value", param="after")
+        raise ApiError(400, "after: give `next` of the previous page.", code="invalid_value", param="after")
     return day, key_id, model
 
 

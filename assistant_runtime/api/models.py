@@ -34,11 +34,11 @@ def models_router(watch: ProviderWatch, agents: Directory) -> APIRouter:
         allowed = context_of(request.scope).principal.models
         return every if allowed is None else [each for each in every if _allowed(each.id, allowed)]
 
-    @router.get("/v1/models", summary="`default`, agents, and models of every provider as last listed")
+    @router.get("/v1/models", summary="List models: `default`, agents, and every provider's models")
     async def models(request: Request) -> ModelList:
         return ModelList(data=await known(request))
 
-    @router.get("/v1/models/{model:path}", summary="A model that is listed")
+    @router.get("/v1/models/{model:path}", summary="Get a listed model")
     async def model(request: Request, model: str) -> Model:
         found = next((each for each in await known(request) if each.id == model), None)
         if found is None:

@@ -27,14 +27,14 @@ SESSION_HEADER = {
     "name": session_header.NAME,
     "in": "header",
     "schema": {"type": "string", "examples": ["sess_0f8fad5bd9cb469fa16570867728950e"]},
-    "description": "The session that `assistant.session` would name. Ids of other programs have no effect.",
+    "description": "Names the session, like `assistant.session`. Other programs' ids have no effect.",
 }
 
 IDEMPOTENCY_HEADER = {
     "name": "Idempotency-Key",
     "in": "header",
     "schema": {"type": "string", "examples": ["0b7e1c5e-6a53-4a0e-9d1c-6a1f5d1d7c11"]},
-    "description": "Names this request, so that sending it again asks no model again and gets the same answer.",
+    "description": "Identifies this request: a repeat gets the same answer and calls no model.",
 }
 
 STREAM_EXAMPLE = 'data: {"choices":[{"delta":{"content":"Paris"}}]}\n\ndata: [DONE]\n\n'
@@ -48,12 +48,12 @@ RESPONSE_EXAMPLE = (
 
 ERRORS = {
     "400": "The request is malformed; `param` names the field.",
-    "401": "No API key, or not a valid one.",
-    "404": "There is no such thing, or no provider has the model.",
-    "408": "The request did not come in time.",
-    "409": "It conflicts with what is there.",
+    "401": "The API key is missing or invalid.",
+    "404": "It does not exist, or no provider has the model.",
+    "408": "The request did not arrive in time.",
+    "409": "The request conflicts with the current state.",
     "413": "The request is larger than MAX_REQUEST_BYTES.",
-    "415": "The body is not sent as JSON, or a file is of a type that can't be read.",
+    "415": "The body is not JSON, or the type of file is not supported.",
     "422": "The Idempotency-Key was used for another request.",
     "429": "Too many requests, here or at the provider; see Retry-After.",
     "502": "The provider can't be reached, or failed.",
@@ -93,7 +93,7 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
         "post": _operation(
             "create_chat_completion",
             "chat",
-            "Answer a conversation",
+            "Create a chat completion",
             ChatRequest,
             ChatCompletion,
             stream_example=STREAM_EXAMPLE,
@@ -114,7 +114,7 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
         "post": _operation(
             "create_response",
             "responses",
-            "Give a response",
+            "Create a response",
             ResponsesRequest,
             ResponseAnswer,
             stream_example=RESPONSE_EXAMPLE,
@@ -122,9 +122,7 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
         )
     }
     document["paths"]["/v1/embeddings"] = {
-        "post": _operation(
-            "create_embeddings", "embeddings", "Turn texts into vectors", EmbeddingsRequest, EmbeddingsAnswer
-        )
+        "post": _operation("create_embeddings", "embeddings", "Create embeddings", EmbeddingsRequest, EmbeddingsAnswer)
     }
     for path, operations in document["paths"].items():
         if path.startswith("/v1/"):

@@ -45,7 +45,7 @@ LEFT, WHEN_LEFT = "client_left", "when_client_left"
 LOOKED_AT = 64
 """Connections among which one that is idle is searched for, so that a crowd of new ones costs little."""
 
-LATE = ApiError(408, "The request did not come in time.", code="request_timeout")
+LATE = ApiError(408, "The request did not arrive in time.", code="request_timeout")
 TOO_MANY = ApiError(
     503,
     "The server has as many connections as it may have. Connect again in a moment.",

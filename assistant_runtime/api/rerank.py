@@ -20,7 +20,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorAnswer, "description": "The request is malformed; `param` names the field."},
     501: {"model": ErrorAnswer, "description": "Neither a reranker nor an embedding model is configured."},
     502: {"model": ErrorAnswer, "description": "The reranker, or the embedding model's provider, failed."},
-    504: {"model": ErrorAnswer, "description": "It did not answer in time."},
+    504: {"model": ErrorAnswer, "description": "The model or reranker did not answer in time."},
 }
 
 
@@ -30,7 +30,7 @@ def rerank_router(reranker: Reranker | None, embedder: Embedder | None) -> APIRo
 
     @router.post(
         "/v1/rerank",
-        summary="Put documents in the order in which they answer a query",
+        summary="Sort documents by relevance to a query",
         responses=ERRORS,
         openapi_extra={
             "requestBody": {

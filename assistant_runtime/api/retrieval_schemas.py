@@ -48,11 +48,13 @@ class DocumentRequest(BaseModel):
     )
 
     name: str = Field(
-        min_length=1, max_length=500, description="The document's name; sending another text under it replaces it."
+        min_length=1, max_length=500, description="The document's name; another text under the same name replaces it."
     )
     text: str = Field(min_length=1)
     media_type: Literal["text/plain", "text/markdown", "text/html"] = "text/plain"
-    source: str = Field("", max_length=2000, description="Where it comes from, for citations; nothing is fetched.")
+    source: str = Field(
+        "", max_length=2000, description="The document's origin, for citations; the runtime does not fetch it."
+    )
 
 
 class DocumentAnswer(BaseModel):
@@ -70,14 +72,14 @@ class DocumentAnswer(BaseModel):
     created_at: int
     updated_at: int
     status: Literal["processing", "ready", "failed"] = Field(
-        description="While a new content is `processing`, or has `failed`, the former one is still found."
+        description="While new content is `processing`, or after it `failed`, searches find the previous content."
     )
     error: str | None
     passages: int
 
 
 class DocumentList(BaseModel):
-    """Documents, the newest first."""
+    """Documents, newest first."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"object": "list", "data": [DOCUMENT], "has_more": False}]}
@@ -89,7 +91,7 @@ class DocumentList(BaseModel):
 
 
 class DocumentDeleted(BaseModel):
-    """A document is gone."""
+    """The document was deleted."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"id": DOCUMENT["id"], "object": "document.deleted", "deleted": True}]}
@@ -101,7 +103,7 @@ class DocumentDeleted(BaseModel):
 
 
 class SearchRequest(BaseModel):
-    """A search in one's own documents."""
+    """A search in the client's own documents."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -110,12 +112,12 @@ class SearchRequest(BaseModel):
     )
 
     query: Query
-    limit: int | None = Field(None, ge=1, le=50, description="Passages; RETRIEVAL_LIMIT where it is absent.")
+    limit: int | None = Field(None, ge=1, le=50, description="Most passages to return; by default RETRIEVAL_LIMIT.")
     documents: list[str] = Field([], max_length=100, description="Ids of the documents to search; empty: all.")
 
 
 class PassageDocument(BaseModel):
-    """The document that a passage is of."""
+    """The document that a passage comes from."""
 
     id: str
     name: str
@@ -128,13 +130,13 @@ class PassageAnswer(BaseModel):
 
     object: Literal["passage"] = "passage"
     document: PassageDocument
-    span: tuple[int, int] = Field(description="First and one past the last character in the document's text.")
+    span: tuple[int, int] = Field(description="Start and end (exclusive) in the document's text, in characters.")
     text: str
-    score: float = Field(description="The reranker's score, or of the fusion or cosine; compares within one answer.")
+    score: float = Field(description="Score of the reranker, the fusion or the cosine; comparable within one answer.")
 
 
 class SearchAnswer(BaseModel):
-    """Passages, the best first, and how they were found."""
+    """Passages, best first, and how they were found."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -151,12 +153,12 @@ class SearchAnswer(BaseModel):
     )
     reranked: bool
     remark: str | None = Field(
-        description="Why the answer is less than was configured, such as a reranker that is down."
+        description="Why the answer is not what the settings ask for, such as a reranker that is down."
     )
 
 
 class RerankRequest(BaseModel):
-    """Documents to put in order, as Jina's API takes them."""
+    """Documents to sort by relevance, in the form of Jina's API."""
 
     model_config = ConfigDict(
         extra="ignore",
@@ -178,7 +180,7 @@ class RerankRequest(BaseModel):
 
 
 class RerankAnswer(BaseModel):
-    """Documents in order, the best first."""
+    """Documents, best first."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -199,7 +201,7 @@ class RerankAnswer(BaseModel):
     model: str
     object: Literal["list"] = "list"
     method: Literal["reranker", "bi-encoder"] = Field(
-        description="`bi-encoder`: without a reranker, by the cosine of the embedding model's vectors; it judges worse."
+        description="`bi-encoder`: no reranker, but the cosine of the embedding model's vectors; it ranks less well."
     )
     usage: dict[str, int]
     results: list[dict[str, Any]]

@@ -47,24 +47,26 @@ class ChatRequest(BaseModel):
     model: str | None = Field(
         None,
         max_length=256,
-        description="Empty or `default`: the provider's default. Else `<provider>/<model>`, or the preferred one's.",
+        description="Empty or `default`: the default model. Otherwise a name in /v1/models, or `<provider>/<model>`.",
     )
     messages: list[ChatMessage] = Field(min_length=1)
     stream: bool | None = Field(None, description="Answer as server-sent events.")
-    stream_options: dict[str, Any] | None = Field(None, description="`include_usage`: tell the tokens at the end.")
+    stream_options: dict[str, Any] | None = Field(
+        None, description="`include_usage`: send the token counts at the end."
+    )
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     n: int | None = Field(None, ge=1, le=128)
-    max_tokens: int | None = Field(None, ge=-1, description="0 and -1 mean no limit, as an absent field does.")
+    max_tokens: int | None = Field(None, ge=-1, description="0 and -1 mean no limit, as without the field.")
     max_completion_tokens: int | None = Field(None, ge=-1, description="The newer name of `max_tokens`.")
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     top_logprobs: int | None = Field(None, ge=0, le=20)
     stop: str | list[str] | None = None
-    tools: list[dict[str, Any]] | None = Field(None, description="The client's tools; calls are handed to the client.")
+    tools: list[dict[str, Any]] | None = Field(None, description="The client's tools; the client gets their calls.")
     response_format: dict[str, Any] | None = None
     assistant: AssistantOptions | None = Field(
-        None, description="What the assistant itself is to do; never sent to a provider."
+        None, description="Options for the runtime itself; never sent to a provider."
     )
 
 
@@ -101,7 +103,7 @@ class ChatCompletion(BaseModel):
     usage: dict[str, Any] | None = None
     assistant: dict[str, Any] | None = Field(
         None,
-        description="`steps` that ran, numbered `sources`, `agent` and `notes`, where the assistant had a part.",
+        description="`steps` that ran, numbered `sources`, `agent` and `notes`, if the runtime added any.",
     )
 
 
@@ -109,7 +111,7 @@ Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
 class CompletionOptions(BaseModel):
-    """What the assistant itself does for a text."""
+    """Options for the runtime itself; never sent to a provider."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -136,13 +138,15 @@ class CompletionRequest(BaseModel):
         },
     )
 
-    model: str | None = Field(None, max_length=256, description="As in a chat, but for agents.")
+    model: str | None = Field(None, max_length=256, description="As in a chat, without agents.")
     prompt: str | Annotated[list[str], Field(min_length=1)] | Tokens | Annotated[list[Tokens], Field(min_length=1)]
-    suffix: str | None = Field(None, description="What comes after the text that is to be filled in.")
-    echo: bool | None = Field(None, description="Give the prompt before what completes it.")
+    suffix: str | None = Field(None, description="The text after the completion.")
+    echo: bool | None = Field(None, description="Return the prompt in front of its completion.")
     stream: bool | None = Field(None, description="Answer as server-sent events.")
-    stream_options: dict[str, Any] | None = Field(None, description="`include_usage`: tell the tokens at the end.")
-    max_tokens: int | None = Field(None, ge=-1, description="Many providers give 16 where it is absent.")
+    stream_options: dict[str, Any] | None = Field(
+        None, description="`include_usage`: send the token counts at the end."
+    )
+    max_tokens: int | None = Field(None, ge=-1, description="Many providers use 16 without the field.")
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     n: int | None = Field(None, ge=1, le=128)
@@ -198,7 +202,7 @@ class EmbeddingsRequest(BaseModel):
     model: str | None = Field(
         None,
         max_length=256,
-        description="Empty or `default`: EMBEDDING_MODEL. Else `<provider>/<model>`, or the preferred provider's.",
+        description="Empty or `default`: EMBEDDING_MODEL. Otherwise `<provider>/<model>`, or the preferred provider's.",
     )
     input: Text | Annotated[list[Text], Field(min_length=1)] | Tokens | Annotated[list[Tokens], Field(min_length=1)]
     encoding_format: Literal["float", "base64"] | None = None
@@ -207,7 +211,7 @@ class EmbeddingsRequest(BaseModel):
 
 
 class EmbeddingsAnswer(BaseModel):
-    """One vector a text, as the provider sent them."""
+    """A vector for each text, as the provider sent them."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -266,7 +270,7 @@ class ResponseAnswer(BaseModel):
 
 
 class Model(BaseModel):
-    """A model that can be asked for."""
+    """A model that a request can name."""
 
     id: str
     object: Literal["model"] = "model"

@@ -20,7 +20,7 @@ IdempotencyKey = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
 
 
 class NewSession(BaseModel):
-    """What a session begins with."""
+    """A session's title and metadata."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"title": "Holiday plans", "metadata": {"team": "blue"}}]}
@@ -31,7 +31,7 @@ class NewSession(BaseModel):
 
 
 class SessionChange(BaseModel):
-    """What to set; what is absent stays."""
+    """The fields to set; absent fields stay unchanged."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"title": "Summer plans"}]})
 
@@ -51,7 +51,7 @@ class NewMessages(BaseModel):
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=256)]
     expected_version: Annotated[int | None, Field(ge=0, le=2**31 - 1)] = None
-    """The version that they answer to; absent: whatever it is."""
+    """The session's version that they follow; absent: any version."""
 
 
 class SessionAnswer(BaseModel):
@@ -85,7 +85,7 @@ class SessionAnswer(BaseModel):
 
 
 class SessionList(BaseModel):
-    """Sessions, the newest first; `next` is the `before` of the next page, the last id its `after`."""
+    """Sessions, newest first; `next` is the `before` of the next page, the last id its `after`."""
 
     object: Literal["list"] = "list"
     data: list[SessionAnswer]
@@ -94,7 +94,7 @@ class SessionList(BaseModel):
 
 
 class SessionMessage(BaseModel):
-    """A message in its place; `incomplete` where an answer broke off."""
+    """A message at its position; `incomplete` if the answer broke off."""
 
     object: Literal["session.message"] = "session.message"
     sequence: int
@@ -114,7 +114,7 @@ class SessionMessages(BaseModel):
 
 
 class AppendedMessages(BaseModel):
-    """What was appended; `replayed` where the key had been appended before."""
+    """The appended messages; `replayed` if an earlier append had the same key."""
 
     object: Literal["session.append"] = "session.append"
     version: int
@@ -123,7 +123,7 @@ class AppendedMessages(BaseModel):
 
 
 class Deleted(BaseModel):
-    """It is gone."""
+    """The session was deleted."""
 
     id: str
     object: Literal["session.deleted"] = "session.deleted"

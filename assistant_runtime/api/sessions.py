@@ -29,13 +29,13 @@ PAGE = 100
 """Entries of a page, at most."""
 
 SessionId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-Before = Annotated[str | None, Query(max_length=128, description="`next` of the page before.")]
+Before = Annotated[str | None, Query(max_length=128, description="`next` of the previous page.")]
 AfterSession = Annotated[
     str | None,
-    Query(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="Last id of the page before."),
+    Query(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="Last id of the previous page."),
 ]
-After = Annotated[int, Query(ge=0, le=2**31 - 1, description="Sequence number to begin behind.")]
-AppendKey = Annotated[IdempotencyKey | None, Header(description="Appending again under one key adds nothing.")]
+After = Annotated[int, Query(ge=0, le=2**31 - 1, description="Sequence number after which the page starts.")]
+AppendKey = Annotated[IdempotencyKey | None, Header(description="A repeated append with the same key adds nothing.")]
 
 
 class SessionRoutes:
@@ -53,7 +53,7 @@ class SessionRoutes:
         self._conversations, self._history = conversations, history
 
     async def create(self, request: Request, body: NewSession) -> SessionAnswer:
-        """Begin a session."""
+        """Create a session."""
         return _answer(await self._conversations.create(_tenant(request), body.title, body.metadata))
 
     async def list(
@@ -81,7 +81,7 @@ class SessionRoutes:
         return _answer(await self._conversations.get(_tenant(request), session_id))
 
     async def change(self, request: Request, session_id: SessionId, body: SessionChange) -> SessionAnswer:
-        """Change what is given."""
+        """Update the fields that the request has."""
         return _answer(await self._conversations.update(_tenant(request), session_id, body.title, body.metadata))
 
     async def delete(self, request: Request, session_id: SessionId) -> Deleted:
@@ -123,12 +123,12 @@ def sessions_router(conversations: Conversations, history: History) -> APIRouter
     routes = SessionRoutes(conversations, history)
     router = APIRouter(tags=["sessions"])
     add = router.add_api_route
-    add(ROOT, routes.create, methods=["POST"], status_code=201, summary="Begin a session")
-    add(ROOT, routes.list, methods=["GET"], summary="List sessions, the newest first")
-    add(PATH, routes.get, methods=["GET"], summary="A session")
+    add(ROOT, routes.create, methods=["POST"], status_code=201, summary="Create a session")
+    add(ROOT, routes.list, methods=["GET"], summary="List sessions, newest first")
+    add(PATH, routes.get, methods=["GET"], summary="Get a session")
     add(PATH, routes.change, methods=["PATCH"], summary="Change a session's title or metadata")
     add(PATH, routes.delete, methods=["DELETE"], summary="Delete a session and its messages")
-    add(MESSAGES, routes.messages, methods=["GET"], summary="A session's messages, in order")
+    add(MESSAGES, routes.messages, methods=["GET"], summary="List a session's messages, in order")
     add(MESSAGES, routes.append, methods=["POST"], status_code=201, summary="Append messages, all or none")
     return router
 

@@ -17,7 +17,7 @@ PAGE = 100
 """Entries of a page, at most."""
 
 UserId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-AfterUser = Annotated[str, Query(max_length=128, pattern=PRINTED, description="`next` of the page before.")]
+AfterUser = Annotated[str, Query(max_length=128, pattern=PRINTED, description="`next` of the previous page.")]
 
 
 class NewUser(BaseModel):
@@ -77,7 +77,7 @@ class UserRoutes:
         self._keys = keys
 
     async def create(self, body: NewUser) -> UserAnswer:
-        """Make a user, for whom keys can be made."""
+        """Create a user, for whom keys can be made."""
         user_id = await self._keys.create_user(body.name)
         if user_id is None:
             raise ApiError(409, f"There is a user {body.name!r} already.", code="user_exists", param="name")
@@ -117,10 +117,10 @@ def users_router(keys: ManagedKeys) -> APIRouter:
     routes = UserRoutes(keys)
     router = APIRouter(tags=["administration"])
     add = router.add_api_route
-    add(ROOT, routes.create, methods=["POST"], status_code=201, summary="Make a user")
+    add(ROOT, routes.create, methods=["POST"], status_code=201, summary="Create a user")
     add(ROOT, routes.list, methods=["GET"], summary="List users, by name")
-    add(PATH, routes.get, methods=["GET"], summary="A user")
-    add(PATH, routes.change, methods=["PATCH"], summary="Disable a user's keys, or enable them")
+    add(PATH, routes.get, methods=["GET"], summary="Get a user")
+    add(PATH, routes.change, methods=["PATCH"], summary="Disable or enable a user's keys")
     add(PATH, routes.delete, methods=["DELETE"], summary="Delete a user, and revoke its keys")
     return router
 

@@ -23,12 +23,12 @@ CANCEL_ATTEMPTS = 20
 
 ROOT = "/v1/writers"
 PATH = "/v1/writers/{job_id}"
-AfterJob = Annotated[str, Query(max_length=64, description="Id of the last job of the page before.")]
-Wait = Annotated[int, Query(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the job's end.")]
+AfterJob = Annotated[str, Query(max_length=64, description="Last id of the previous page.")]
+Wait = Annotated[int, Query(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the job to end.")]
 
 
 class WritingRequest(BaseModel):
-    """A writing job; what is left out has the runtime's default."""
+    """A writing job; absent fields have the runtime's defaults."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -66,7 +66,7 @@ class WritingRequest(BaseModel):
 
 
 class WritingJobs(BaseModel):
-    """A tenant's jobs, the newest first."""
+    """A tenant's jobs, newest first."""
 
     object: str = "list"
     data: list[Job]
@@ -90,7 +90,7 @@ class WritingRoutes:
         self._store, self._runner, self._settings = store, runner, settings
 
     async def create(self, request: Request, asked: WritingRequest, response: Response, wait: Wait = 0) -> Job:
-        """Begin a job, and wait for its end as long as the client asks for: 200 with the end, else 202."""
+        """Start a job, and wait for it as long as `wait` says: 200 if it ends in this time, else 202."""
         principal = context_of(request.scope).principal
         payer = Payer(
             key_id=principal.key_id,
@@ -115,11 +115,11 @@ class WritingRoutes:
         return WritingJobs(data=found[:limit], has_more=len(found) > limit)
 
     async def get(self, request: Request, job_id: str, wait: Wait = 0) -> Job:
-        """Give a job as it is now, or as it is when it ends."""
+        """Return a job as it is now, or wait until it ends."""
         return await self._ended(request, await self._known(request, job_id), wait)
 
     async def cancel(self, request: Request, job_id: str) -> Job:
-        """End a job where it is."""
+        """Stop a job at once and keep its texts."""
         for _ in range(CANCEL_ATTEMPTS):
             job = await self._known(request, job_id)
             if has_ended(job):
@@ -130,7 +130,7 @@ class WritingRoutes:
         raise ApiError(409, "The job makes progress faster than it can be cancelled. Try again.", code="job_busy")
 
     async def delete(self, request: Request, job_id: str) -> None:
-        """Delete a job; whoever works on it notices."""
+        """Delete a job; the replica that works on it stops."""
         await self._known(request, job_id)
         await self._store.delete(context_of(request.scope).tenant, job_id)
 
@@ -155,8 +155,8 @@ def writers_router(store: JobStore, runner: Runner, settings: Settings) -> APIRo
     router = APIRouter(tags=["writers"])
     add = router.add_api_route
     add(ROOT, routes.create, methods=["POST"], status_code=202, summary="Have several models write one text")
-    add(ROOT, routes.list, methods=["GET"], summary="Writing jobs, the newest first")
-    add(PATH, routes.get, methods=["GET"], summary="A writing job with every draft and score")
-    add(PATH + "/cancel", routes.cancel, methods=["POST"], summary="End a writing job; what was written stays")
+    add(ROOT, routes.list, methods=["GET"], summary="List writing jobs, newest first")
+    add(PATH, routes.get, methods=["GET"], summary="Get a writing job with every draft and score")
+    add(PATH + "/cancel", routes.cancel, methods=["POST"], summary="Cancel a writing job; its texts stay")
     add(PATH, routes.delete, methods=["DELETE"], status_code=204, summary="Delete a writing job and its texts")
     return router

@@ -40,18 +40,18 @@ class Agent(BaseModel):
     )
 
     name: AgentName
-    description: str = Field("", max_length=1024, description="Tells other agents when to hand over to this one.")
+    description: str = Field("", max_length=1024, description="Says when other agents hand over to this one.")
     prompt: str = Field(min_length=1, max_length=64 * 1024, description="System prompt.")
     model: str | None = Field(None, min_length=1, max_length=256, description="Model; empty: the default one.")
     tools: tuple[ToolName, ...] | None = Field(
-        None, max_length=64, description="Server tools that it may use; absent: all; empty: none."
+        None, max_length=64, description="The runtime's tools that the agent may use; absent: all; empty: none."
     )
-    handoffs: tuple[AgentName, ...] = Field((), max_length=32, description="Agents that it may hand over to.")
+    handoffs: tuple[AgentName, ...] = Field((), max_length=32, description="Agents that this one may hand over to.")
     max_steps: int = Field(
         DEFAULT_MAX_STEPS,
         ge=1,
         le=100,
-        description="How often models are asked in one turn; the last time without tools.",
+        description="How many times a turn calls a model; the last call has no tools.",
     )
 
 

@@ -18,15 +18,15 @@ class AssistantOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    agent: AgentName | None = Field(None, description="Agent that answers, as the model `agent/NAME` does.")
+    agent: AgentName | None = Field(None, description="Agent that answers, like the model `agent/NAME`.")
     tools: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = Field(
-        None, max_length=64, description="Server tools to offer to the model; absent: all; empty: none."
+        None, max_length=64, description="The runtime's tools to offer to the model; absent: all; empty: none."
     )
     session: Annotated[str, Field(pattern=SESSION_ID.pattern)] | None = Field(
-        None, description="Session under /v1/sessions whose messages come before, and which keeps this turn."
+        None, description="Session of /v1/sessions: its messages come first, and it stores this turn."
     )
     cache: bool | None = Field(
         None,
-        description="Whether the answer may come from the response cache and be kept there; absent: unless the request "
-        "asks for variety by `temperature`, `top_p` or `n`.",
+        description="Whether the answer may come from the response cache and be stored there. Absent: yes, unless the "
+        "request asks for variety with `temperature`, `top_p` or `n`.",
     )

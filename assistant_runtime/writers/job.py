@@ -24,7 +24,7 @@ class _Frozen(BaseModel):
 
 
 class Assignment(_Frozen):
-    """What is to be written, by whom, and when it is good enough."""
+    """What to write, by which models, and when it is good enough."""
 
     prompt: Annotated[str, Field(min_length=1, max_length=200_000)]
     """What to write, in the client's words."""
@@ -45,7 +45,7 @@ class Assignment(_Frozen):
 
 
 class Score(_Frozen):
-    """What one checker says of a draft; `score` is None where it gave none."""
+    """One checker's review of a draft; `score` is null if it gave none."""
 
     checker: str
     score: float | None
@@ -54,7 +54,7 @@ class Score(_Frozen):
 
 
 class Draft(_Frozen):
-    """One writer's text; `text` is None where the writer failed, and `error` says why."""
+    """One writer's text; if the writer failed, `text` is null and `error` says why."""
 
     id: str
     writer: int
@@ -74,7 +74,7 @@ class Draft(_Frozen):
 
 
 class Result(_Frozen):
-    """What the job gave."""
+    """The job's result."""
 
     text: str
     score: float | None
@@ -84,7 +84,7 @@ class Result(_Frozen):
 
 
 class Payer(_Frozen):
-    """The key that a job was begun with, and its budgets as they were then."""
+    """The key that started a job, with its budgets at that time."""
 
     key_id: str
     budget_daily: int | None

@@ -18,7 +18,7 @@ PASSED_ON = (
 
 
 class TextOptions(BaseModel):
-    """How the text is to be."""
+    """The form of the text."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -26,7 +26,7 @@ class TextOptions(BaseModel):
 
 
 class ReasoningOptions(BaseModel):
-    """How much a model is to think."""
+    """How much the model thinks."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -53,11 +53,11 @@ class ResponsesRequest(BaseModel):
         },
     )
 
-    model: str | None = Field(None, max_length=256, description="As in a chat; `agent/NAME` asks an agent.")
+    model: str | None = Field(None, max_length=256, description="As in a chat; `agent/NAME` names an agent.")
     input: str | list[dict[str, Any]] = Field(description="Text, or OpenAI's input items.")
     instructions: str | None = Field(None, description="System message of this response alone.")
     previous_response_id: str | None = Field(None, max_length=128, description="The stored response that this follows.")
-    store: bool | None = Field(None, description="Keep the conversation, so that another response can follow.")
+    store: bool | None = Field(None, description="Store the response, so that another one can follow it.")
     stream: bool | None = Field(None, description="Answer as server-sent events.")
     tools: list[dict[str, Any]] | None = Field(
         None, description="Functions, custom tools and namespaces of the client, and `web_search`."
@@ -77,9 +77,9 @@ class ResponsesRequest(BaseModel):
     metadata: dict[str, str] | None = Field(None, max_length=16)
     text: TextOptions | None = None
     reasoning: ReasoningOptions | None = None
-    background: Literal[False] | None = Field(None, description="Only false: answers are given at once.")
-    conversation: None = Field(None, description="Not offered: `previous_response_id` or `assistant.session` goes on.")
-    prompt: None = Field(None, description="Not offered: prompts are not stored; an agent has one.")
+    background: Literal[False] | None = Field(None, description="Only false: responses run in the foreground.")
+    conversation: None = Field(None, description="Not offered; use `previous_response_id` or `assistant.session`.")
+    prompt: None = Field(None, description="Not offered; use an agent, which has a prompt.")
     assistant: AssistantOptions | None = Field(None, description="As in a chat.")
 
 

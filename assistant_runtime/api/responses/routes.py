@@ -16,12 +16,12 @@ PAGE = 100
 
 ResponseId = Annotated[str, Path(max_length=128)]
 Limit = Annotated[int, Query(ge=1, le=PAGE)]
-Streamed = Annotated[bool | None, Query(description="Only false: it has ended.")]
-After = Annotated[str, Query(max_length=128, description="`last_id` of the page before.")]
+Streamed = Annotated[bool | None, Query(description="Only false: a stored response can't be streamed.")]
+After = Annotated[str, Query(max_length=128, description="`last_id` of the previous page.")]
 
 
 class InputItems(BaseModel):
-    """A page of what a response was asked."""
+    """A page of a response's input items."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -53,7 +53,7 @@ class InputItems(BaseModel):
 
 
 class DeletedResponse(BaseModel):
-    """It is gone."""
+    """The response was deleted."""
 
     id: str
     object: Literal["response"] = "response"
@@ -113,9 +113,9 @@ def responses_router(stored: StoredResponses) -> APIRouter:
     router = APIRouter(tags=["responses"])
     add = router.add_api_route
     add("/v1/responses/compact", routes.compact, methods=["POST"], include_in_schema=False)
-    add(PATH, routes.get, methods=["GET"], summary="A stored response")
+    add(PATH, routes.get, methods=["GET"], summary="Get a stored response")
     add(PATH, routes.delete, methods=["DELETE"], summary="Delete a stored response")
-    add(f"{PATH}/input_items", routes.input_items, methods=["GET"], summary="What a stored response was asked")
+    add(f"{PATH}/input_items", routes.input_items, methods=["GET"], summary="List a stored response's input items")
     return router
 
 
