@@ -160,6 +160,33 @@ async def test_a_change_during_a_pass_is_looked_at_when_the_watch_shows_it_after
     assert _waiting(engine) == 1
 
 
+async def test_a_successor_that_comes_during_the_pass_over_its_predecessor_is_woken_by_its_secret() -> None:
+    client = RecordingClient()
+    engine = Engine(Settings(), cast("ApiServer", client), Metrics())
+    for watch in engine._watches:
+        watch.synced.set()
+    keyed = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "provider"}}]}
+    before = client.put(resource(providers=keyed))
+    successor: Object = {**before["metadata"], "uid": "successor", "resourceVersion": "9000"}
+    _see(engine, "ADDED", before)
+    key = await engine._queue.take()
+
+    def replace_meanwhile(verb: str, _: str, __: str) -> None:
+        if verb == "status":
+            _see(engine, "DELETED", before)
+            _see(engine, "ADDED", {**before, "metadata": successor})
+            raise ApiError(404, "NotFound", "the object is gone")
+
+    client.fail = replace_meanwhile
+    assert await engine._reconcile(key) is False
+    engine._queue.done(key)
+    assert await engine._queue.take() == key, "the successor is looked at"
+    engine._queue.done(key)
+    _watch(engine, kinds.SECRET)._take("ADDED", _object("provider", 5, None))
+    assert _waiting(engine) == 1
+    assert engine.phases().total() == 1
+
+
 def test_a_secret_wakes_everyone_who_names_it_even_if_one_pass_has_read_it_already(engine: Engine) -> None:
     keyed = {"items": [{**PROVIDERS["items"][0], "apiKeyFrom": {"name": "provider"}}]}
     for name in ("one", "two", "three"):
@@ -229,6 +256,18 @@ def test_a_watch_that_is_silent_while_others_are_not_is_found(engine: Engine, mo
             watch._hear()
         assert engine.silent_watches() == ([one.name] if passed > DEAD_SECONDS else [])
     one._hear()
+    assert engine.silent_watches() == []
+
+
+def test_a_list_that_takes_long_shows_life_with_what_it_brings(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster may have a hundred thousand Secrets: an operator that is restarted meanwhile would never list them."""
+    clock = _Clock(monkeypatch)
+    one, *others = engine._watches
+    for passed in (20, 40, 60, 80):
+        clock.now = passed
+        for watch in others:
+            watch._hear()
+        one._kept(_object(f"demo-{passed}", 1))
     assert engine.silent_watches() == []
 
 

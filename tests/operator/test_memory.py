@@ -9,6 +9,8 @@ import pytest
 from assistant_operator.cluster.apply import matches, stamped
 from assistant_operator.cluster.cache import Cache
 from assistant_operator.cluster.client import _next_limit
+from assistant_operator.cluster.digests import LONGEST
+from assistant_operator.health import trouble
 
 OBJECTS = 6_000
 PROGRAM = f"""
@@ -57,6 +59,23 @@ def test_a_short_text_that_became_a_long_one_is_another() -> None:
     cache = Cache()
     cache.put("ConfigMap", _config_map("short" * 10_000))
     assert not matches({"data": {"file": "short"}}, cache.get("ConfigMap", "default", "demo"))
+
+
+def test_the_long_message_of_a_large_object_s_status_stays_readable() -> None:
+    """An admission webhook's refusal of a pod may have any length, and the AIAssistant's condition quotes it."""
+    refusal = "admission webhook denied the request: " + "a rule of the house. " * 500
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": refusal}
+    metadata = _config_map("")["metadata"]
+    spec = {"template": {"spec": {"containers": [{"name": "runtime", "args": ["a" * 20_000]}]}}}
+    cache = Cache()
+    cache.put("Deployment", {"metadata": metadata, "spec": spec, "status": {"conditions": [failure]}})
+    live = cache.get("Deployment", "default", "demo")
+    assert live
+    found = trouble.first(trouble.Scene(live))
+    assert found
+    assert found.message.startswith("admission webhook denied the request: a rule of the house.")
+    assert len(found.message) <= LONGEST
+    assert matches({"spec": spec}, live)
 
 
 @pytest.mark.parametrize(

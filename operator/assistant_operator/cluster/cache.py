@@ -12,7 +12,7 @@ import orjson
 
 from assistant_operator import labels
 from assistant_operator.cluster.decoding import encode
-from assistant_operator.cluster.digests import digested
+from assistant_operator.cluster.digests import digested, shortened
 from assistant_operator.cluster.page import Page
 from assistant_operator.rooms.manifests import Object
 
@@ -207,7 +207,9 @@ def trim_own(kind: str, body: Object) -> Object:
     if kind == "Pod":
         return _trim_pod(metadata, body)
     trimmed = {**body, "metadata": metadata}
-    return digested(trimmed) if len(encode(trimmed)) > _LARGE else trimmed
+    if len(encode(trimmed)) <= _LARGE:
+        return trimmed
+    return {key: (shortened if key == "status" else digested)(value) for key, value in trimmed.items()}
 
 
 def trim_to_version(_: str, body: Object) -> Object:

@@ -22,6 +22,17 @@ def digested(value: Any) -> Any:
     return value
 
 
+def shortened(value: Any) -> Any:
+    """Return a value with the beginning of each long text in its place: for what is read to people, as a status is."""
+    if isinstance(value, str) and len(value) > LONGEST:
+        return f"{value[: LONGEST - 1]}…"
+    if isinstance(value, dict):
+        return {key: shortened(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [shortened(child) for child in value]
+    return value
+
+
 def same_text(wanted: Any, live: Any) -> bool:
     """Tell whether a value is the text that `digested` gave the digest of."""
     return bool(digested(wanted) == live)

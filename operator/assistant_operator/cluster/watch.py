@@ -206,6 +206,7 @@ class Watch:
 
     def _kept(self, body: Any) -> Object | None:
         """Return what is kept of an object of a list, None of one that can't be read."""
+        self._hear()  # a long list is a sign of life with each of its pages, not only at its end
         if is_readable(body):
             try:
                 return self._cache.trim(self.target.kind.kind, body)

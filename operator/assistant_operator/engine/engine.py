@@ -179,7 +179,8 @@ class Engine:
         outcome = await self._reconciler.reconcile(resource, hindrance)
         if isinstance(outcome.error, GoneError):
             self._assistants.remove(kinds.ASSISTANT.kind, resource)
-            self._forget(key)
+            if self._resource(key) is None:  # a successor of the same name may have come during the pass
+                self._forget(key)
             return False
         self._keep(key, outcome.resource)
         if isinstance(outcome.error, WaitingError) or _ends_unseen(outcome.error):
