@@ -252,6 +252,23 @@ def test_drift_is_corrected(kube: Kube) -> None:
     eventually(lambda: kube.get("configmap", "demo-redis"), "the ConfigMap is back")
 
 
+def test_labels_that_are_taken_off_are_put_back_and_what_can_t_be_changed_stays(kube: Kube) -> None:
+    """Without its labels no watch sees it, and the claim template that is rendered is not the one it was made with."""
+
+    def size(size: str) -> dict[str, Any]:
+        return {"managed": {"storage": {"size": size}}}
+
+    create(kube, redis=size("1Gi"))
+    before = kube.must("statefulset", "demo-redis")["spec"]
+    create(kube, redis=size("2Gi"))
+    kube.run("label", "statefulset", "demo-redis", f"{labels.MANAGED_BY}-", f"{labels.INSTANCE}-")
+    eventually(lambda: labels.INSTANCE in kube.must("statefulset", "demo-redis")["metadata"]["labels"], "labelled")
+    create(kube, redis=size("2Gi"), replicas=1)
+    eventually(lambda: kube.must("deployment", "demo-runtime")["spec"]["replicas"] == 1, "the stack follows its spec")
+    assert kube.must("statefulset", "demo-redis")["spec"] == before
+    assert not kube.condition("demo", "Stalled")
+
+
 def test_a_field_that_is_no_longer_set_is_removed(kube: Kube) -> None:
     create(kube, podTemplate={"spec": {"nodeSelector": {"disk": "ssd"}}})
     assert kube.must("deployment", "demo-runtime")["spec"]["template"]["spec"]["nodeSelector"] == {"disk": "ssd"}

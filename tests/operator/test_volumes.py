@@ -4,6 +4,7 @@ from typing import Any
 
 from assistant_operator import labels
 from assistant_operator.cluster.client import ApiError
+from assistant_operator.errors import TransientError
 from assistant_operator.rooms.manifests import Object
 from tests.operator.recording import events
 from tests.operator.test_reconcile import Bench, roll_out
@@ -200,6 +201,20 @@ async def test_a_server_elsewhere_does_not_hide_the_data_that_stays_here() -> No
     assert "The data of the managed one stays in volume claims data-demo-redis-0." in message
     await bench.reconcile(redis={"managed": {}})
     assert "data-demo-redis-0" not in bench.condition("RedisReady")["message"]
+
+
+async def test_a_stateful_set_whose_labels_were_taken_off_is_found_again_and_its_template_stays() -> None:
+    bench = await _bench()
+    await bench.reconcile(**_sized("2Gi"))
+    made = _stateful_set(bench)
+    stripped = bench.client.put({**made, "metadata": {**made["metadata"], "labels": {}}})
+    bench.cache.remove("StatefulSet", stripped)
+    await bench.reconcile()
+    assert isinstance(bench.error, TransientError), "it is looked at again"
+    await bench.reconcile()
+    assert not bench.error
+    assert _stateful_set(bench)["metadata"]["labels"] == made["metadata"]["labels"]
+    assert _stateful_set(bench)["spec"] == made["spec"]
 
 
 async def test_a_claim_template_of_another_version_stays_as_it_was_made_and_stalls_nothing() -> None:

@@ -51,6 +51,8 @@ async def apply_object(
         The object is missing or has no owner, and the AIAssistant is gone too.
     StalledError
         The object belongs to somebody else, or the API server will never take it.
+    TransientError
+        The object exists and was not seen, so what is wanted was made up without what it is now.
     WaitingError
         A predecessor of the same name is still being deleted.
     """
@@ -66,6 +68,9 @@ async def apply_object(
                 cache.put(kind.kind, created)
                 return True
             live = await _existing(api, kind, body)
+            if _is_ours(kind.kind, live, assistant):
+                cache.put(kind.kind, await _labelled(api, kind, body, live))
+                raise TransientError(conditions.CONFLICT, _unseen(f"{kind.kind} {metadata['name']}"))
         if not _is_ours(kind.kind, live, assistant):
             await confirmation.before_adoption()
         cache.put(kind.kind, await _update(api, kind, body, live))
@@ -95,6 +100,14 @@ async def _existing(api: Client, kind: Kind, body: Object) -> Object:
     return live
 
 
+async def _labelled(api: Client, kind: Kind, body: Object, live: Object) -> Object:
+    """Give an object of ours the labels by which the watches see it: somebody took them off."""
+    metadata = body["metadata"]
+    seen_by = {label: metadata["labels"][label] for label in (labels.MANAGED_BY, labels.INSTANCE)}
+    patch = {"metadata": {"uid": live["metadata"]["uid"], "labels": seen_by}}
+    return await api.merge(kind, metadata["namespace"], metadata["name"], patch)
+
+
 async def _update(api: Client, kind: Kind, body: Object, live: Object) -> Object:
     """Apply to that very object, and to none that took its place since."""
     identity = {"uid": live["metadata"]["uid"]}
@@ -117,6 +130,10 @@ def _with_metadata(body: Object, **fields: str) -> Object:
 
 def _replaced(what: str) -> str:
     return f"{what} was deleted or created by another writer just now; the operator looks at it again."
+
+
+def _unseen(what: str) -> str:
+    return f"{what} was there without the operator's labels. It has them again; the operator looks at it again."
 
 
 def _drifted(body: Object, live: Object) -> bool:
