@@ -96,6 +96,8 @@ class Reconciler:
         """Run one pass over a resource as the watch last saw it; where something hinders that, only report it."""
         started = time.perf_counter()
         findings, report = await self._pass(resource, hindrance)
+        # Values that this pass had no use for wait for no other one: it reads what it needs.
+        self.secrets.fresh.drop((resource["metadata"]["namespace"], resource["metadata"]["name"]))
         error = findings.error
         if not isinstance(error, GoneError):
             try:

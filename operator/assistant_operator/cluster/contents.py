@@ -1,7 +1,7 @@
 """What Secrets or ConfigMaps hold, as far as the facts need it.
 
-The watch brings metadata only. An object's values are read when one of its versions is seen for the first time, reduced
-to a digest each, and not kept.
+The watch of everyone's objects brings metadata only. An object's values are read when one of its versions is seen for
+the first time, reduced to a digest each, and not kept.
 """
 
 import base64
@@ -55,8 +55,12 @@ class Contents:
         live = self.cache.get(self._kind.kind, namespace, name)
         if live is None:
             self._known.pop((namespace, name), None)
-        elif not self._knows(live) and (body := await self._api.get(self._kind, namespace, name)):
+        elif not self._knows(live) and (body := await self._fetch(live)):
             self._learn(body)
+
+    async def _fetch(self, live: Object) -> Object | None:
+        """Return an object with its values, None if it was deleted just now."""
+        return await self._api.get(self._kind, live["metadata"]["namespace"], live["metadata"]["name"])
 
     def _knows(self, live: Object, *, complete: bool = False) -> bool:
         """Tell whether this version of an object was read, and found `complete`."""

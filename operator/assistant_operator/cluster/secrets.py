@@ -1,14 +1,19 @@
-"""Secrets: what the facts need of them, and the generated ones."""
+"""Secrets: what the facts need of them, and the generated ones.
+
+The values of generated Secrets come with a watch of their own, which sees no others, so a restart reads none of them by
+its name. A pass takes the values, compares them, and keeps a digest of each.
+"""
 
 import base64
 from collections.abc import Awaitable, Iterable, Mapping
 from http import HTTPStatus
 
 from assistant_operator import conditions, labels
-from assistant_operator.cluster.cache import Cache
+from assistant_operator.cluster.cache import Cache, Key, Ref, ref, version
 from assistant_operator.cluster.client import ApiError, Client
 from assistant_operator.cluster.confirmation import Confirmation
 from assistant_operator.cluster.contents import Contents
+from assistant_operator.cluster.fresh import Fresh
 from assistant_operator.errors import StalledError, TransientError
 from assistant_operator.health.redaction import redacted
 from assistant_operator.kinds import SECRET
@@ -22,6 +27,18 @@ class Secrets(Contents):
 
     def __init__(self, api: Client, cache: Cache) -> None:
         super().__init__(api, cache, SECRET)
+        self.fresh = Fresh()
+
+    def recipient(self, found: Ref) -> Key | None:
+        """Return the assistant that must look at the values of a Secret; None, and drop them, where they are known."""
+        waiting = self.fresh.waiting(found)
+        if waiting is None:
+            return None
+        known = self._known.get((found.namespace, found.name))
+        if known and known.complete and int(known.version) >= waiting.version:
+            self.fresh.take(found)
+            return None
+        return waiting.owner
 
     async def generate(self, credential: Credential, assistant: AIAssistant, confirmation: Confirmation) -> bool:
         """Create a generated Secret, or give it the values that it lacks; return whether it was written.
@@ -42,7 +59,7 @@ class Secrets(Contents):
         self._check(live, credential, assistant)
         if self._knows(live, complete=True):
             return False
-        body = await self._api.get(SECRET, assistant.namespace, credential.name)
+        body = await self._fetch(live)
         if body is None:
             return False  # deleted just now, which the watch tells
         changes = credential.changes(_decode(body.get("data") or {}))
@@ -64,6 +81,10 @@ class Secrets(Contents):
         """
         bodies = [await self._api.get(SECRET, namespace, name) or {} for name in sorted(set(names))]
         return redacted(text, [value for body in bodies for value in _decode(body.get("data") or {}).values()])
+
+    async def _fetch(self, live: Object) -> Object | None:
+        fresh = self.fresh.take(ref(SECRET.kind, live))
+        return fresh if fresh and version(fresh) >= version(live) else await super()._fetch(live)
 
     async def _create(self, credential: Credential, assistant: AIAssistant) -> bool:
         """Create a Secret without an owner: `retention.py` decides on that, for it and the volumes together."""

@@ -76,6 +76,8 @@ class Engine:
         yield watch(self._cache, everyones(kinds.SECRET), on_change=self._wake, on_object=self._wake_users)
         config_maps = self._reconciler.config_maps.cache
         yield watch(config_maps, everyones(kinds.CONFIG_MAP), on_change=self._wake, on_object=self._wake_users)
+        # Generated Secrets with their values: each pass needs them, and to read them one by one would slow a restart.
+        yield watch(self._reconciler.secrets.fresh, Target(kinds.SECRET, namespace), on_object=self._receive)
 
     def _observe(self, found: Ref, news: bool) -> None:
         """Take note of an AIAssistant that is new, changed or gone."""
@@ -110,6 +112,7 @@ class Engine:
         """Reconcile all AIAssistants from filled caches until cancelled; it may be begun again after that."""
         await asyncio.gather(*(watch.answered.wait() for watch in self._watches))
         log.info("synced", objects=len(self._cache))
+        self._drop_values_of_nobody()
         self._wake_all(None)
         async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - ends with the process
             for number in range(self._settings.workers):
@@ -216,6 +219,7 @@ class Engine:
         self._queue.forget(key)
         self._referenced.use(key, ())
         self._content_users.use(key, ())
+        self._reconciler.secrets.fresh.drop(key)
 
     async def _resync(self) -> None:
         """Look at every assistant once in a while, a few at a time, in case an event was lost."""
@@ -238,6 +242,20 @@ class Engine:
         contents.forget_deleted(found.namespace, found.name)
         for key in self._content_users.of(found):
             self._wake(key)
+
+    def _receive(self, found: Ref, _: bool) -> None:
+        """Wake the assistant that the values of a generated Secret are for; drop those that are for none."""
+        key = self._reconciler.secrets.recipient(found)
+        if key in self._phases:
+            self._queue.add(key)
+        elif key and all(watch.answered.is_set() for watch in self._watches):
+            self._reconciler.secrets.fresh.drop(key)
+
+    def _drop_values_of_nobody(self) -> None:
+        """Drop the values of Secrets whose AIAssistant was deleted."""
+        fresh = self._reconciler.secrets.fresh
+        for key in fresh.owners() - self._phases.keys():
+            fresh.drop(key)
 
     def _look_anew(self, keys: Iterable[Key]) -> None:
         """Have assistants looked at, and learn whose changes wake them: what they name may have changed."""
