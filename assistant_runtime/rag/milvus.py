@@ -127,7 +127,7 @@ class MilvusConnection(StoreConnection):
             self._channel.give_up()
             self._channel = _Channel(self._connect)
 
-    async def aclose(self) -> None:
+    async def disconnect(self) -> None:
         """Close every connection, without waiting for calls that hang."""
         self._channel.close(wait=self.embedded)
 

@@ -105,8 +105,13 @@ class StoreConnection(ABC):
     async def renew(self) -> None:  # noqa: B027 - as above
         """Drop every connection of a server that is down; what hangs on one may end by that."""
 
-    @abstractmethod
     async def aclose(self) -> None:
+        """Close every connection, for good: what comes later is refused, where a client would connect once more."""
+        self._status, self._detail = "closed", "the process ends"
+        await self.disconnect()
+
+    @abstractmethod
+    async def disconnect(self) -> None:
         """Close every connection."""
 
     def works(self) -> dict[str, Work]:

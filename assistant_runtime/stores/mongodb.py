@@ -92,7 +92,7 @@ class MongoConnection(StoreConnection):
 
     async def renew(self) -> None:
         """Have a new client: the old one may hold connections that are broken without saying so."""
-        await self.aclose()
+        await self.disconnect()
 
     async def ping(self) -> None:
         """Ask for nothing."""
@@ -124,7 +124,7 @@ class MongoConnection(StoreConnection):
             return f"MongoDB answered with error {error.code}"
         return super().reason(error)
 
-    async def aclose(self) -> None:
+    async def disconnect(self) -> None:
         """Close every connection."""
         client, self._client = self._client, None
         if client is None:

@@ -183,7 +183,7 @@ class RedisConnection(StoreConnection):
         with suppress(RedisError, OSError):  # the end of a connection that is broken
             await self.client.connection_pool.disconnect(inuse_connections=False)
 
-    async def aclose(self) -> None:
+    async def disconnect(self) -> None:
         """Close every connection."""
         if self._pipeline is not None:
             await self._pipeline.aclose()

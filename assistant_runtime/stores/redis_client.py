@@ -109,9 +109,9 @@ class SentinelConnection(stores.RedisConnection):
             with suppress(RedisError, OSError):
                 await each.connection_pool.disconnect(inuse_connections=False)
 
-    async def aclose(self) -> None:
+    async def disconnect(self) -> None:
         """Close every connection."""
-        await super().aclose()
+        await super().disconnect()
         await self._sentinel.aclose()
 
 

@@ -152,7 +152,7 @@ class SqlConnection(StoreConnection):
         for connection in list(self._connections):
             connection.terminate()
 
-    async def aclose(self) -> None:
+    async def disconnect(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
 
