@@ -1,6 +1,7 @@
 """Whoever asks a model spends from the budget of the key that began it, and budgets outlive what counts them."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,22 @@ async def test_a_writing_job_spends_from_its_keys_budget(upstream: Upstream, set
         await eventually(lambda: _has(runtime, key_id, len(upstream.requests) * BIG))
     # Each ask that is admitted holds what is expected of it, so that few are in flight beyond the budget.
     assert budget <= len(upstream.requests) * BIG < 2 * budget
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 30, "1e30", "1e400", "-5", '"5"', "true"])
+async def test_a_number_that_no_answer_takes_spends_no_budget_and_stops_no_ledger(
+    upstream: Upstream, settings: dict[str, Any], number: str
+) -> None:
+    async def absurd(_: Upstream, __: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        told = json.dumps(completion(body["model"]) | {"usage": {"prompt_tokens": "?", "completion_tokens": 6}})
+        return web.Response(text=told.replace('"?"', number), content_type="application/json")
+
+    upstream.script = [absurd]
+    async with run_runtime(upstream, **settings) as runtime:
+        key, key_id = await make(runtime, token_budget_daily=100_000)
+        assert (await runtime.chat(key)).status == 200
+        assert (await runtime.chat(key)).status == 200
+        await eventually(lambda: _has(runtime, key_id, 20))
 
 
 async def _has(runtime: Runtime, key_id: str, tokens: int) -> bool:

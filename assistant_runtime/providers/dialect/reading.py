@@ -16,6 +16,9 @@ OpenRouter; OpenRouter; Ollama; LiteLLM."""
 THINKING_PARTS = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_text"})
 TEXT_PARTS = frozenset({"text", "output_text"})
 
+MAX_TOKENS = 10**9
+"""Of one answer. A number that is larger counts nothing: it would spend a key's budget, and no database keeps it."""
+
 FINISH_REASONS = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "end", "complete", "completed"), "stop"),
     **dict.fromkeys(("finish_reason_unspecified", "finished", "normal"), "stop"),
@@ -165,7 +168,10 @@ def _usages(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _count(usage: Mapping[str, Any], *names: str) -> int | None:
     for name in names:
         value = usage.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value == int(value):
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        # The bound comes first: infinity can't be made an integer.
+        if 0 <= value <= MAX_TOKENS and value == int(value):
             return int(value)
     return None
 
