@@ -283,7 +283,7 @@ class Turns:
     def _cache_key(self, question: Question, candidate: Candidate) -> str:
         if self._cache is None:
             return ""
-        return self._cache.key(question.tenant, candidate.pool, candidate.model, question.payload)
+        return self._cache.key(question.tenant, candidate.pool, candidate.model, question.payload, text=question.text)
 
     async def _look_up(self, question: Question, key: str) -> tuple[str, bytes | None]:
         """Give `hit`, `miss` or `bypass`, and the answer for a hit."""

@@ -46,10 +46,12 @@ class ResponseCache:
         self._compress = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL).compress if compression else None
         self._decompress = zstandard.ZstdDecompressor().decompress
 
-    def key(self, tenant: str, provider: str, model: str, payload: Mapping[str, Any]) -> str:
-        """Give the key of a request; field order and spacing make no difference."""
+    def key(self, tenant: str, provider: str, model: str, payload: Mapping[str, Any], *, text: bool = False) -> str:
+        """Give the key of a chat or, with `text`, of a text; field order and spacing make no difference."""
         asked = {name: value for name, value in payload.items() if name not in {"stream", "stream_options"}}
-        canonical = orjson.dumps([tenant, provider, asked | {"model": model}], option=orjson.OPT_SORT_KEYS)
+        # A request may have the fields of both, and their answers have different forms.
+        kind = ["text"] if text else []
+        canonical = orjson.dumps([tenant, provider, asked | {"model": model}, *kind], option=orjson.OPT_SORT_KEYS)
         return hmac.digest(self._hmac_key, canonical, hashlib.sha256).hex()
 
     async def get(self, key: str) -> bytes | None:

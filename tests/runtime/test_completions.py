@@ -6,7 +6,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.support.runtime import run_runtime
+from tests.support.runtime import QUESTION, run_runtime
 from tests.support.upstream import MODEL, WORDS, Upstream, answers, refuses, text_completion, writes
 
 PROMPTS: Any = ["The capital of France is", ["one", "two"], [1, 2, 3], [[1, 2], [3]], ""]
@@ -99,6 +99,15 @@ async def test_the_same_is_answered_from_the_cache(upstream: Upstream) -> None:
             for _ in range(2)
         ]
     assert found == ["miss", "hit"]
+
+
+async def test_a_chat_with_a_prompt_and_a_text_with_messages_are_different_requests(upstream: Upstream) -> None:
+    body = json.dumps({**QUESTION, "prompt": "a"})
+    async with run_runtime(upstream) as runtime:
+        paths = ("/v1/chat/completions", "/v1/completions")
+        answers = [(await runtime.post(body, path=path)).json["object"] for path in paths * 2]
+    assert answers == ["chat.completion", "text_completion"] * 2
+    assert len(upstream.requests) == 2
 
 
 @pytest.mark.parametrize(
