@@ -12,7 +12,7 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any, Literal
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from assistant_runtime.api.connection_limits import ConnectionLimits
 from assistant_runtime.errors import ApiError
@@ -127,6 +127,7 @@ class RuntimeProtocol(HttpToolsProtocol):
         self._phase = NOTHING
         self._head_bytes = 0
         self._due = self._write_due = NEVER
+        self._answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Begin, if there is room."""
@@ -161,6 +162,8 @@ class RuntimeProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._due = NEVER
         super().on_headers_complete()
+        if not self.pipeline:
+            self._answering = self.cycle
 
     def on_message_complete(self) -> None:
         """Note that the next bytes begin a new head."""
@@ -168,12 +171,22 @@ class RuntimeProtocol(HttpToolsProtocol):
         self._due = NEVER
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """Note that the next request in the pipeline is answered now."""
+        if self.pipeline:
+            self._answering = self.pipeline[-1][0]
+        super().on_response_complete()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Report to the request that is being answered that its client left."""
         super().connection_lost(exc)
-        if self.cycle is None or self.cycle.response_complete:
+        # uvicorn's own `cycle` is the one that came last, which waits where a client sends several at once.
+        cycle = self._answering
+        if cycle is None or cycle.response_complete:
             return
-        state = self.cycle.scope["state"]
+        cycle.disconnected = True
+        cycle.message_event.set()
+        state = cycle.scope["state"]
         state[LEFT] = True
         if (report := state.get(WHEN_LEFT)) is not None:
             report()

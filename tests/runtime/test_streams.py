@@ -296,6 +296,28 @@ async def test_a_client_that_leaves_without_streaming_closes_the_provider(upstre
     assert 'http_requests_total{endpoint="/v1/chat/completions",method="POST",status="499"} 1.0' in scraped
 
 
+async def test_a_client_that_leaves_with_another_request_waiting_closes_the_provider(upstream: Upstream) -> None:
+    async def endless(behaving: Upstream, request: Any, body: dict[str, Any]) -> Any:
+        response = await sse(request)
+        try:
+            while True:
+                await response.write(chunk(body["model"], "x"))
+                await asyncio.sleep(0.01)
+        finally:
+            behaving.closed.set()
+
+    upstream.script = [endless]
+    async with run_runtime(upstream) as runtime:
+        body = json.dumps({**QUESTION, "stream": True}).encode()
+        one = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+        reader, writer = await asyncio.open_connection(*runtime.url.removeprefix("http://").split(":"))
+        writer.write(one * 2)
+        await reader.readuntil(b"data: ")
+        writer.close()
+        await asyncio.wait_for(upstream.closed.wait(), PATIENCE_SECONDS)
+        assert len(upstream.requests) == 1, "nobody waits for the answer to the second"
+
+
 async def test_a_slow_client_slows_the_provider(upstream: Upstream) -> None:
     """What the client does not read must wait at the provider, and not in this process's memory."""
     sent = 0
