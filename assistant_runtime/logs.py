@@ -6,6 +6,7 @@ logs is the process's business, so that importing or testing the application cha
 
 import asyncio
 import atexit
+import json
 import logging
 import sys
 from typing import Any, TextIO
@@ -126,8 +127,13 @@ def log_format(settings: ProcessGroup) -> str:
 def _renderer(settings: ProcessGroup) -> list[Processor]:
     if log_format(settings) == "console":
         return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
-    return [_render_json]
+    return [as_json]
 
 
-def _render_json(_logger: Any, _method: str, event: EventDict) -> str:
-    return orjson.dumps(event, default=repr).decode()
+def as_json(_logger: Any, _method: str, event: EventDict) -> str:
+    """Render an event as a line of JSON, whatever it holds."""
+    try:
+        return orjson.dumps(event, default=repr).decode()
+    except orjson.JSONEncodeError:
+        # Texts and numbers of others may be none that it takes, and a line must not fail what it is about.
+        return json.dumps(event, default=repr)

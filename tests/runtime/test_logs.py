@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import structlog
 
-from assistant_runtime.logs import warn_of_risks
+from assistant_runtime.logs import as_json, warn_of_risks
 from assistant_runtime.settings import Settings
 from tests.support.redis import RedisServer
 from tests.support.runtime import QUESTION, RuntimeProcess, eventually, run_process
@@ -96,6 +97,13 @@ async def test_requests_are_not_logged_above_info(upstream: Upstream, tmp_path: 
                 async with client.post(f"{process.url}/v1/chat/completions", json=QUESTION) as answer:
                     assert answer.status == 200
         assert "request_processed" not in process.output
+
+
+@pytest.mark.parametrize("value", ["\ud83d", 2**70, b"\xff", float("nan"), {1: {2}}, {"a": {3}, "b": "\ud83d"}])
+def test_no_value_fails_the_line_that_has_it(value: Any) -> None:
+    line = as_json(None, "info", {"event": "found", "value": value})
+    assert json.loads(line)["event"] == "found"
+    line.encode()
 
 
 def warnings_for(**settings: Any) -> set[str]:
