@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from assistant_runtime import json_text
 from assistant_runtime.errors import ApiError, ProviderError
 from assistant_runtime.providers.base import Completion, Payer
 from assistant_runtime.providers.routing import DEFAULT_MODEL, Candidate, Routing, first_answer
@@ -120,7 +121,8 @@ class Embeddings:
 
 
 def _vectors(body: bytes, count: int) -> list[list[float]]:
-    data = orjson.loads(body).get("data")
+    # Models that overflow give NaN, which is read as None here.
+    data = json_text.loads(body).get("data")
     entries = [entry for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []
     by_index = {entry.get("index", position): entry.get("embedding") for position, entry in enumerate(entries)}
     vectors = [by_index.get(index) for index in range(count)]

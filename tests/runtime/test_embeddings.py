@@ -168,6 +168,13 @@ async def test_something_else_than_vectors_is_a_failure(upstream: Upstream, data
             await embedder(provider).embed(["x"], OwnExpense())
 
 
+async def test_a_vector_of_no_numbers_is_a_failure(upstream: Upstream) -> None:
+    upstream.script = [answers('{"data": [{"index": 0, "embedding": [NaN, 1.0]}]}')]
+    async with provider_at(upstream) as provider:
+        with pytest.raises(ProviderError, match="something else than 1 embeddings"):
+            await embedder(provider).embed(["x"], OwnExpense())
+
+
 async def test_without_a_model_no_text_is_sent(upstream: Upstream) -> None:
     async with provider_at(upstream) as provider:
         with pytest.raises(ApiError, match="EMBEDDING_MODEL"):
