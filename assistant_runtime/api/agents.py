@@ -138,7 +138,7 @@ class AgentRoutes:
             return _unknown(name)
         return ApiError(
             409,
-            f"The agent is at version {current.version}, not {expected}: read it, and change that.",
+            f"The agent is at version {current.version}, not {expected}: read it again and change that version.",
             code="version_conflict",
             param="expected_version",
             headers={"x-agent-version": str(current.version)},

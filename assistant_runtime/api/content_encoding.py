@@ -73,7 +73,7 @@ def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
         there = ", ".join(sorted(READERS))
         raise ApiError(
             415,
-            f"Content-Encoding: {encoding!r} is not read here; send one of {there}, or none.",
+            f"Content-Encoding: {encoding!r} is not supported; send one of {there}, or none.",
             code="unsupported_content_encoding",
             param="Content-Encoding",
         )
@@ -82,7 +82,7 @@ def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
     except (zlib.error, zstandard.ZstdError, EOFError):
         raise ApiError(
             400,
-            f"The body is not {encoding}, which its Content-Encoding says it is.",
+            f"The body is not {encoding}, although its Content-Encoding says so.",
             code="invalid_content_encoding",
             param="Content-Encoding",
         ) from None

@@ -116,11 +116,13 @@ def _texts(payload: Mapping[str, Any]) -> list[str]:
     given = payload["input"]
     texts = [given] if isinstance(given, str) else given
     if not all(isinstance(text, str) for text in texts):
-        raise _refused("input", f"{LOCAL_MODEL} takes texts, and no tokens of another model's.")
+        raise _refused("input", f"{LOCAL_MODEL} takes texts, not tokens.")
     if sum(map(len, texts)) > MAX_CHARACTERS:
-        raise _refused("input", f"{LOCAL_MODEL} takes {MAX_CHARACTERS} characters at once: send fewer texts.")
+        raise _refused("input", f"{LOCAL_MODEL} takes at most {MAX_CHARACTERS} characters at once: send fewer texts.")
     if payload.get("dimensions") not in {None, LOCAL_DIMENSIONS}:
-        raise _refused("dimensions", f"{LOCAL_MODEL} has {LOCAL_DIMENSIONS}.")
+        raise _refused(
+            "dimensions", f"{LOCAL_MODEL} has {LOCAL_DIMENSIONS} dimensions: omit the field, or send this number."
+        )
     return list(texts)
 
 

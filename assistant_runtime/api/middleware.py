@@ -220,7 +220,7 @@ def _store_unavailable() -> ApiError:
     """Give the error for a request that needs a store which does not answer."""
     return ApiError(
         503,
-        "What this request needs is stored on a server that does not answer. /ready says which; try again.",
+        "A store that this request needs does not answer. /ready names it; try again.",
         error_type="server_error",
         code="store_unavailable",
         headers={"retry-after": "2"},
@@ -240,7 +240,7 @@ def _shutting_down() -> ApiError:
     """Give the error for a request that the end of the grace period cut off; clients that left never get here."""
     return ApiError(
         503,
-        "The server is shutting down. Ask again: another replica answers.",
+        "The server is shutting down. Try again: another replica answers.",
         error_type="server_error",
         code="server_shutting_down",
         headers={"retry-after": "1"},
@@ -250,7 +250,7 @@ def _shutting_down() -> ApiError:
 def _saturated() -> ApiError:
     return ApiError(
         503,
-        "Too many requests are being answered at once. Ask again in a moment.",
+        "The server has too many requests in flight. Try again in a moment.",
         error_type="server_error",
         code="server_saturated",
         headers={"retry-after": "1"},

@@ -179,7 +179,7 @@ def _check(fingerprint: bytes, first: bytes) -> None:
     if fingerprint != first:
         raise ApiError(
             422,
-            "This Idempotency-Key was used for another request. Send a request again as it was, or use a new key.",
+            "This Idempotency-Key was used for another request. Repeat that request unchanged, or use a new key.",
             error_type="idempotency_error",
             code="idempotency_key_reused",
             param="Idempotency-Key",

@@ -36,11 +36,11 @@ class OwnMachine:
         if scope["type"] == "http" and scope["path"].startswith(API_PREFIX):
             origin = (header(scope, b"origin") or b"").decode("latin-1")
             if origin and not is_loopback(_host(origin)) and not self._origins & {origin, "*"}:
-                raise _refused(f"The page of {origin!r} may not ask this assistant, which asks for no key. {REMEDY}")
+                raise _refused(f"Pages of {origin!r} may not use this assistant, because it requires no key. {REMEDY}")
             host = (header(scope, b"host") or b"").decode("latin-1")
             if host and not is_loopback(_host(f"http://{host}")):
                 raise _refused(
-                    f"This assistant serves its own machine, without keys, and is not {host!r}. Set API_KEYS."
+                    f"Without API_KEYS this assistant serves only its own machine, which {host!r} is not. Set API_KEYS."
                 )
         await self._app(scope, receive, send)
 

@@ -48,7 +48,7 @@ LOOKED_AT = 64
 LATE = ApiError(408, "The request did not arrive in time.", code="request_timeout")
 TOO_MANY = ApiError(
     503,
-    "The server has as many connections as it may have. Connect again in a moment.",
+    "The server has reached its limit of connections (MAX_CONNECTIONS). Try again in a moment.",
     error_type="server_error",
     code="too_many_connections",
     headers={"retry-after": "1"},

@@ -65,7 +65,7 @@ async def _by_similarity(embedder: Embedder | None, asked: RerankRequest, texts:
     if embedder is None:
         raise ApiError(
             501,
-            "There is no reranker. Set JINA_RERANKER_URL, or EMBEDDING_MODEL for an embedding model in its place.",
+            "There is no reranker. Set JINA_RERANKER_URL, or EMBEDDING_MODEL to use an embedding model instead.",
             error_type="server_error",
             code="reranker_not_configured",
         )

@@ -142,7 +142,7 @@ def _cursor(before: str | None) -> tuple[float, str] | None:
         return None
     match = re.match(r"^(\d{1,12}(?:\.\d{1,9})?)/([A-Za-z0-9_-]{1,64})$", before)
     if match is None:
-        raise ApiError(400, "before: give `next` of the page before", code="invalid_value", param="before")
+        raise ApiError(400, "before: give `next` of the previous page", code="invalid_value", param="before")
     return float(match[1]), match[2]
 
 

@@ -217,7 +217,7 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             # What a callback raises is this error's context.
             own = error.__context__
-            self._fail(own if isinstance(own, BadResponseError) else BadResponseError("something that is no HTTP"))
+            self._fail(own if isinstance(own, BadResponseError) else BadResponseError("something other than HTTP"))
             return
         if not self._has_head and self._head_bytes > MAX_HEAD_BYTES:
             self._fail(BadResponseError(f"headers longer than {MAX_HEAD_BYTES} bytes"))
@@ -269,7 +269,7 @@ class Connection(asyncio.Protocol):
         if encoding in {b"gzip", b"deflate"}:
             self._decoder = zlib.decompressobj(DECODER_WINDOW)
         elif encoding != b"identity":
-            raise BadResponseError("an encoding that was not asked for")
+            raise BadResponseError("an encoding that was not requested")
 
     def on_body(self, data: bytes) -> None:
         """Take a part of the body."""

@@ -252,7 +252,7 @@ async def _guarded(candidate: Candidate, ask: Callable[[Candidate], Awaitable[T]
     if wait:
         raise ProviderError(
             503,
-            f"provider {candidate.provider.name} keeps failing and is left alone for a while",
+            f"provider {candidate.provider.name} keeps failing and is paused for a while",
             code="provider_unavailable",
             retry_after=str(math.ceil(wait)),
         )

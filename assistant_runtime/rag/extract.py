@@ -185,7 +185,7 @@ def pdf(content: bytes, _: str = "") -> tuple[str, str]:
     except UnreadableError:
         raise
     except Exception as error:  # the parser raises whatever a broken file makes it trip over
-        raise UnreadableError("it is no PDF that can be read") from error
+        raise UnreadableError("it is not a readable PDF") from error
     if not text:
         raise UnreadableError("it has no text; a scanned PDF needs text recognition (OCR) first")
     return title or first_line(text), text

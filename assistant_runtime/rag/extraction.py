@@ -155,7 +155,7 @@ class Extraction:
         except NoMemoryError:
             raise ApiError(
                 503,
-                "The server has too little memory left to read a document. Send it again in a while.",
+                "The server has too little memory left to read a document. Send it again later.",
                 error_type="server_error",
                 code="documents_busy",
                 headers={"retry-after": "10"},

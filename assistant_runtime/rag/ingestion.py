@@ -116,7 +116,7 @@ class Ingestion:
         if len(self._tasks) >= MAX_PENDING:
             raise ApiError(
                 503,
-                f"{MAX_PENDING} documents are being read already. Send this one again in a while.",
+                f"{MAX_PENDING} documents are being read already. Send this one again later.",
                 error_type="server_error",
                 code="documents_busy",
                 headers={"retry-after": "10"},

@@ -179,7 +179,7 @@ class Library:
         if former is None and await self._is_full(scope):
             raise ApiError(
                 409,
-                f"There are {self._max_documents} documents, no more are kept (RETRIEVAL_MAX_DOCUMENTS). Delete some.",
+                f"There are {self._max_documents} documents, the limit of RETRIEVAL_MAX_DOCUMENTS. Delete some.",
                 code="too_many_documents",
             )
         now = int(time.time())

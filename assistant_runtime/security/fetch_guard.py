@@ -163,7 +163,7 @@ class FetchGuard:
         if parsed.scheme not in {"http", "https"} or not host or port == 0 or len(url) > MAX_URL_CHARACTERS:
             raise ToolError("the URL must be http:// or https:// with a host")
         if parsed.raw_user is not None or parsed.raw_password is not None:
-            raise ToolError("the URL must not hold a user or password")
+            raise ToolError("the URL must not contain a user or password")
         if self._is_allowed_host(host):
             return parsed
         literal = _literal(host)
@@ -251,7 +251,7 @@ def _embedded(address: Address) -> Iterator[ipaddress.IPv4Address]:
 
 
 def _refused(host: str) -> ToolError:
-    return ToolError(f"{host} is not a public address; only what FETCH_ALLOWED_HOSTS names is fetched beside these")
+    return ToolError(f"{host} is not a public address, and FETCH_ALLOWED_HOSTS does not allow it")
 
 
 async def _read(response: aiohttp.ClientResponse, url: str, max_bytes: int) -> Page:
@@ -259,7 +259,7 @@ async def _read(response: aiohttp.ClientResponse, url: str, max_bytes: int) -> P
         raise ToolError(f"the page answered {response.status}")
     content_type = response.content_type
     if not TEXT_TYPES.match(content_type):
-        raise ToolError(f"the page is no text but {content_type}")
+        raise ToolError(f"the page is {content_type}, not text")
     body = bytearray()
     async for part in response.content.iter_chunked(64 * 1024):
         body += part

@@ -143,13 +143,13 @@ class OidcTokens:
         if not self._keys:
             raise ApiError(
                 503,
-                "The identity provider does not answer, so that tokens can't be checked. Try again.",
+                "The identity provider does not answer, so tokens can't be checked. Try again.",
                 error_type="server_error",
                 code="identity_provider_unreachable",
                 headers={"retry-after": "10"},
             )
         if name not in self._keys:
-            raise refused("The token is not valid: it is signed with a key that the issuer does not name.")
+            raise refused("The token is not valid: it is signed with a key that the issuer does not publish.")
         return self._keys[name]
 
     def _due(self, name: str) -> bool:

@@ -51,7 +51,7 @@ class ParallelRequests:
 def _too_many(limit: int) -> ApiError:
     return ApiError(
         429,
-        f"More than {limit} requests at once. Wait until one of them is answered, or ask for a higher limit.",
+        f"More than {limit} requests at once. Wait for one of them to finish, or request a higher limit.",
         error_type="rate_limit_error",
         code="parallel_requests_exceeded",
         headers={

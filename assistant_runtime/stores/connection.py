@@ -93,7 +93,7 @@ class StoreConnection(ABC):
         """Give the error of the request whose statement the server refuses; None where it is the server that fails."""
         if isinstance(error, UnicodeEncodeError | OverflowError):
             # The client could not even write it.
-            return StoreRefusedError(f"{self.name} can't keep a value of this request: {error}", status=400)
+            return StoreRefusedError(f"{self.name} can't store a value of this request: {error}", status=400)
         return None
 
     async def prepare(self) -> None:  # noqa: B027 - not every server needs it

@@ -344,7 +344,7 @@ class Conversations:
         if unit.last > self._max_messages:
             raise ApiError(
                 409,
-                f"The session is full: {self._max_messages} messages are kept at most. Begin a new one.",
+                f"The session is full: it holds at most {self._max_messages} messages. Start a new session.",
                 code="session_full",
             )
         return unit
@@ -356,7 +356,7 @@ def _check_size(messages: Sequence[Message], about: Mapping[str, Any] | None) ->
     except orjson.JSONEncodeError as error:
         raise ApiError(400, f"messages: {error}", code="invalid_value", param="messages") from None
     if size > MAX_UNIT_BYTES:
-        raise ApiError(413, f"One append holds {MAX_UNIT_BYTES} bytes at most.", code="request_too_large")
+        raise ApiError(413, f"An append holds at most {MAX_UNIT_BYTES} bytes.", code="request_too_large")
 
 
 def placed(unit: Unit) -> list[StoredMessage]:

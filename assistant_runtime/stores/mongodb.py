@@ -105,11 +105,11 @@ class MongoConnection(StoreConnection):
     def refusal(self, error: Exception) -> StoreRefusedError | None:
         """Give what MongoDB, or its driver, refuses of one statement."""
         if isinstance(error, DocumentTooLarge) or _code(error) in TOO_LARGE:
-            return StoreRefusedError(
-                "What this request would keep is too large: a document of MongoDB holds 16 MB", status=413
-            )
+            return StoreRefusedError("This request's data is too large: a document of MongoDB holds 16 MB", status=413)
         if isinstance(error, InvalidDocument | InvalidStringData | DuplicateKeyError):
-            return StoreRefusedError(f"MongoDB can't keep a value of this request ({type(error).__name__})", status=400)
+            return StoreRefusedError(
+                f"MongoDB can't store a value of this request ({type(error).__name__})", status=400
+            )
         if isinstance(error, OperationFailure) and error.code not in FAILING:
             return StoreRefusedError(f"MongoDB refuses a statement (error {error.code})", lasting=error.code in LASTING)
         return super().refusal(error)

@@ -33,7 +33,7 @@ LASTING = frozenset({"42501", "53100", "SQLITE_FULL", "SQLITE_READONLY"})
 def refusal_of(error: Exception) -> StoreRefusedError | None:
     """Give the error of the request whose statement was refused; None where the database failed."""
     if isinstance(error, PoolTimeoutError):
-        return StoreRefusedError("Every connection to the database is in use: ask again, or raise DATABASE_POOL_SIZE")
+        return StoreRefusedError("Every connection to the database is in use: try again, or raise DATABASE_POOL_SIZE")
     if not isinstance(error, StatementError):
         return None
     code = _code(error.orig)
@@ -43,7 +43,7 @@ def refusal_of(error: Exception) -> StoreRefusedError | None:
         return _by_state(code)
     # Refused by the driver, before it was sent.
     if isinstance(error, DataError | ProgrammingError | NotSupportedError) or not isinstance(error, DBAPIError):
-        return StoreRefusedError("The database can't keep a value of this request", status=400)
+        return StoreRefusedError("The database can't store a value of this request", status=400)
     return None
 
 
@@ -69,5 +69,5 @@ def _refused(code: str, *, is_data: bool) -> StoreRefusedError:
     if code in TOO_LARGE:
         return StoreRefusedError(f"A value of this request is too large for the database ({code})", status=413)
     if is_data:
-        return StoreRefusedError(f"The database can't keep a value of this request ({code})", status=400)
+        return StoreRefusedError(f"The database can't store a value of this request ({code})", status=400)
     return StoreRefusedError(f"The database refuses a statement ({code})", lasting=code in LASTING)

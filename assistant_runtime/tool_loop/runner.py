@@ -182,7 +182,7 @@ def _parsed(arguments: str) -> dict[str, Any]:
     try:
         parsed = orjson.loads(arguments or "{}")
     except orjson.JSONDecodeError as error:
-        raise ToolError(f"the arguments are no JSON: {error}") from None
+        raise ToolError(f"the arguments are not JSON: {error}") from None
     if parsed is None:
         return {}
     if not isinstance(parsed, dict):

@@ -166,9 +166,11 @@ class AssistantClient:
         except httpx.ConnectError as error:
             raise ProblemError("The assistant can't be reached. It may be starting: try again in a moment.") from error
         except httpx.TimeoutException as error:
-            raise ProblemError("The assistant did not answer in time. Try again, or ask something shorter.") from error
+            raise ProblemError(
+                "The assistant did not answer in time. Try again, or send a shorter question."
+            ) from error
         except httpx.TransportError as error:
-            raise ProblemError("The connection broke before the answer's end. Ask again.") from error
+            raise ProblemError("The connection broke before the answer was complete. Try again.") from error
 
 
 def read_event(chunk: Mapping[str, Any]) -> list[Event]:
@@ -218,7 +220,7 @@ def _refusal(answer: httpx.Response) -> ProblemError:
     except (ValueError, KeyError, TypeError):
         message = f"The assistant answered with status {answer.status_code}."
     if answer.status_code == httpx.codes.UNAUTHORIZED:
-        return ProblemError("Enter your API key under Settings: the assistant asks for one.", needs_key=True)
+        return ProblemError("Enter your API key under Settings: the assistant requires one.", needs_key=True)
     if answer.status_code == httpx.codes.TOO_MANY_REQUESTS and (wait := answer.headers.get("retry-after")):
-        return ProblemError(f"{message} You may ask again in {wait} seconds.")
+        return ProblemError(f"{message} Try again in {wait} seconds.")
     return ProblemError(message)

@@ -106,7 +106,7 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("content", "media_type", "reason"),
     [
-        (b"no pdf at all", "application/pdf", "no PDF"),
+        (b"no pdf at all", "application/pdf", "not a readable PDF"),
         (b"%PDF-1.7\n" + b"<<" * 100_000, "application/pdf", "can't be read"),
         (b"%PDF-1.4\n1 0 obj << /Type /Catalog /Pages 1 0 R /Kids [1 0 R] >> endobj", "application/pdf", "read"),
         (b"a" * 2_100_000, "text/plain", "characters"),

@@ -236,7 +236,7 @@ async def test_size_time_and_type_are_bounded(pages: JsonServer) -> None:
     guard = FetchGuard(["127.0.0.1/32"])
     for path, reason in (
         ("endless", "longer than 1000000 bytes"),
-        ("image", "no text but image/png"),
+        ("image", "the page is image/png, not text"),
         ("gone", "answered 404"),
     ):
         with pytest.raises(ToolError, match=reason):

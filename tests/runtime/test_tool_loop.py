@@ -238,7 +238,7 @@ async def test_arguments_that_do_not_fit_are_told_to_the_model(upstream: Upstrea
     async with searching(upstream, searxng) as runtime:
         steps = (await runtime.chat()).json["assistant"]["steps"]
     assert [step["status"] for step in steps] == ["failed", "failed", "refused"]
-    assert "no JSON" in steps[0]["error"]
+    assert "not JSON" in steps[0]["error"]
     assert "query" in steps[1]["error"]
     assert "there is no tool 'nonsense'" in steps[2]["error"]
 

@@ -75,7 +75,7 @@ class ResponseRoutes:
     async def get(self, request: Request, response_id: ResponseId, stream: Streamed = None) -> ResponseAnswer:
         """Give a response."""
         if stream:
-            raise ApiError(400, "stream: stored responses are given whole", code="invalid_value", param="stream")
+            raise ApiError(400, "stream: a stored response can't be streamed", code="invalid_value", param="stream")
         return ResponseAnswer.model_validate(await self._stored.get(_tenant(request), response_id))
 
     async def delete(self, request: Request, response_id: ResponseId) -> DeletedResponse:
