@@ -9,8 +9,11 @@ ANNOTATIONS = {"example.com/owner": "search@example.com"}
 
 
 def test_they_are_on_every_object_and_in_every_pod_template() -> None:
-    found = assistant(commonLabels=LABELS, commonAnnotations=ANNOTATIONS, ui={"enabled": True})
-    for body in desired.desired(found, facts(found)).objects:
+    ingress = {"enabled": True, "host": "assistant.example.com", "annotations": {"example.com/mine": "too"}}
+    found = assistant(commonLabels=LABELS, commonAnnotations=ANNOTATIONS, ui={"enabled": True}, ingress=ingress)
+    objects = desired.desired(found, facts(found)).objects
+    assert "Ingress" in {body["kind"] for body in objects}
+    for body in objects:
         template = body.get("spec", {}).get("template") or body
         for metadata in (body["metadata"], template["metadata"]):
             assert metadata["labels"].items() >= LABELS.items()

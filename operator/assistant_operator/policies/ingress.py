@@ -30,7 +30,8 @@ def _objects(assistant: AIAssistant, _: Facts, __: Bindings, ___: Sequence[Objec
     tls = {"hosts": list(dict.fromkeys(rule["host"] for rule in rules)), "secretName": _tls_secret(assistant)}
     spec = {"ingressClassName": ingress.class_name, "rules": rules, "tls": [tls] if ingress.tls else None}
     rendered = new_object("networking.k8s.io/v1", "Ingress", assistant.name, assistant, _COMPONENT, spec=spec)
-    rendered["metadata"]["annotations"] = {**_patience(assistant), **_issuer(ingress.tls), **ingress.annotations}
+    own = {**_patience(assistant), **_issuer(ingress.tls), **ingress.annotations}
+    rendered["metadata"]["annotations"] = rendered["metadata"].get("annotations", {}) | own
     return [rendered]
 
 
