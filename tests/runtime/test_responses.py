@@ -44,6 +44,17 @@ async def serving(upstream: Upstream, **settings: Any) -> AsyncIterator[tuple[Ru
         yield runtime, client
 
 
+@pytest.mark.parametrize("number", ["1e400", "1" + "0" * 30, "-1"])
+async def test_a_number_of_cached_tokens_that_is_none_counts_nothing(upstream: Upstream, number: str) -> None:
+    counted = {"prompt_tokens": 5, "completion_tokens": 6, "prompt_tokens_details": {"cached_tokens": "?"}}
+    upstream.script = [answers(json.dumps(completion(MODEL) | {"usage": counted}).replace('"?"', number))]
+    async with run_runtime(upstream) as runtime:
+        reply = await runtime.post(json.dumps({"input": "Hi"}), path="/v1/responses")
+    assert reply.status == 200, reply.body
+    assert reply.json["usage"]["input_tokens_details"]["cached_tokens"] == 0
+    assert reply.json["usage"]["total_tokens"] == 11
+
+
 async def post(runtime: Runtime, **body: Any) -> Reply:
     async with runtime.client.post(f"{runtime.url}/v1/responses", json=body) as answer:
         return Reply(answer.status, dict(answer.headers), await answer.read())

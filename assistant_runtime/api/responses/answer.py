@@ -11,7 +11,14 @@ from assistant_runtime.api.responses.logprobs import logprobs_of
 from assistant_runtime.api.responses.reasoning import KIND, reasoning_item, wants_summary
 from assistant_runtime.api.responses.tools import ClientTools, custom_input
 from assistant_runtime.providers.dialect.calls import calls_of
-from assistant_runtime.providers.dialect.reading import finish_reason, is_failure, read_usage, text_of, usage_of
+from assistant_runtime.providers.dialect.reading import (
+    MAX_TOKENS,
+    finish_reason,
+    is_failure,
+    read_usage,
+    text_of,
+    usage_of,
+)
 from assistant_runtime.providers.dialect.thoughts import kept_fields
 from assistant_runtime.tool_loop.options import FIELD
 
@@ -137,7 +144,9 @@ def _detail(counted: Mapping[str, Any], kind: str, name: str) -> int:
 
 
 def _count(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Infinity, and what no answer takes, counts nothing.
+    return int(value) if is_number and 0 <= value <= MAX_TOKENS else 0
 
 
 def completed(
