@@ -1,17 +1,21 @@
 """From a pass's findings to the status that users read: conditions, phase, URL and counts. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from assistant_operator import conditions, labels
 from assistant_operator.conditions import Condition
-from assistant_operator.errors import BlindError, ReconcileError, StalledError
+from assistant_operator.errors import BlindError, ReconcileError, StalledError, TransientError
 from assistant_operator.health.workload import Health
 from assistant_operator.spec.assistant import AIAssistant
 from assistant_operator.spec.base import Mode
 
 Status = dict[str, Any]
+
+GRACE_SECONDS = 60
+"""Passes may fail for so long before an assistant whose pods all serve is no longer Ready."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,10 @@ class Findings:
 
 def build(assistant: AIAssistant, findings: Findings, previous: Mapping[str, Any], now: str) -> Status:
     """Return the whole status of an assistant; `now` is RFC 3339."""
-    ready = _ready(findings)
+    ready = _kept(findings, previous, generation := assistant.metadata.generation, now) or _ready(findings)
     told = [ready, *_progress(ready, findings), *_components(findings), *findings.policies, *findings.notices]
     runtime = next((found.health for found in findings.components if found.name == "runtime"), None)
     selector = labels.selector(assistant.name, "runtime")
-    generation = assistant.metadata.generation
     return {
         "observedGeneration": generation,
         "phase": _phase(ready, findings.error),
@@ -97,6 +100,26 @@ def _ready(findings: Findings) -> Condition:
     return conditions.condition(conditions.TYPE_READY, True, conditions.READY, "Every component is ready.")
 
 
+def _kept(findings: Findings, previous: Mapping[str, Any], generation: int, now: str) -> Condition | None:
+    """Return Ready as it was where passes began to fail only now, and everything serves all the same; else None.
+
+    One answer of a busy API server says nothing of the pods. Of a spec that changed since, Ready says nothing either.
+    """
+    before = {entry["type"]: entry for entry in previous.get("conditions") or []}
+    ready, failing = before.get(conditions.TYPE_READY, {}), before.get(conditions.TYPE_RECONCILING, {})
+    if not isinstance(findings.error, TransientError) or ready.get("status") != "True":
+        return None
+    serves = _ready(replace(findings, error=None))
+    current = serves["status"] == "True" and ready.get("observedGeneration") == generation
+    failed = failing and failing["reason"] != conditions.VOLUME_GROWING
+    lasted = _seconds(failing["lastTransitionTime"], now) if failed else 0
+    return serves if current and lasted < GRACE_SECONDS else None
+
+
+def _seconds(since: str, until: str) -> float:
+    return (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()
+
+
 def _first_failing(findings: Findings) -> Condition | None:
     """Return the condition to name: one with a problem before one that is under way, and that before one at rest."""
     failing = [entry for entry in (*_components(findings), *findings.policies) if entry["status"] != "True"]
@@ -107,6 +130,8 @@ def _progress(ready: Condition, findings: Findings) -> list[Condition]:
     error = findings.error
     if isinstance(error, StalledError):
         return [conditions.condition(conditions.TYPE_STALLED, True, error.reason, error.message)]
+    if error:
+        return [conditions.condition(conditions.TYPE_RECONCILING, True, error.reason, error.message)]
     if ready["status"] == "True":
         growing = (found.health.growth for found in findings.components if found.health.growth)
         told = [conditions.condition(conditions.TYPE_RECONCILING, True, conditions.VOLUME_GROWING, t) for t in growing]
@@ -124,7 +149,7 @@ def _components(findings: Findings) -> Iterable[Condition]:
 def _phase(ready: Condition, error: ReconcileError | None) -> str:
     if isinstance(error, StalledError):
         return "Stalled"
-    if error:
+    if error and ready["status"] != "True":
         return "Pending"
     return _PHASES.get(ready["reason"], "Progressing")
 
