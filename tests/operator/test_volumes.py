@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from assistant_operator import labels
 from assistant_operator.cluster.client import ApiError
 from assistant_operator.errors import TransientError
@@ -215,6 +217,18 @@ async def test_a_stateful_set_whose_labels_were_taken_off_is_found_again_and_its
     assert not bench.error
     assert _stateful_set(bench)["metadata"]["labels"] == made["metadata"]["labels"]
     assert _stateful_set(bench)["spec"] == made["spec"]
+
+
+@pytest.mark.parametrize("written", ["garbage", "[]", '{"data":"big"}', '{"data":null}'])
+async def test_an_annotation_that_another_hand_wrote_is_written_again(written: str) -> None:
+    bench = await _bench()
+    await bench.reconcile(**_sized("2Gi"))
+    made = _stateful_set(bench)
+    noted = made["metadata"]["annotations"]
+    bench.place({**made, "metadata": {**made["metadata"], "annotations": {**noted, labels.VOLUME_SIZES: written}}})
+    await bench.reconcile()
+    assert not bench.error
+    assert _stateful_set(bench)["metadata"]["annotations"] == noted
 
 
 async def test_a_claim_template_of_another_version_stays_as_it_was_made_and_stalls_nothing() -> None:

@@ -139,8 +139,18 @@ def _made(live: Object | None) -> dict[str, Object]:
 def _before(live: Object | None) -> dict[str, Size]:
     """Return the sizes that were asked for last, by the names of the templates."""
     annotations = (live["metadata"].get("annotations") or {}) if live else {}
-    asked: dict[str, Size] = orjson.loads(annotations.get(labels.VOLUME_SIZES) or "{}")
-    return {name: _size(template) for name, template in _made(live).items()} | asked
+    return {name: _size(template) for name, template in _made(live).items()} | _noted(annotations)
+
+
+def _noted(annotations: Mapping[str, Any]) -> dict[str, Size]:
+    """Return the sizes that the annotation tells, none where another hand wrote something else there."""
+    try:
+        noted: dict[str, Size] = orjson.loads(annotations.get(labels.VOLUME_SIZES) or "{}")
+        for size in noted.values():
+            quantity(size)
+    except (ValueError, TypeError, AttributeError):
+        return {}
+    return noted
 
 
 def _size(claim: Mapping[str, Any]) -> Size:
