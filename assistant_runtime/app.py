@@ -199,7 +199,7 @@ def _core(settings: Settings) -> Core:
         saturation,
         supervisor,
         stores,
-        choose_security(settings, stores),
+        choose_security(settings, stores, metrics.record_refused),
         Turns(routing, _response_cache(settings, stores), metrics, watch),
         embeddings,
         embedder_of(settings, embeddings),

@@ -49,6 +49,11 @@ class StoreRefusedError(StoreUnavailableError):
         self.status = status
         self.lasting = lasting
 
+    @property
+    def of_data(self) -> bool:
+        """Whether the data is at fault, which no later attempt can keep."""
+        return self.status < 500  # noqa: PLR2004 - HTTP's number
+
 
 class ToolError(AssistantError):
     """A tool failed; the text is for the model and the client, and holds no secret."""

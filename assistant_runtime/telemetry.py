@@ -110,6 +110,9 @@ class Metrics:
         self._in_flight = self._number("http_requests_in_flight", "Requests being answered.")
         self._cache = self._counter("response_cache_requests_total", "Chat requests by cache result.", ["result"])
         self._limited = self._counter("rate_limit_decisions_total", "Requests by rate limit decision.", ["decision"])
+        self._refused = self._counter(
+            "refused_records_total", "Records of usage and audit that a store refused to keep.", ["kind"]
+        )
         self._task_restarts = Labelled(
             Counter(
                 "background_task_restarts_total",
@@ -220,6 +223,11 @@ class Metrics:
         """Count `admitted` or `refused`."""
         if self._enabled:
             self._limited[(decision,)].inc()
+
+    def record_refused(self, kind: str) -> None:
+        """Count a record that a store can't keep: of `usage`, or of the `audit` log."""
+        if self._enabled:
+            self._refused[(kind,)].inc()
 
     def first_chunk(self, call: ModelCall, seconds: float) -> None:
         """Record the time to a stream's first chunk."""

@@ -229,7 +229,7 @@ def _store_unavailable() -> ApiError:
 
 def _store_refused(error: StoreRefusedError) -> ApiError:
     """Give the error for a request whose data a store refuses to keep, or that it refuses for a reason of its own."""
-    if error.status < 500:  # noqa: PLR2004 - HTTP's number
+    if error.of_data:
         return ApiError(error.status, f"{error}.", code="store_refused")
     return ApiError(
         error.status, f"{error}.", error_type="server_error", code="store_refused", headers={"retry-after": "10"}

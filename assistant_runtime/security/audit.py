@@ -6,26 +6,31 @@ out or put in breaks its chain. A chain begins with the ends of the other chains
 deleted is missed; only the last records before everything was lost could be cut off unseen, and those of a process that
 ended well are followed by a record that says so.
 
+A record that the store can't keep goes to the process's log, and the chain holds its MAC, so that the others verify.
+
 No record holds a prompt, an answer or a key.
 """
 
 import asyncio
 import hashlib
 import hmac
+import json
 import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextvars import ContextVar
+from dataclasses import asdict
 from math import inf
 from typing import Any
 
 import orjson
 import structlog
 
-from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.errors import StoreRefusedError, StoreUnavailableError
 from assistant_runtime.security.key_ring import KeyRing
 from assistant_runtime.stores.audit import AuditRecord, AuditSink
+from assistant_runtime.stores.batches import write_all
 
 FLUSH_SECONDS = 1.0
 """What a killed process loses at most."""
@@ -44,6 +49,9 @@ DAY_SECONDS = 86_400.0
 
 EXPIRED = "chains_expired"
 """The event of chains that retention deletes: `chains` has the last sequence number of each."""
+
+REFUSED = "record_refused"
+"""The event of a record that the store can't keep: `refused` has its chain, sequence number and MAC."""
 
 _NOTES: ContextVar[list[dict[str, Any]] | None] = ContextVar("audit_notes", default=None)
 
@@ -115,8 +123,11 @@ class Chain:
         """Make the next record."""
         self._sequence += 1
         bound = {"chain": self.name, "sequence": self._sequence, "previous": self._previous}
-        happened = {**facts, **bound, "time": round(self._clock(), 3), "event": event}
-        body = orjson.dumps(happened, option=orjson.OPT_SORT_KEYS)
+        bound |= {"time": round(self._clock(), 3), "event": event}
+        try:
+            body = orjson.dumps({**facts, **bound}, option=orjson.OPT_SORT_KEYS)
+        except TypeError:  # half a surrogate pair, or a number of more than 64 bits
+            body = orjson.dumps({"facts": json.dumps(facts, default=repr), **bound}, option=orjson.OPT_SORT_KEYS)
         self._previous = _mac(self._key, body)
         return AuditRecord(self.name, self._sequence, body.decode(), self._previous)
 
@@ -132,10 +143,16 @@ class AuditLog:
         This process's first chain.
     days
         How long records are kept; 0: until deleted.
+    refused
+        Called with `audit` for each record that the sink can't keep.
     """
 
-    def __init__(self, sink: AuditSink, chain: Chain, days: int = 0) -> None:
+    def __init__(
+        self, sink: AuditSink, chain: Chain, days: int = 0, refused: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.sink = sink
+        self._note_refused = refused
+        self._refused = 0
         self._chain = chain
         self._kept_seconds = days * DAY_SECONDS
         self._chain_seconds = min(DAY_SECONDS, days * DAY_SECONDS / 4) if days else inf
@@ -177,8 +194,11 @@ class AuditLog:
     async def write(self, event: str, facts: dict[str, Any]) -> None:
         """Write what happened before anything else happens; raises StoreUnavailableError."""
         async with self._writing:
+            refused = self._refused
             self._happened.append((event, facts))
             await self._write()
+            if self._refused > refused:
+                raise StoreRefusedError("The audit log's store can't keep a record; the log has it")
 
     def made(self, record: AuditRecord) -> bool:
         """Whether a record was made with this log's key or an older one, for the place where it stands."""
@@ -208,8 +228,15 @@ class AuditLog:
                 self._lost = 0
             while self._happened and len(self._records) < BATCH:
                 self._records.append(self._chain.record(*self._happened.popleft()))
-            await self.sink.append(self._records)
-            self._records = []
+            await write_all(self._records, BATCH, self.sink.append, self._refuse)
+
+    def _refuse(self, record: AuditRecord, error: StoreRefusedError) -> None:
+        self._log.error("audit_record_refused", reason=str(error), **asdict(record))
+        self._note_refused("audit")
+        self._refused += 1
+        # Not of such a note itself, for which the same may hold: that would never end.
+        if orjson.loads(record.body)["event"] != REFUSED:
+            self._happened.append((REFUSED, {"refused": [record.chain, record.sequence, record.mac]}))
 
 
 async def problems(
@@ -227,7 +254,7 @@ async def problems(
         Keys of the MACs of older chains.
     """
     keys = (key, *older)
-    wanted, expired = await _told(keys, read())
+    wanted, expired, refused = await _told(keys, read())
     chain, sequence, previous = "", 0, ""
     async for record in read():
         if record.chain != chain:
@@ -235,6 +262,8 @@ async def problems(
         if sequence < record.sequence - 1 <= expired.get(chain, 0):
             # Retention was interrupted in the middle of this chain.
             sequence, previous = record.sequence - 1, orjson.loads(record.body).get("previous", "")
+        while sequence < record.sequence - 1 and (chain, sequence + 1) in refused:
+            sequence, previous = sequence + 1, refused[chain, sequence + 1]
         for problem in _problems(keys, record, sequence, previous):
             yield f"chain {chain}, record {record.sequence}: {problem}"
         if wanted.get((record.chain, record.sequence)) == record.mac:
@@ -248,19 +277,24 @@ async def problems(
 
 async def _told(
     keys: Sequence[bytes], records: AsyncIterable[AuditRecord]
-) -> tuple[dict[tuple[str, int], str], dict[str, int]]:
-    """Give the ends of chains that other chains saw, and up to where retention deleted chains."""
+) -> tuple[dict[tuple[str, int], str], dict[str, int], dict[tuple[str, int], str]]:
+    """Give the ends of chains that other chains saw, up to where retention deleted chains, and what was refused."""
     wanted: dict[tuple[str, int], str] = {}
     expired: dict[str, int] = {}
+    refused: dict[tuple[str, int], str] = {}
     async for record in records:
-        if (record.sequence != 1 and EXPIRED not in record.body) or not _sound(keys, record):
+        telling = record.sequence == 1 or EXPIRED in record.body or REFUSED in record.body
+        if not telling or not _sound(keys, record):
             continue
         body = orjson.loads(record.body)
         if record.sequence == 1:
             wanted |= {(chain, sequence): mac for chain, (sequence, mac) in body.get("anchors", {}).items()}
         if body["event"] == EXPIRED:
             expired |= {chain: max(last, expired.get(chain, 0)) for chain, last in body["chains"].items()}
-    return wanted, expired
+        if body["event"] == REFUSED:
+            chain, sequence, mac = body["refused"]
+            refused[chain, sequence] = mac
+    return wanted, expired, refused
 
 
 def _problems(keys: Sequence[bytes], record: AuditRecord, sequence: int, previous: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Which parts of security are in use, by the settings and the stores; imported only where they are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,13 +37,13 @@ class Security:
     tokens: "OidcTokens | None"
 
 
-def choose_security(settings: Settings, stores: Stores) -> Security:
-    """Pick the parts."""
+def choose_security(settings: Settings, stores: Stores, refused: Callable[[str], None] = lambda _: None) -> Security:
+    """Pick the parts; `refused` counts records that a store can't keep, by their kind."""
     ring = key_ring_of(settings)
     # Keys that the first version made are known by HMACs with the secret itself.
     digests = Digests(ring.key("api-keys"), (*ring.older("api-keys"), *ring.secrets))
     tenants = Tenants(ring, stores.tenants)
-    managed, ledger = in_database(stores, digests, tenants)
+    managed, ledger = in_database(stores, digests, tenants, refused)
     keys = ApiKeys((key.get_secret_value() for key in settings.api_keys), digests)
     limit = RateLimit(
         stores.limits,
@@ -65,12 +66,14 @@ def choose_security(settings: Settings, stores: Stores) -> Security:
         Accounts(budgets, ledger),
         managed,
         ledger,
-        _audit(settings, stores, ring),
+        _audit(settings, stores, ring, refused),
         tokens,
     )
 
 
-def in_database(stores: Stores, digests: Digests, tenants: Tenants) -> "tuple[ManagedKeys | None, UsageLedger | None]":
+def in_database(
+    stores: Stores, digests: Digests, tenants: Tenants, refused: Callable[[str], None]
+) -> "tuple[ManagedKeys | None, UsageLedger | None]":
     """Give the keys that administrators make, and the ledger, where there is a database."""
     if stores.database is None:
         return None, None
@@ -80,16 +83,16 @@ def in_database(stores: Stores, digests: Digests, tenants: Tenants) -> "tuple[Ma
     from assistant_runtime.stores.users import SqlUsers  # noqa: PLC0415
 
     store = SqlKeys(stores.database)
-    return ManagedKeys(store, SqlUsers(stores.database), digests, tenants), UsageLedger(store)
+    return ManagedKeys(store, SqlUsers(stores.database), digests, tenants), UsageLedger(store, refused=refused)
 
 
-def _audit(settings: Settings, stores: Stores, ring: KeyRing) -> "AuditLog | None":
+def _audit(settings: Settings, stores: Stores, ring: KeyRing, refused: Callable[[str], None]) -> "AuditLog | None":
     if not settings.audit_enabled:
         return None
     from assistant_runtime.security.audit import AuditLog, Chain, audit_keys  # noqa: PLC0415 - as above
 
     key, older = audit_keys(ring)
-    return AuditLog(audit_sink(stores), Chain(key, older=older), settings.retention_audit_days)
+    return AuditLog(audit_sink(stores), Chain(key, older=older), settings.retention_audit_days, refused)
 
 
 def audit_sink(stores: Stores) -> "AuditSink":

@@ -2,17 +2,20 @@
 
 Nothing waits for it: counts add up in memory, bounded by the number of keys and models, and go to the database every
 few seconds and when the process ends. What a process that is killed had not written yet is lost: a few seconds' worth.
+A count that the database can't keep, such as more tokens than a number of its can hold, is logged and left out.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import structlog
 
-from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.errors import StoreRefusedError, StoreUnavailableError
 from assistant_runtime.security.accounts import Spent
+from assistant_runtime.stores.batches import write_all
 from assistant_runtime.stores.budgets import Counted
 from assistant_runtime.stores.keys import MAX_SPENT, SqlKeys, UsageRow
 
@@ -35,13 +38,20 @@ class UsageLedger:
         The database.
     clock
         Seconds since 1970.
+    refused
+        Called with `usage` for each count that the database can't keep.
     """
 
-    def __init__(self, store: SqlKeys, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: SqlKeys, clock: Callable[[], float] = time.time, refused: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._store = store
+        self._note_refused = refused
         self._clock = clock
         self._counts: dict[tuple[str, str, str], tuple[int, int, int]] = {}
         self._writing = asyncio.Lock()
+        self._full = False
+        """Whether counts were lost since the last write."""
         self._log = structlog.get_logger(__name__)
 
     def add(self, key_id: str, spent: list[Spent]) -> None:
@@ -77,18 +87,25 @@ class UsageLedger:
 
     async def _write(self) -> None:
         counts, self._counts = self._counts, {}
-        waiting = sorted(counts.items())
+        waiting = [UsageRow(*where, *numbers) for where, numbers in sorted(counts.items())]
         try:
-            while waiting:
-                await self._store.spend([UsageRow(*where, *numbers) for where, numbers in waiting[:MAX_SPENT]])
-                del waiting[:MAX_SPENT]
+            await write_all(waiting, MAX_SPENT, self._store.spend, self._refused)
+            self._full = False
         except StoreUnavailableError:
-            for where, numbers in waiting:
-                self._count(where, numbers)
+            return
+        finally:
+            for row in waiting:
+                self._count((row.key_id, row.model, row.day), (row.requests, row.input_tokens, row.output_tokens))
+
+    def _refused(self, row: UsageRow, error: StoreRefusedError) -> None:
+        self._log.error("usage_refused", reason=str(error), **asdict(row))
+        self._note_refused("usage")
 
     def _count(self, where: tuple[str, str, str], numbers: tuple[int, int, int]) -> None:
         if where not in self._counts and len(self._counts) >= MAX_ROWS:
-            self._log.error("usage_lost", remedy="bring the database of DATABASE_URL back")
+            if not self._full:
+                self._log.error("usage_lost", remedy="bring the database of DATABASE_URL back")
+            self._full = True
             return
         requests, given, taken = self._counts.get(where, (0, 0, 0))
         self._counts[where] = (requests + numbers[0], given + numbers[1], taken + numbers[2])

@@ -188,6 +188,8 @@ class MongoAudit:
     async def _insert(self, documents: list[dict[str, Any]]) -> None:
         from pymongo.errors import BulkWriteError  # noqa: PLC0415 - the SDK is imported only where it is used
 
+        from assistant_runtime.stores.mongodb import DUPLICATE_KEY  # noqa: PLC0415 - imports the SDK
+
         try:
             await self._collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
@@ -201,10 +203,6 @@ class MongoAudit:
     @property
     def _collection(self) -> Any:
         return self._connection.collection("audit")
-
-
-DUPLICATE_KEY = 11000
-"""MongoDB's error code."""
 
 
 class LogAudit:

@@ -8,7 +8,7 @@ import pymongo
 from bson.errors import InvalidDocument, InvalidStringData
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import ConfigurationError, DocumentTooLarge, DuplicateKeyError, OperationFailure
+from pymongo.errors import BulkWriteError, ConfigurationError, DocumentTooLarge, DuplicateKeyError, OperationFailure
 from pymongo.write_concern import WriteConcern
 
 from assistant_runtime.errors import StoreRefusedError
@@ -38,6 +38,11 @@ FAILING = frozenset({AUTHENTICATION_FAILED, 8000})
 """Its error codes, and Atlas's, that are about every statement."""
 
 TOO_LARGE = frozenset({10334, 17419, 17420})
+
+INVALID = frozenset({121})
+"""A document that the collection's own rules refuse."""
+
+DUPLICATE_KEY = 11000
 
 LASTING = frozenset({13, 64, 100, 14031})
 """A missing right, no majority of members that confirms a write, a full disk."""
@@ -104,9 +109,11 @@ class MongoConnection(StoreConnection):
 
     def refusal(self, error: Exception) -> StoreRefusedError | None:
         """Give what MongoDB, or its driver, refuses of one statement."""
-        if isinstance(error, DocumentTooLarge) or _code(error) in TOO_LARGE:
+        codes = _codes(error)
+        if isinstance(error, DocumentTooLarge) or (codes and codes <= TOO_LARGE):
             return StoreRefusedError("This request's data is too large: a document of MongoDB holds 16 MB", status=413)
-        if isinstance(error, InvalidDocument | InvalidStringData | DuplicateKeyError):
+        is_invalid = bool(codes) and codes <= TOO_LARGE | INVALID
+        if is_invalid or isinstance(error, InvalidDocument | InvalidStringData | DuplicateKeyError):
             return StoreRefusedError(
                 f"MongoDB can't store a value of this request ({type(error).__name__})", status=400
             )
@@ -137,8 +144,11 @@ class MongoConnection(StoreConnection):
             await client.close()
 
 
-def _code(error: Exception) -> int | None:
-    return error.code if isinstance(error, OperationFailure) else None
+def _codes(error: Exception) -> set[int | None]:
+    """Give MongoDB's codes of an error: of a batch, those of its documents that were not there before."""
+    if isinstance(error, BulkWriteError):
+        return {each["code"] for each in error.details.get("writeErrors", ())} - {DUPLICATE_KEY}
+    return {error.code} if isinstance(error, OperationFailure) else set()
 
 
 def _options(settings: Settings) -> dict[str, Any]:

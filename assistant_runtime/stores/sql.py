@@ -34,7 +34,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from assistant_runtime.errors import AssistantError, StoreRefusedError
 from assistant_runtime.settings import Settings
 from assistant_runtime.stores.connection import StoreConnection
-from assistant_runtime.stores.sql_refusals import refusal_of
+from assistant_runtime.stores.sql_refusals import is_taken, refusal_of
 from assistant_runtime.trust import trusting
 
 SQL_SECONDS = 4.0
@@ -116,7 +116,9 @@ class SqlConnection(StoreConnection):
                 async with self.engine.begin() as connection:
                     return await work(connection)
             except IntegrityError as error:
-                raise TakenError from error
+                if is_taken(error):
+                    raise TakenError from error
+                raise
 
         return await (self.aside(transaction) if aside else self.call(transaction))
 

@@ -26,6 +26,9 @@ SQLITE_DATA = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_RANGE")
 SQLITE_REFUSALS = ("SQLITE_ERROR", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_READONLY")
 """A statement that makes no sense here, another writer, a full disk, a file that may not be written: reads go on."""
 
+TAKEN = frozenset({"23505", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"})
+"""A row with one of the keys exists; every other constraint is about the data alone."""
+
 LASTING = frozenset({"42501", "53100", "SQLITE_FULL", "SQLITE_READONLY"})
 """A missing right, a full disk, a file that may not be written: other statements will meet it too."""
 
@@ -45,6 +48,11 @@ def refusal_of(error: Exception) -> StoreRefusedError | None:
     if isinstance(error, DataError | ProgrammingError | NotSupportedError) or not isinstance(error, DBAPIError):
         return StoreRefusedError("The database can't store a value of this request", status=400)
     return None
+
+
+def is_taken(error: StatementError) -> bool:
+    """Whether a row with one of the keys exists."""
+    return _code(error.orig) in TAKEN
 
 
 def _code(error: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 from sqlalchemy import event, text
+from structlog.testing import capture_logs
 
 from assistant_runtime.api.keys import NewKey, wanted_key
 from assistant_runtime.errors import ApiError
@@ -356,6 +357,41 @@ async def test_a_flush_that_fails_is_repeated_and_leaves_the_database_up(databas
         usage.add("key_a", spent(MODEL))
         await usage.flush()
         assert [row.requests for row in await store.usage(EVERY, 10)] == [2]
+
+
+async def test_a_count_that_the_database_refuses_keeps_no_other_out(database: dict[str, Any]) -> None:
+    noted: list[str] = []
+    async with ledger_of(database) as (_, store, _):
+        usage = ledger.UsageLedger(store, lambda: DAY, noted.append)
+        for number in range(1200):
+            usage.add(f"key_{number}", [(MODEL, 2**70, 3)] if number in {7, 600, 601} else spent(MODEL))
+        with capture_logs() as lines:
+            await usage.flush()
+        usage.add("key_later", spent(MODEL))
+        await usage.flush()
+        rows = await store.usage(EVERY, 5000)
+    assert len(rows) == 1198
+    assert {(row.requests, row.input_tokens) for row in rows} == {(1, 2)}
+    lost = [line for line in lines if line["event"] == "usage_refused"]
+    assert {(line["key_id"], line["model"], line["input_tokens"]) for line in lost} == {
+        (f"key_{number}", MODEL, 2**70) for number in (7, 600, 601)
+    }
+    assert noted == ["usage"] * 3
+
+
+async def test_counts_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "MAX_ROWS", 10)
+    connection = SqlConnection(engine_for(Settings(data_dir=str(tmp_path))), STEPS)
+    usage, store = ledger.UsageLedger(SqlKeys(connection), lambda: DAY), SqlKeys(connection)
+    with capture_logs() as lines:
+        for number in range(30):
+            usage.add(f"key_{number:02}", spent(MODEL))
+            await usage.flush()
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["usage_lost"]
+    await connection.open()
+    await usage.flush()
+    assert [row.key_id for row in await store.usage(EVERY, 100)] == [f"key_{number:02}" for number in range(10)]
+    await connection.aclose()
 
 
 @pytest.mark.parametrize("model", ["a\x00b", "\ud800", "m" * 300])

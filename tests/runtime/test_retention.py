@@ -10,10 +10,13 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from assistant_runtime import retention
-from assistant_runtime.errors import StoreUnavailableError
+from assistant_runtime.errors import StoreRefusedError, StoreUnavailableError
 from assistant_runtime.retention import DAY_SECONDS, Lifetime, Retention, lifetimes
 from assistant_runtime.security.audit import AuditLog, Chain, problems
 from assistant_runtime.security.audit_expiry import AuditExpiry
@@ -350,3 +353,65 @@ async def test_a_runtime_deletes_what_has_expired(
 def ids(folder: Path, expected: list[str]) -> bool:
     with closing(sqlite3.connect(folder / "assistant.db")) as connection:
         return [row[0] for row in connection.execute("SELECT id FROM assistant_sessions")] == expected
+
+
+SQL_RULES = {
+    "postgresql": "ALTER TABLE assistant_audit ADD CONSTRAINT odd CHECK (body NOT LIKE '%forbidden%')",
+    "sqlite": "CREATE TRIGGER odd BEFORE INSERT ON assistant_audit WHEN NEW.body LIKE '%forbidden%' "
+    "BEGIN SELECT RAISE(ABORT, 'forbidden'); END",
+}
+
+
+async def forbid(stores: Stores) -> str:
+    """Let the store refuse records; gives a fact that a record is refused with."""
+    if stores.database is None:
+        return "x" * 17_000_000  # a document of MongoDB holds 16 MB
+    rule = text(SQL_RULES[stores.database.engine.dialect.name])
+    await stores.database.write(lambda connection: connection.execute(rule))
+    return "forbidden"
+
+
+@audit_stores
+async def test_a_record_that_the_store_refuses_is_logged_and_the_others_are_kept(settings: dict[str, Any]) -> None:
+    noted: list[str] = []
+    async with opened(settings) as stores:
+        sink, fact = audit_sink(stores), await forbid(stores)
+        log = AuditLog(sink, Chain(KEY), refused=noted.append)
+        for number in range(20):
+            log.add("request", {"number": number, **({"fact": fact} if number in {4, 5} else {})})
+        with capture_logs() as lines:
+            await log.flush()
+        await recorded(log, 1)
+        kept = [record async for record in sink.records()]
+        assert await wrong(sink) == [], "the chain names what was refused"
+        with pytest.raises(StoreRefusedError):
+            await log.write("request", {"fact": fact})
+    # Its beginning, 18 of 20, two notes of the others, and the one behind.
+    assert len(kept) == 1 + 18 + 2 + 1
+    refused = [line for line in lines if line["event"] == "audit_record_refused"]
+    assert [orjson.loads(line["body"])["number"] for line in refused] == [4, 5]
+    assert noted == ["audit"] * 3
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+async def test_a_refused_record_that_no_later_one_names_is_missing(settings: dict[str, Any]) -> None:
+    async with opened(settings) as stores:
+        sink = audit_sink(stores)
+        log = AuditLog(sink, Chain(KEY))
+        log.add("request", {"fact": await forbid(stores)})
+        await recorded(log, 1)
+        assert stores.database is not None
+        note = text("DELETE FROM assistant_audit WHERE body LIKE '%record_refused%'")
+        await stores.database.write(lambda connection: connection.execute(note))
+        assert [problem.partition(": ")[2] for problem in await wrong(sink)] == ["records 2 to 2 are missing"]
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+async def test_any_fact_can_be_recorded(settings: dict[str, Any]) -> None:
+    async with opened(settings) as stores:
+        sink = audit_sink(stores)
+        log = AuditLog(sink, Chain(KEY))
+        log.add("request", {"path": "/\ud800", "number": 2**70})
+        await recorded(log, 1)
+        assert await count(sink) == 3
+        assert await wrong(sink) == []

@@ -2,7 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from tests.support.postgresql import PostgresServer
 from tests.support.redis import RedisServer
 from tests.support.runtime import Reply, Runtime, eventually, run_runtime
 from tests.support.server import Server, running
-from tests.support.tls import Authority, strict_by_default
+from tests.support.tls import Authority, strict_by_default, tls_front
 from tests.support.upstream import Upstream
 
 Authorities = tuple[Authority, Authority]
@@ -195,3 +197,32 @@ async def test_a_store_of_another_name_is_refused(
         check = await told(runtime, store, "down")
     reason = "Hostname mismatch, certificate is not valid for 'localhost'"
     assert f"has a certificate of another name ({reason}): write a name that is in the certificate" in check["detail"]
+
+
+@asynccontextmanager
+async def expired(store: str, folder: Path) -> AsyncIterator[dict[str, Any]]:
+    """Give the settings of a store whose certificate has expired: a connection does not get beyond it."""
+    authority = Authority(folder, "ours", days=-1)
+    trusted = {f"{store}_ca_file": str(authority.certificate), "embedding_model": "fake-1"}
+    if store == "database":
+        # PostgreSQL's clients ask for TLS in its own protocol first.
+        with running(with_authority(TlsPostgres, authority)) as server:
+            credentials = {"database_username": server.username, "database_password": server.password}
+            yield {**trusted, **credentials, "database_url": server.url}
+        return
+    scheme = {"redis": "redis", "mongodb": "mongodb", "milvus": "https"}[store]
+    async with tls_front(authority, folder, 0) as port:
+        yield {**trusted, f"{store}_url": f"{scheme}://127.0.0.1:{port}"}
+
+
+def with_authority(server: type[TlsPostgres], authority: Authority) -> type[TlsPostgres]:
+    """Give the server as one whose certificates come from an authority."""
+    return type(server.__name__, (server,), {"authority": authority})
+
+
+@pytest.mark.parametrize("store", STORES)
+async def test_a_store_whose_certificate_has_expired_says_so(upstream: Upstream, store: str, tmp_path: Path) -> None:
+    async with expired(store, tmp_path) as settings, run_runtime(upstream, **settings) as runtime:
+        check = await told(runtime, store, "down")
+        assert store in (await runtime.ready())["degraded"]
+    assert "has a certificate that is out of date (certificate has expired): renew it" in check["detail"]

@@ -25,9 +25,12 @@ class Authority:
         Takes its own certificate.
     name
         Its name, and that of its file.
+    days
+        How long the servers' certificates are valid from now on; less than 0: they have expired.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, days: float = 1) -> None:
+        self._days = days
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
         usage = x509.KeyUsage(*(index in {5, 6} for index in range(9)))  # signs certificates and revocations
@@ -42,7 +45,7 @@ class Authority:
         """Write a certificate of 127.0.0.1 and its key into a folder; give both."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        made = _builder(_name("server"), self._name, key.public_key()).add_extension(names, critical=False)
+        made = _builder(_name("server"), self._name, key.public_key(), self._days).add_extension(names, critical=False)
         certificate, private = folder / "tls.crt", folder / "tls.key"
         certificate.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         private.write_bytes(
@@ -78,7 +81,9 @@ def _name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: float = 1
+) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
@@ -86,8 +91,8 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=2))
+        .not_valid_after(now + dt.timedelta(days=days))
     )
 
 
