@@ -198,4 +198,8 @@ def _shown(arguments: str) -> Any:
 
 
 def _canonical(arguments: str) -> bytes:
-    return orjson.dumps(_shown(arguments), option=orjson.OPT_SORT_KEYS)
+    try:
+        return orjson.dumps(_shown(arguments), option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        # Nested deeper than it writes, or with half a character.
+        return arguments.encode("utf-8", "surrogatepass")

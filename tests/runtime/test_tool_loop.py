@@ -57,6 +57,15 @@ async def streamed(runtime: Runtime, **fields: Any) -> list[Any]:
     return [line.decode() if line == b"[DONE]" else json.loads(line) for line in lines]
 
 
+async def test_arguments_that_are_nested_deeply_fail_their_call_alone(upstream: Upstream, searxng: JsonServer) -> None:
+    deep = f'{{"query": {"[" * 500}{"]" * 500}}}'
+    upstream.script = [calls(("call_1", "web_search", deep)), says("Paris.")]
+    async with searching(upstream, searxng) as runtime:
+        reply = await runtime.chat()
+    assert (reply.status, reply.json["choices"][0]["message"]["content"]) == (200, "Paris."), reply.body
+    assert [step["status"] for step in reply.json["assistant"]["steps"]] == ["failed"]
+
+
 async def test_the_model_searches_and_answers_with_sources(upstream: Upstream, searxng: JsonServer) -> None:
     upstream.script = [calls(SEARCH), says("Paris [1].")]
     async with searching(upstream, searxng) as runtime:
