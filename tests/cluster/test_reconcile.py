@@ -252,6 +252,26 @@ def test_drift_is_corrected(kube: Kube) -> None:
     eventually(lambda: kube.get("configmap", "demo-redis"), "the ConfigMap is back")
 
 
+def test_what_is_added_to_a_selector_or_to_the_rules_of_an_ingress_is_taken_out_again(kube: Kube) -> None:
+    """Kubernetes sets these fields as a whole: a key more in a Service's selector, and it has no endpoints."""
+    create(kube, ingress={"enabled": True, "host": "a.example.com"})
+    eventually(lambda: kube.get("ingress", "demo"), "the Ingress is there")
+    added = (
+        ("service", "demo", "/spec/selector/extra", '"x"'),
+        ("pdb", "demo-runtime", "/spec/selector/matchLabels/extra", '"x"'),
+        ("ingress", "demo", "/spec/rules/-", '{"host":"b.example.com"}'),
+    )
+    for kind, name, path, value in added:
+        _add_and_see_it_go(kube, kind, name, f'[{{"op":"add","path":"{path}","value":{value}}}]')
+
+
+def _add_and_see_it_go(kube: Kube, kind: str, name: str, patch: str) -> None:
+    before = kube.must(kind, name)
+    kube.run("patch", kind, name, "--type=json", f"-p={patch}")
+    assert kube.must(kind, name)["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
+    eventually(lambda: kube.must(kind, name)["spec"] == before["spec"], f"the {kind} is as it was")
+
+
 def test_labels_that_are_taken_off_are_put_back_and_what_can_t_be_changed_stays(kube: Kube) -> None:
     """Without its labels no watch sees it, and the claim template that is rendered is not the one it was made with."""
 

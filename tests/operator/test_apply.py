@@ -51,6 +51,24 @@ def test_a_difference_that_counts(wanted: Any, live: Any) -> None:
     assert not matches(wanted, live)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "more"),
+    [
+        ({"selector": {"app": "a"}}, {"selector": {"app": "a", "extra": "x"}}),
+        (
+            {"selector": {"matchLabels": {"app": "a"}}},
+            {"selector": {"matchLabels": {"app": "a"}, "matchExpressions": [{"key": "extra", "operator": "Exists"}]}},
+        ),
+        ({"selector": {"matchLabels": {"app": "a"}}}, {"selector": {"matchLabels": {"app": "a", "extra": "x"}}}),
+        ({"rules": [{"host": "a"}]}, {"rules": [{"host": "a"}, {"host": "b"}]}),
+        ({"tls": [{"hosts": ["a"]}]}, {"tls": [{"hosts": ["a"]}, {"hosts": ["b"]}]}),
+    ],
+)
+def test_what_is_added_to_a_field_that_is_set_as_a_whole_counts(wanted: Any, more: Any) -> None:
+    assert not matches(wanted, more)
+    assert matches(wanted, wanted)
+
+
 def test_an_immutable_change_is_named() -> None:
     claim = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}
     larger = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "2Gi"}}}}

@@ -28,6 +28,8 @@ _MALFORMED = "failed to create typed patch object"
 _DENIED = re.compile("denied (the )?request")
 """What the API server says where an admission webhook or a ValidatingAdmissionPolicy refuses an object."""
 _QUANTITIES = {"requests", "limits", "capacity"}
+_WHOLE = {"selector", "matchLabels", "rules", "tls"}
+"""Fields that Kubernetes sets as a whole (atomic): what another writer adds changes what the rest means."""
 _ENTRY_KEYS = ("uid", "mountPath", "containerPort", "name", "port", "topologyKey", "host")
 """Keys by which list entries are found again in the live object, in the order tried."""
 
@@ -216,7 +218,7 @@ def immutable_changes(wanted: Object, live: Object) -> list[str]:
 
 
 def matches(wanted: Any, live: Any, field: str = "") -> bool:
-    """Tell whether every value of `wanted` stands in `live`; what `live` has beyond it does not count.
+    """Tell whether every value of `wanted` stands in `live`; what `live` has beyond it counts only in an atomic field.
 
     The API server writes quantities its own way (`1000m` becomes `1`) and leaves out empty values, so those count as
     equal. `field` is the name of the field being compared.
@@ -225,11 +227,15 @@ def matches(wanted: Any, live: Any, field: str = "") -> bool:
         if not wanted:
             return live is None or isinstance(live, dict)
         inner = "quantity" if field in _QUANTITIES else ""
-        return isinstance(live, dict) and all(
-            matches(value, live.get(key), inner or key) for key, value in wanted.items()
-        )
+        if not isinstance(live, dict) or (field in _WHOLE and live.keys() > wanted.keys()):
+            return False
+        return all(matches(value, live.get(key), inner or key) for key, value in wanted.items())
     if isinstance(wanted, list):
         return _matches_list(wanted, live, field)
+    return _matches_value(wanted, live, field)
+
+
+def _matches_value(wanted: Any, live: Any, field: str) -> bool:
     if live is None:
         return wanted in ("", 0, False)
     if wanted != live and field in ("quantity", "sizeLimit", "divisor"):
@@ -246,5 +252,7 @@ def _matches_list(wanted: list[Any], live: Any, field: str) -> bool:
         return len(wanted) == len(live) and all(
             matches(entry, other, field) for entry, other in zip(wanted, live, strict=True)
         )
+    if field in _WHOLE and len(live) != len(wanted):
+        return False
     found = {entry.get(key): entry for entry in live if isinstance(entry, dict)}
     return all(matches(entry, found.get(entry[key])) for entry in wanted)
