@@ -179,9 +179,11 @@ class ErrorAnswers:
             await self._app(scope, exchange.receive, exchange.send)
         except (Exception, asyncio.CancelledError) as error:
             if exchange.started:
-                # Only a broken connection tells the client that this answer is not whole.
-                raise
-            if not exchange.gone:
+                # Only a broken connection tells the client that this answer is not whole. uvicorn breaks it after a
+                # return as well, and then logs a line in place of a traceback: enough for an answer that a drain cuts.
+                if not isinstance(error, asyncio.CancelledError):
+                    raise
+            elif not exchange.gone:
                 await send_error(send, self._translate(error, context), context)
         if exchange.gone:
             context.facts["client_gone"] = True

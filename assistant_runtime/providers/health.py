@@ -6,14 +6,17 @@ provider. A failed chat wakes the probe, so that readiness follows within moment
 
 Some providers refuse the list to keys that may chat. Then a chat that is answered is the proof, and the refusal is a
 remark. As a pod that is not ready gets no chat, the probe itself asks for one token where nobody else has asked yet.
+A list that fails with a 5xx is a remark as well, for some minutes after an answered chat.
 """
 
 import asyncio
 import re
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from typing import Any
 
 import orjson
@@ -32,6 +35,9 @@ DOWN_INTERVAL_SECONDS = 2.0
 
 MIN_INTERVAL_SECONDS = 1.0
 """A burst of failing chats is one reason to probe, not many."""
+
+RECENT_SECONDS = 300.0
+"""How long an answered chat is proof that a provider works whose list of models fails with a 5xx."""
 
 PROOF_SECONDS = 30.0
 """For an answer of one token, for which a local server may have to load its model first."""
@@ -59,6 +65,8 @@ class ProviderHealth:
     """A chat was answered, and none has failed since."""
     answered: bool = False
     """A chat was answered since the last probe."""
+    answered_at: float = -inf
+    """When a chat was last answered, on the monotonic clock; none has failed since."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -83,12 +91,14 @@ class ProviderWatch:
         """Probe a provider now: a request to it failed."""
         health = self._health[provider]
         health.proven = health.answered = False
+        health.answered_at = -inf
         health.wake.set()
 
     def report_success(self, provider: str) -> None:
         """Note that a provider has answered a chat, which is proof that it works whatever its list says."""
         health = self._health[provider]
         health.proven = health.answered = True
+        health.answered_at = time.monotonic()
         if health.status == "down":
             self._works_unlisted(health, health.detail)
 
@@ -177,7 +187,10 @@ class ProviderWatch:
         problem = error.message
         if refused and not health.proven:
             problem = await self._prove(health, problem)
-        if (refused and health.proven) or health.answered:
+        # A list that fails for ever says little of chats, and a chat that fails ends this at once.
+        failing = error.provider_status >= 500  # noqa: PLR2004 - HTTP's number
+        recent = failing and time.monotonic() - health.answered_at < RECENT_SECONDS
+        if (refused and health.proven) or health.answered or recent:
             self._works_unlisted(health, error.message)
         else:
             self._set(health, "down", problem)

@@ -74,6 +74,8 @@ async def test_a_stream_that_outlives_the_grace_ends_honestly(process: RuntimePr
     assert b'"code":"server_shutting_down"' in rest
     assert b"[DONE]" not in rest
     assert await exit_code(process) == 0
+    assert "Traceback" not in process.output
+    assert recorded(process) == [200]
 
 
 @pytest.mark.parametrize("process", [{"SHUTDOWN_GRACE_SECONDS": "1"}], indirect=True)

@@ -157,6 +157,32 @@ async def test_a_list_that_is_refused_for_now_is_not_forgotten(upstream: Upstrea
     assert health.names == {MODEL, "big"}
 
 
+async def test_a_list_that_fails_for_ever_counts_less_than_a_recent_chat(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.models_status = 500
+    provider = OpenAICompatibleProvider(
+        ProviderSettings(name="first", base_url=upstream.url, default_model=MODEL, timeout=60)
+    )
+    watch = ProviderWatch([provider])
+    health = watch._health["first"]
+    async with provider:
+        watch.report_success("first")
+        statuses = []
+        for _ in range(3):
+            await watch._probe(health)
+            statuses.append(health.status)
+        assert statuses == ["up"] * 3
+        watch.report_failure("first")
+        await watch._probe(health)
+        assert health.status == "down", "a chat failed"
+        watch.report_success("first")
+        monkeypatch.setattr("assistant_runtime.providers.health.RECENT_SECONDS", 0)
+        await watch._probe(health)
+        await watch._probe(health)
+        assert health.status == "down", "the last answer is long ago"
+
+
 async def test_a_bug_with_one_provider_ends_no_other_probe(
     upstream: Upstream, second: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
