@@ -66,7 +66,7 @@ async def replicas(
         "REDIS_CACHE_ENABLED": "false",
     }
     with run_process(tmp_path / "a", **variables) as one, run_process(tmp_path / "b", **variables) as two:
-        await asyncio.gather(*(asyncio.to_thread(each.wait_for, "/ready", 200) for each in (one, two)))
+        await asyncio.gather(*(asyncio.to_thread(each.wait_for_stores) for each in (one, two)))
         async with aiohttp.ClientSession() as client:
             yield Replicas(client, (one.url, two.url))
 

@@ -46,7 +46,7 @@ async def serving(
         **more,
     }
     with run_process(log, **variables) as runtime:
-        await asyncio.to_thread(runtime.wait_for, "/ready", 200)
+        await asyncio.to_thread(runtime.wait_for_stores)
         yield runtime
 
 

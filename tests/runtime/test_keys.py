@@ -61,6 +61,11 @@ async def ask(runtime: Runtime, method: str, path: str, key: str = ADMIN, body: 
 
 
 async def make(runtime: Runtime, **wanted: Any) -> dict[str, Any]:
+    async def up() -> bool:
+        return bool((await runtime.ready())["checks"]["database"]["status"] == "up")
+
+    # The runtime starts without a database that takes longer than a moment.
+    await eventually(up)
     reply = await ask(runtime, "POST", "keys", body={"name": "test", **wanted})
     assert reply.status == 201, reply.body
     made: dict[str, Any] = reply.json

@@ -220,6 +220,19 @@ class RuntimeProcess:
             assert time.monotonic() < deadline, f"{path} never answered {status}: {self.output}"
             time.sleep(0.02)
 
+    def wait_for_stores(self) -> None:
+        """Wait until it is ready and has its stores: it starts without one that takes longer than a moment."""
+        self.wait_for("/ready", 200)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self._unprepared():
+            assert time.monotonic() < deadline, f"not prepared in time: {self._unprepared()}"
+            time.sleep(0.02)
+
+    def _unprepared(self) -> set[str]:
+        with urllib.request.urlopen(f"{self.url}/ready", timeout=PATIENCE_SECONDS) as answer:
+            checks = json.load(answer)["checks"]
+        return {name for name, check in checks.items() if check["status"] in {"starting", "preparing"}}
+
 
 @contextmanager
 def run_process(log: Path, *arguments: str, **variables: str) -> Iterator[RuntimeProcess]:
