@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.support.server import debian_program
 
@@ -43,6 +43,8 @@ async def open_page(browser: Browser, url: str, size: tuple[int, int] = DESKTOP)
     width, height = size
     page = await browser.new_page(viewport={"width": width, "height": height})
     page.set_default_timeout(PATIENCE_MILLISECONDS)
+    # Expectations have a time of their own.
+    expect.set_options(timeout=PATIENCE_MILLISECONDS)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     await page.goto(url)
