@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant_runtime.api.responses.ids import response_id
-from assistant_runtime.api.responses.stored import StoredResponses
+from assistant_runtime.api.responses.ids import given_id, response_id
+from assistant_runtime.api.responses.stored import MAX_REFERENCES, StoredResponses
 from assistant_runtime.stores.conversation_memory import MemoryConversationLog
-from assistant_runtime.stores.conversations import RESPONSES_METADATA, Conversations
+from assistant_runtime.stores.conversations import RESPONSES_METADATA, Conversations, Session
 from assistant_runtime.stores.history import History
 from tests.runtime.test_responses import CLOCK, post, serving
 from tests.runtime.test_responses_tools import AGENTS
@@ -152,6 +152,38 @@ async def test_an_item_that_is_not_stored_is_named(upstream: Upstream, place: st
         reply = await post(runtime, input=[{"role": "user", "content": "hi"}, {"type": "item_reference", "id": place}])
     assert (reply.status, reply.error["param"]) == (404, "input[1].id")
     assert "send the item itself" in reply.error["message"]
+
+
+async def test_a_request_refers_to_so_many_items_at_most(upstream: Upstream) -> None:
+    named = [{"type": "item_reference", "id": f"msg_{place:042x}"} for place in range(MAX_REFERENCES + 1)]
+    async with serving(upstream) as (runtime, _):
+        reply = await post(runtime, input=named)
+        fewer = await post(runtime, input=named[1:] * 2)
+    assert (reply.status, reply.error["param"]) == (400, "input")
+    assert "previous_response_id" in reply.error["message"]
+    assert fewer.status == 404, "what is named twice counts once"
+
+
+async def test_items_of_one_session_are_looked_up_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = MemoryConversationLog()
+    conversations = Conversations(log, max_messages=100, max_sessions=1)
+    session = await conversations.create("t", metadata=RESPONSES_METADATA)
+    for turn in range(10):
+        said = [{"role": "user", "content": f"{turn}, {part}"} for part in range(3)]
+        await conversations.append("t", session.id, said, f"turn {turn}")
+    looked: list[str] = []
+
+    async def counted(tenant: str, session_id: str) -> Session | None:
+        looked.append(session_id)
+        return await MemoryConversationLog.session(log, tenant, session_id)
+
+    monkeypatch.setattr(log, "session", counted)
+    named = [given_id(session.id, sequence, "msg", 0) for sequence in (29, 1, 2, 3, 17, 30)]
+    stored = StoredResponses(conversations, History(conversations, None, 100))
+    found = await stored.resolved("t", [{"type": "item_reference", "id": name} for name in named])
+    assert [item["id"] for item in found] == named
+    assert [item["content"][0]["text"] for item in found] == ["9, 1", "0, 0", "0, 1", "0, 2", "5, 1", "9, 2"]
+    assert len(looked) == 1
 
 
 async def test_a_deleted_response_is_gone_and_those_that_follow_stay(upstream: Upstream) -> None:

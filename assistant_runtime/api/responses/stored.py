@@ -4,12 +4,14 @@ A stored response is a unit of a session: its messages, and beside them the resp
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from assistant_runtime.api.responses.answer import from_chat
 from assistant_runtime.api.responses.given import given_items
-from assistant_runtime.api.responses.ids import GivenPlace, given_place, response_of, session_of
+from assistant_runtime.api.responses.ids import given_place, response_of, session_of
 from assistant_runtime.api.responses.reasoning import KIND
 from assistant_runtime.api.responses.tools import ClientTools, client_tools
 from assistant_runtime.errors import ApiError
@@ -24,6 +26,9 @@ AT_ONCE = 8
 """Lookups of one request that run side by side: the stores are there for others too."""
 
 REFERENCE = "item_reference"
+
+MAX_REFERENCES = 1000
+"""Different items that one request may refer to: each may have to be looked up."""
 
 
 class StoredResponses:
@@ -95,18 +100,20 @@ class StoredResponses:
         Raises
         ------
         ApiError
-            404: there is no such item.
+            404: there is no such item. 400: there are too many.
         """
         wanted = {str(item.get("id")) for item in given if _is_reference(item)}
         if not wanted:
             return list(given)
-        found: dict[str, Mapping[str, Any]] = {}
-        keepers = sorted({response_of(item) or item for item in wanted})
-        for start in range(0, len(keepers), AT_ONCE):
-            for items in await asyncio.gather(
-                *(self._items(tenant, each) for each in keepers[start : start + AT_ONCE])
-            ):
-                found |= {item["id"]: item for item in items}
+        if len(wanted) > MAX_REFERENCES:
+            raise ApiError(
+                400,
+                f"input: it refers to {len(wanted)} stored items, and at most {MAX_REFERENCES} are allowed. Send the "
+                "items themselves, or name the response that they belong to in `previous_response_id`.",
+                code="invalid_value",
+                param="input",
+            )
+        found = await self._stored(tenant, wanted)
         return [
             _found(found, item, f"input[{place}]") if _is_reference(item) else item
             for place, item in enumerate(given)
@@ -114,23 +121,50 @@ class StoredResponses:
             if not (_is_reference(item) and str(item.get("id")).startswith(f"{KIND}_") and item.get("id") not in found)
         ]
 
-    async def _items(self, tenant: str, keeper: str) -> Sequence[Mapping[str, Any]]:
-        """Give the items of a response, or those of the message that a given item belongs to; none where it is gone."""
-        if place := given_place(keeper):
-            return await self._given(tenant, place)
+    async def _stored(self, tenant: str, wanted: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """Give the items that are stored, by id: one lookup for those of a response, or of a session's messages."""
+        sessions: defaultdict[str, set[int]] = defaultdict(set)
+        for place in filter(None, map(given_place, wanted)):
+            sessions[place.session_id].add(place.sequence)
+        responses = sorted(filter(None, {response_of(item) for item in wanted}))
+        lookups: list[Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]] = [
+            *(partial(self._output, tenant, each) for each in responses),
+            *(
+                partial(self._given, tenant, session, sorted(sequences))
+                for session, sequences in sorted(sessions.items())
+            ),
+        ]
+        found: dict[str, Mapping[str, Any]] = {}
+        for start in range(0, len(lookups), AT_ONCE):
+            for items in await asyncio.gather(*(look_up() for look_up in lookups[start : start + AT_ONCE])):
+                found |= {item["id"]: item for item in items}
+        return found
+
+    async def _output(self, tenant: str, response: str) -> Sequence[Mapping[str, Any]]:
+        """Give the items of a response's answer; none where it is gone."""
         try:
-            output: list[dict[str, Any]] = (await self.get(tenant, keeper))["output"]
+            output: list[dict[str, Any]] = (await self.get(tenant, response))["output"]
         except ApiError:
             return ()
         return output
 
-    async def _given(self, tenant: str, place: GivenPlace) -> Sequence[Mapping[str, Any]]:
-        """Give the items of one message; other sessions than those of responses have a scope of their own."""
-        session = await self._conversations.log.session(tenant, place.session_id)
+    async def _given(self, tenant: str, session_id: str, sequences: Sequence[int]) -> Sequence[Mapping[str, Any]]:
+        """Give the items of a session's messages; other sessions than those of responses have a scope of their own.
+
+        Parameters
+        ----------
+        sequences
+            Where the messages are, in order.
+        """
+        session = await self._conversations.log.session(tenant, session_id)
         if session is None or session.metadata != RESPONSES_METADATA:
             return ()
-        units = await self._conversations.log.after(place.session_id, place.sequence - 1, 1)
-        messages = [each for unit in units for each in placed(unit) if each.sequence == place.sequence]
+        messages: list[StoredMessage] = []
+        left, wanted = list(sequences), set(sequences)
+        # Messages that are close together are read together; each is read once.
+        while left and (units := await self._conversations.log.after(session_id, left[0] - 1, len(left))):
+            messages += [each for unit in units for each in placed(unit) if each.sequence in wanted]
+            left = [sequence for sequence in left if sequence > units[-1].last]
         return [item for message in messages for item in _items(message, ClientTools())]
 
     async def _unit(self, tenant: str, response: str) -> Unit:
