@@ -154,6 +154,20 @@ async def test_an_item_that_is_not_stored_is_named(upstream: Upstream, place: st
     assert "send the item itself" in reply.error["message"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("named", [("call_\ud800", "web_search"), ("call_1", "clock\ud800")], ids=["id", "name"])
+async def test_half_a_character_in_a_call_keeps_no_response_from_being_stored(
+    upstream: Upstream, named: tuple[str, str], stream: bool
+) -> None:
+    upstream.script = [calls((*named, {"query": "capital"})), says("Paris.")]
+    async with run_json_server() as searxng:
+        searxng.answer("GET", "/search", RESULTS)
+        async with serving(upstream, searxng_url=searxng.url) as (runtime, _):
+            reply = await post(runtime, input="capital?", tools=[{"type": "web_search"}], stream=stream)
+    assert reply.status == 200, reply.body
+    assert b"not kept" not in reply.body
+
+
 async def test_a_request_refers_to_so_many_items_at_most(upstream: Upstream) -> None:
     named = [{"type": "item_reference", "id": f"msg_{place:042x}"} for place in range(MAX_REFERENCES + 1)]
     async with serving(upstream) as (runtime, _):

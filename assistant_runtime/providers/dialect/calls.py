@@ -19,9 +19,9 @@ def calls_of(message: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     found: list[dict[str, Any]] = []
     taken: set[str] = set()
     for call in listed:
-        name, arguments = _name(call), _arguments(call)
-        call_id = _own_id(str(call.get("id") or ""), len(found), taken)
-        function = {**_function(call), "name": name, "arguments": arguments or ""}
+        name, arguments = _name(call), json_text.whole(_arguments(call))
+        call_id = _own_id(_id(call), len(found), taken)
+        function = {**_function(call), "name": name, "arguments": arguments}
         found.append({**call, "id": call_id, "type": "function", "function": function})
     return tuple(found)
 
@@ -67,7 +67,7 @@ class StreamedCall:
 
     def add(self, piece: Mapping[str, Any]) -> str:
         """Take a piece; gives the arguments' text that it adds."""
-        self.id = self.id or str(piece.get("id") or "")
+        self.id = self.id or _id(piece)
         self._add_name(_name(piece))
         self._more |= {
             name: value for name, value in piece.items() if value and name not in {"id", "index", "type", "function"}
@@ -128,7 +128,7 @@ class StreamedCalls:
 
     def _slot(self, piece: Mapping[str, Any]) -> int:
         """Give the place of the call that a piece belongs to; a new one where it begins another."""
-        index, call_id = _index(piece.get("index")), str(piece.get("id") or "")
+        index, call_id = _index(piece.get("index")), _id(piece)
         known = self._slots.get(index) if index is not None else self._by_id(call_id)
         if known is not None and not self._begins_another(known, piece, call_id):
             return known
@@ -174,9 +174,13 @@ def _function(call: Mapping[str, Any]) -> Mapping[str, Any]:
     )
 
 
+def _id(call: Mapping[str, Any]) -> str:
+    return json_text.whole(str(call.get("id") or ""))
+
+
 def _name(call: Mapping[str, Any]) -> str:
     name = _function(call).get("name")
-    return name if isinstance(name, str) else ""
+    return json_text.whole(name) if isinstance(name, str) else ""
 
 
 def _arguments(call: Mapping[str, Any]) -> str:
