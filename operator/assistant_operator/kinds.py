@@ -44,6 +44,8 @@ SECRET = Kind("v1", "Secret", "secrets", ("get", "list", "watch", "create", "pat
 POD = Kind("v1", "Pod", "pods", (*READ, "delete"))
 EVENT = Kind("events.k8s.io/v1", "Event", "events", ("list", "create"))
 CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims", (*READ, "patch"))
+LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases", ("get", "create", "patch"))
+"""Not among USED: it is in the operator's own namespace, and needs rights there alone."""
 
 APPLIED: dict[str, Kind] = {
     kind.kind: kind

@@ -67,3 +67,10 @@ def template(assistant: str, component: str) -> dict[str, str]:
 def standard(assistant: str, component: str) -> dict[str, str]:
     """Labels of every object of a component."""
     return template(assistant, component)
+
+
+OPERATOR_VERSION = f"{GROUP}/operator-version"
+"""Annotation of the operator's Lease: version of its holder."""
+
+CANDIDATE_VERSION = f"{GROUP}/candidate-version"
+"""Annotation of the operator's Lease: version of an operator that is newer than the holder, and waits for it."""

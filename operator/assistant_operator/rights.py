@@ -1,4 +1,4 @@
-"""The rights that the operator needs in the namespaces that it watches, from which the chart's rules are generated."""
+"""The rights that the operator needs; the chart's rules for the namespaces that it watches are generated from them."""
 
 from collections import defaultdict
 from typing import Any
@@ -13,6 +13,13 @@ def rules() -> list[dict[str, Any]]:
     # Owner references that block deletion need this right where OwnerReferencesPermissionEnforcement is on.
     finalizers = _rule(labels.GROUP, [f"{labels.PLURAL}/finalizers"], ["update"])
     return [*granted, status, finalizers, *_referenced()]
+
+
+def lease_rules(name: str) -> list[dict[str, Any]]:
+    """Return the RBAC rules for the Lease of that name, which are needed in the operator's own namespace alone."""
+    create = _rule(kinds.LEASE.group, [kinds.LEASE.plural], ["create"])  # RBAC knows no names at a creation
+    named = [verb for verb in kinds.LEASE.verbs if verb != "create"]
+    return [{**_rule(kinds.LEASE.group, [kinds.LEASE.plural], named), "resourceNames": [name]}, create]
 
 
 def _referenced() -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from assistant_operator import __version__
@@ -27,6 +27,11 @@ DEFAULT_IMAGES = {
 }
 """Images by name, pinned; the chart's `defaultImages` has the same."""
 
+LONGEST_LEASE_SECONDS = 300
+"""A Lease is never waited for longer, whatever it says."""
+LEASE_MARGIN_SECONDS = 2
+"""Time between the leader's last write and the first of another; it bears a pause of the process and a slow clock."""
+
 
 class Settings(BaseSettings):
     """Settings of one operator process. The chart sets each of them from a value of the same name."""
@@ -43,12 +48,42 @@ class Settings(BaseSettings):
     """AIAssistants that are reconciled at once."""
     resync_seconds: Annotated[int, Field(ge=10)] = 600
     """Mean time between two passes over an AIAssistant that nothing happened to."""
+    lease: Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?)?$")] = ""
+    """Lease that decides which of several operators writes, as NAMESPACE/NAME; empty: no other one runs."""
+    lease_duration_seconds: Annotated[int, Field(le=LONGEST_LEASE_SECONDS)] = 10
+    """Time after the last renewal of the Lease when another operator may take it."""
+    renew_deadline_seconds: Annotated[int, Field(validate_default=True)] = 6
+    """Time after its last renewal of the Lease when the leader stops writing."""
+    retry_period_seconds: Annotated[int, Field(ge=1, validate_default=True)] = 2
+    """Time between two renewals of the Lease."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severity that is logged."""
     log_format: Literal["json", "console"] = "json"
     """One JSON object a line, or text for people."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of /healthz, /readyz and /metrics; 0 picks a free one."""
+
+    @field_validator("renew_deadline_seconds")
+    @classmethod
+    def _before_the_lease_ends(cls, deadline: int, info: ValidationInfo) -> int:
+        duration = info.data.get("lease_duration_seconds", LONGEST_LEASE_SECONDS)
+        if deadline > duration - LEASE_MARGIN_SECONDS:
+            raise ValueError(
+                f"{deadline} is too long for ASSISTANT_OPERATOR_LEASE_DURATION_SECONDS={duration}: the leader "
+                f" must stop {LEASE_MARGIN_SECONDS} seconds before another operator may take it"
+            )
+        return deadline
+
+    @field_validator("retry_period_seconds")
+    @classmethod
+    def _twice_before_the_deadline(cls, period: int, info: ValidationInfo) -> int:
+        deadline = info.data.get("renew_deadline_seconds", LONGEST_LEASE_SECONDS)
+        if period * 2 > deadline:
+            raise ValueError(
+                f"{period} leaves no second try before ASSISTANT_OPERATOR_RENEW_DEADLINE_SECONDS={deadline}: "
+                "take half of that at most"
+            )
+        return period
 
     @field_validator("watch_namespaces", mode="before")
     @classmethod

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -81,6 +81,23 @@ class Metrics:
             "assistant_operator_unreadable_total",
             "Objects and events of a watch that could not be read and were left out, by plural of their kind.",
             ["kind"],
+            registry=self.registry,
+        )
+        self.leader = Gauge(
+            "assistant_operator_leader",
+            "1 where this operator writes, 0 where it stands by.",
+            registry=self.registry,
+        )
+        self.lease_holder = Gauge(
+            "assistant_operator_lease_holder",
+            "1 for whoever held the Lease when this operator last saw it.",
+            ["holder"],
+            registry=self.registry,
+        )
+        self.lease_failures = Counter(
+            "assistant_operator_lease_failures_total",
+            "Failures to read or renew the Lease by what failed, a status of HTTP or an exception.",
+            ["failure"],
             registry=self.registry,
         )
 

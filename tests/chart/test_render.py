@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from assistant_operator.rights import lease_rules
 from assistant_operator.settings import Settings
 from tests.chart.conftest import CHART, Chart
 
@@ -63,7 +64,8 @@ def test_render_for_two_namespaces_is_the_golden_one(chart: Chart, update_golden
     """Without the CRD and without the rules, which have golden copies of their own."""
     rendered = chart.objects({"watchNamespaces": NAMESPACES, "crds": {"install": False}})
     for role in of_kind(rendered, "Role"):
-        role["rules"] = "files/rules.yaml"
+        if role not in leases(rendered):
+            role["rules"] = "files/rules.yaml"
     text = yaml.safe_dump_all(rendered, sort_keys=True)
     golden = GOLDEN / "two-namespaces.yaml"
     if update_golden:
@@ -101,14 +103,36 @@ def test_a_namespace_that_can_t_be_watched_restarts_nothing(chart: Chart) -> Non
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
 
 
-def test_there_is_never_a_second_operator(chart: Chart) -> None:
+def test_two_operators_run_and_an_upgrade_leaves_no_gap(chart: Chart) -> None:
     spec = chart.one("Deployment")["spec"]
-    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert (spec["replicas"], spec["strategy"]["type"]) == (2, "RollingUpdate")
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    budget = chart.one("PodDisruptionBudget")["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": spec["selector"]}
+    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["whenUnsatisfiable"], spread["labelSelector"]) == ("ScheduleAnyway", spec["selector"])
+    alone = chart.objects({"replicas": 1})
+    assert of_kind(alone, "PodDisruptionBudget") == [], "it would keep a node from being drained"
+
+
+@pytest.mark.parametrize("values", [{}, {"fullnameOverride": "other"}, {"watchNamespaces": NAMESPACES}])
+def test_rights_on_leases_are_for_the_one_that_the_operator_uses(values: dict[str, Any], chart: Chart) -> None:
+    (container,) = chart.one("Deployment", values)["spec"]["template"]["spec"]["containers"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    namespace, name = variables["ASSISTANT_OPERATOR_LEASE"].split("/")
+    (role,) = leases(chart.objects(values))
+    assert role["metadata"]["namespace"] == namespace
+    assert role["rules"] == lease_rules(name)
+
+
+def leases(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the roles with rights on Leases."""
+    return [role for role in of_kind(objects, "Role", "ClusterRole") if "leases" in str(role["rules"])]
 
 
 def test_by_default_every_namespace_is_served_by_one_cluster_role(chart: Chart) -> None:
     objects = chart.objects()
-    assert of_kind(objects, "Role", "RoleBinding") == []
+    assert of_kind(objects, "Role") == leases(objects)
     (binding,) = of_kind(objects, "ClusterRoleBinding")
     roles = {role["metadata"]["name"]: role for role in of_kind(objects, "ClusterRole")}
     assert roles[binding["roleRef"]["name"]]["rules"] == rules()
@@ -117,7 +141,12 @@ def test_by_default_every_namespace_is_served_by_one_cluster_role(chart: Chart) 
 def test_with_namespaces_the_operator_has_rights_only_there(chart: Chart) -> None:
     objects = chart.objects({"watchNamespaces": NAMESPACES})
     assert of_kind(objects, "ClusterRoleBinding") == []
-    roles, bindings = of_kind(objects, "Role"), of_kind(objects, "RoleBinding")
+    roles = [role for role in of_kind(objects, "Role") if role not in leases(objects)]
+    bindings = [
+        binding
+        for binding in of_kind(objects, "RoleBinding")
+        if binding["roleRef"]["name"] == roles[0]["metadata"]["name"]
+    ]
     assert [role["metadata"]["namespace"] for role in roles] == NAMESPACES
     assert [binding["metadata"]["namespace"] for binding in bindings] == NAMESPACES
     assert all(role["rules"] == rules() for role in roles)
@@ -126,7 +155,7 @@ def test_with_namespaces_the_operator_has_rights_only_there(chart: Chart) -> Non
 @pytest.mark.parametrize("deleting", [True, False])
 def test_the_right_to_delete_what_is_kept_is_given_only_when_asked_for(deleting: bool, chart: Chart) -> None:
     objects = chart.objects({"watchNamespaces": NAMESPACES, "rbac": {"deleteKept": deleting}})
-    for role in of_kind(objects, "Role"):
+    for role in (role for role in of_kind(objects, "Role") if role not in leases(objects)):
         deletable = {kind for rule in role["rules"] if "delete" in rule["verbs"] for kind in rule["resources"]}
         assert deletable & KEPT == (KEPT if deleting else set())
 
@@ -221,4 +250,4 @@ def test_the_defaults_are_the_operators_own(chart: Chart, monkeypatch: pytest.Mo
     defaults = Settings()
     for variable in container["env"]:
         monkeypatch.setenv(variable["name"], variable["value"])
-    assert Settings() == defaults
+    assert Settings().model_copy(update={"lease": ""}) == defaults

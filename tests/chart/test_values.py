@@ -16,6 +16,10 @@ CHANGED = {
     "image.pullPolicy": "Always",
     "imagePullSecrets": [{"name": "registry"}],
     **{f"defaultImages.{name}": f"registry.example.com/team/{name}:9.9.9" for name in DEFAULT_IMAGES},
+    "replicas": 3,
+    "leaderElection.leaseDurationSeconds": 15,
+    "leaderElection.renewDeadlineSeconds": 5,
+    "leaderElection.retryPeriodSeconds": 1,
     "watchNamespaces": ["team-a"],
     "workers": 3,
     "resyncSeconds": 33,
@@ -66,12 +70,41 @@ def default_render(chart: Chart) -> str:
 
 
 def test_the_table_above_names_every_value(chart: Chart) -> None:
-    assert sorted(CHANGED) == sorted(leaves(chart.values))
+    assert sorted([*CHANGED, "leaderElection.enabled"]) == sorted(leaves(chart.values))
 
 
 @pytest.mark.parametrize("path", CHANGED)
 def test_changing_the_value_changes_the_objects(path: str, chart: Chart, default_render: str) -> None:
     assert chart.text(nested(path, CHANGED[path])) != default_render
+
+
+def test_without_leader_election_there_is_one_pod_at_a_time(chart: Chart) -> None:
+    values = {"leaderElection": {"enabled": False}, "replicas": 1}
+    spec = chart.one("Deployment", values)["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert "Lease" not in chart.text(values)
+    assert "leases" not in chart.text({**values, "crds": {"install": False}})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"leaderElection": {"enabled": False}}, "replicas: only one pod may run without leader election; set"),
+        (
+            {"leaderElection": {"renewDeadlineSeconds": 9}},
+            "leaderElection.renewDeadlineSeconds: must be at least 2 less than leaderElection.leaseDurationSeconds",
+        ),
+        (
+            {"leaderElection": {"retryPeriodSeconds": 4}},
+            "leaderElection.retryPeriodSeconds: must be at most half of leaderElection.renewDeadlineSeconds",
+        ),
+        ({"leaderElection": {"leaseDurationSeconds": 301}}, "at '/leaderElection/leaseDurationSeconds': maximum"),
+        ({"replicas": 11}, "at '/replicas': maximum: got 11, want 10"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(values: dict[str, Any], message: str, chart: Chart) -> None:
+    with pytest.raises(HelmError, match=message):
+        chart.text(values)
 
 
 def blocks(values: dict[str, Any], prefix: str = "") -> Iterator[str]:

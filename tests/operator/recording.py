@@ -78,15 +78,14 @@ class RecordingClient:
 
     async def merge(self, kind: Kind, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
         self._record("rehearse" if dry_run else "merge", kind.kind, name)
+        if (kind.kind, namespace, name) not in self.objects:
+            raise ApiError(404, "NotFound", f"{name} not found")
         before = self.objects[kind.kind, namespace, name]
         if body.get("metadata", {}).get("resourceVersion") not in (None, before["metadata"]["resourceVersion"]):
             raise ApiError(409, "Conflict", "the object has been modified")
         if dry_run:
             return before
-        merged = {**before, "data": {**before.get("data", {}), **body.get("data", {})}}
-        if "spec" in body:
-            merged["spec"] = {**before.get("spec", {}), **body["spec"]}
-        return self.put({**merged, "metadata": {**before["metadata"], **body.get("metadata", {})}})
+        return self.put(_merged(before, body))
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         self._record("delete", kind.kind, name)
@@ -104,6 +103,19 @@ class RecordingClient:
     def _record(self, verb: str, kind: str, name: str) -> None:
         self.calls.append((verb, kind, name))
         self.fail(verb, kind, name)
+
+
+def _merged(before: Any, patch: Any) -> Any:
+    """Apply a JSON merge patch (RFC 7396)."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = {**before} if isinstance(before, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merged(merged.get(key), value)
+    return merged
 
 
 def events(client: RecordingClient) -> list[dict[str, Any]]:

@@ -22,6 +22,23 @@ from assistant_operator.cli import main
             '{"rediss": "redis:7"}',
             "ASSISTANT_OPERATOR_IMAGES: there is no image rediss; there are runtime, ui",
         ),
+        ("LEASE", "operator", "ASSISTANT_OPERATOR_LEASE: String should match pattern"),
+        ("LEASE_DURATION_SECONDS", "301", "ASSISTANT_OPERATOR_LEASE_DURATION_SECONDS: Input should be less than or"),
+        (
+            "LEASE_DURATION_SECONDS",
+            "7",
+            "ASSISTANT_OPERATOR_RENEW_DEADLINE_SECONDS: 6 is too long for ASSISTANT_OPERATOR_LEASE_DURATION_SECONDS=7",
+        ),
+        (
+            "RENEW_DEADLINE_SECONDS",
+            "9",
+            "ASSISTANT_OPERATOR_RENEW_DEADLINE_SECONDS: 9 is too long for ASSISTANT_OPERATOR_LEASE_DURATION_SECONDS=10",
+        ),
+        (
+            "RETRY_PERIOD_SECONDS",
+            "4",
+            "ASSISTANT_OPERATOR_RETRY_PERIOD_SECONDS: 4 leaves no second try before ASSISTANT_OPERATOR_RENEW_DEADLINE_",
+        ),
     ],
 )
 def test_a_bad_setting_is_named(

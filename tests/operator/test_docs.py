@@ -32,6 +32,12 @@ def test_defaults_are_the_charts() -> None:
     settings = Settings()
     assert {**settings.images, "runtime": "", "ui": ""} == values["defaultImages"]
     assert (settings.workers, settings.resync_seconds) == (values["workers"], values["resyncSeconds"])
+    assert values["leaderElection"] == {
+        "enabled": True,
+        "leaseDurationSeconds": settings.lease_duration_seconds,
+        "renewDeadlineSeconds": settings.renew_deadline_seconds,
+        "retryPeriodSeconds": settings.retry_period_seconds,
+    }
     assert (settings.log_level, settings.log_format) == (values["log"]["level"], values["log"]["format"])
 
 

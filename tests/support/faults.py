@@ -43,6 +43,16 @@ class FaultyProxy:
         self.ahead: Counter[str] = Counter()
         """Lists that are to be answered as of a version that the API server has not reached, by plural."""
         self.url = ""
+        self._joined = asyncio.Event()
+        self._joined.set()
+
+    def part(self) -> None:
+        """Let nothing through any more, in neither direction, nor any connection end."""
+        self._joined.clear()
+
+    def join(self) -> None:
+        """Let everything through again; requests that were given up meanwhile never arrive."""
+        self._joined.set()
 
     def cut(self, plural: str) -> None:
         """Cut the connections of a kind's watches."""
@@ -86,6 +96,9 @@ class FaultyProxy:
         self._mangled[plural] = mangle
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
+        await self._joined.wait()
+        if request.transport is None or request.transport.is_closing():
+            return web.Response()
         found = _COLLECTION.match(request.path)
         plural = found[1] if found and request.method == "GET" else ""
         if refusal := self._refusal(plural):
@@ -98,6 +111,7 @@ class FaultyProxy:
         ) as answer:
             if "watch" not in request.query:
                 body, kind = await answer.read(), answer.headers.get("Content-Type", "")
+                await self._joined.wait()
                 if self.ahead[plural]:
                     body = _of_the_future(body)
                     self.ahead[plural] -= 1
@@ -122,6 +136,7 @@ class FaultyProxy:
         try:
             async for line in answer.content:
                 await self._held[plural].wait()
+                await self._joined.wait()
                 if response not in self._silent:
                     # Who is gone is sent nothing. The answer is read to its end all the same, so that it ends well.
                     with suppress(ConnectionError):
@@ -154,6 +169,7 @@ class FaultyProxy:
                 yield self
             finally:
                 self._over.set()
+                self._joined.set()
                 for held in self._held.values():
                     held.set()
                 await runner.cleanup()

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from assistant_operator.rights import rules
+from assistant_operator.rights import lease_rules, rules
 from assistant_operator.spec.crd import definition
 from devcluster.cluster import Cluster
 from devcluster.proxies import without_proxies
@@ -23,6 +24,8 @@ from tests.support.api import Api, Object, RefusedError
 T = TypeVar("T")
 
 WRITE_VERBS = {"create", "update", "patch", "delete", "deletecollection"}
+PROGRAM = "from assistant_operator.cli import main; main(['run'])"
+LEASE = "assistant-operator"
 OPERATOR_USER = "system:serviceaccount:operator-system:assistant-operator"
 
 
@@ -119,6 +122,20 @@ def audited(cluster: Cluster, since: int, namespace: str | None = None) -> Reque
     return counted
 
 
+def writers(cluster: Cluster, since: int, namespace: str) -> list[str]:
+    """Return who wrote in a namespace, by the user agents in the audit log from byte `since` on; each turn once."""
+    agents: list[str] = []
+    with cluster.audit_log.open("rb") as log:
+        log.seek(since)
+        for line in log:
+            entry = json.loads(line)
+            found = entry.get("objectRef") or {}
+            if entry["user"]["username"] == OPERATOR_USER and entry["verb"] in WRITE_VERBS:
+                if found.get("namespace") == namespace and agents[-1:] != [entry["userAgent"]]:
+                    agents.append(entry["userAgent"])
+    return agents
+
+
 def audit_mark(cluster: Cluster) -> int:
     """Return where the audit log ends now."""
     return cluster.audit_log.stat().st_size
@@ -141,8 +158,9 @@ def install(kube: Kube, *namespaces: str) -> Path:
     system = Kube(kube.cluster, "operator-system")
     system.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "operator-system"}})
     system.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}})
+    system.apply(*_grant(f"{account}-leader-election", "operator-system", lease_rules(LEASE), account))
     for namespace in namespaces or (None,):
-        Kube(kube.cluster, namespace or "default").apply(*_grant(account, namespace))
+        Kube(kube.cluster, namespace or "default").apply(*_grant(account, namespace, rules(), account))
     token = system.run("create", "token", account, "--duration=8h").strip()
     return _kubeconfig(kube.cluster, account, token)
 
@@ -153,18 +171,18 @@ def is_established(crd: Object) -> bool:
     return any((each["type"], each["status"]) == ("Established", "True") for each in told)
 
 
-def _grant(account: str, namespace: str | None) -> list[Object]:
+def _grant(name: str, namespace: str | None, granted: list[Object], account: str) -> list[Object]:
     prefix = "" if namespace else "Cluster"
-    meta = {"name": account, **({"namespace": namespace} if namespace else {})}
+    meta = {"name": name, **({"namespace": namespace} if namespace else {})}
     group = "rbac.authorization.k8s.io"
     subject = {"kind": "ServiceAccount", "name": account, "namespace": "operator-system"}
     return [
-        {"apiVersion": f"{group}/v1", "kind": f"{prefix}Role", "metadata": meta, "rules": rules()},
+        {"apiVersion": f"{group}/v1", "kind": f"{prefix}Role", "metadata": meta, "rules": granted},
         {
             "apiVersion": f"{group}/v1",
             "kind": f"{prefix}RoleBinding",
             "metadata": meta,
-            "roleRef": {"apiGroup": group, "kind": f"{prefix}Role", "name": account},
+            "roleRef": {"apiGroup": group, "kind": f"{prefix}Role", "name": name},
             "subjects": [subject],
         },
     ]
@@ -182,15 +200,15 @@ def _kubeconfig(cluster: Cluster, account: str, token: str) -> Path:
 
 
 @contextmanager
-def running_operator(kubeconfig: Path, log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+def running_operator(
+    kubeconfig: Path, log: Path, *, program: str = PROGRAM, **settings: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run the operator as its own process until the block ends; it must then end well on SIGTERM."""
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "ASSISTANT_OPERATOR_HTTP_PORT": "0"}
     environment |= {f"ASSISTANT_OPERATOR_{name.upper()}": value for name, value in settings.items()}
     start = log.stat().st_size if log.exists() else 0
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "assistant_operator", "run"], env=environment, stdout=output, stderr=output
-        )
+        process = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=output, stderr=output)
     try:
         eventually(
             lambda: b'"synced"' in log.read_bytes()[start:] or process.poll() is not None,
@@ -200,10 +218,11 @@ def running_operator(kubeconfig: Path, log: Path, **settings: str) -> Iterator[s
         assert process.poll() is None, log.read_text()
         yield process
     finally:
+        killed = process.poll() == -signal.SIGKILL  # by the test
         process.terminate()
         try:
             code = process.wait(30)
         finally:
             process.kill()
             process.wait()
-    assert code == 0, log.read_text()[-3000:]
+    assert killed or code == 0, log.read_text()[-3000:]

@@ -76,3 +76,17 @@ rules:
   - delete
 {{- end }}
 {{- end }}
+
+{{/* Refuse what the operator would refuse, and what no operator can see: that it is not alone. */}}
+{{- define "assistant-operator.checkLeaderElection" -}}
+{{- $election := .Values.leaderElection }}
+{{- if not $election.enabled }}
+{{- if gt (int .Values.replicas) 1 }}
+{{- fail "replicas: only one pod may run without leader election; set leaderElection.enabled=true or replicas=1" }}
+{{- end }}
+{{- else if gt (int $election.renewDeadlineSeconds) (sub (int $election.leaseDurationSeconds) 2 | int) }}
+{{- fail "leaderElection.renewDeadlineSeconds: must be at least 2 less than leaderElection.leaseDurationSeconds" }}
+{{- else if gt (mul 2 (int $election.retryPeriodSeconds) | int) (int $election.renewDeadlineSeconds) }}
+{{- fail "leaderElection.retryPeriodSeconds: must be at most half of leaderElection.renewDeadlineSeconds" }}
+{{- end }}
+{{- end }}

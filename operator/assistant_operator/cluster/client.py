@@ -5,6 +5,7 @@ without its generated models, which cost more time than the requests (docs/decis
 """
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -19,6 +20,7 @@ from kubernetes.aio import config as kubernetes_config
 
 from assistant_operator import __version__, labels
 from assistant_operator.cluster.decoding import UnreadableError, decode_object, is_version
+from assistant_operator.cluster.fence import Fence, FencedError
 from assistant_operator.cluster.page import Page
 from assistant_operator.kinds import EVENT, Kind
 from assistant_operator.rooms.manifests import Object
@@ -93,9 +95,20 @@ class Client(Protocol):
 
 
 class ApiServer:
-    """The API server over HTTP. Use as an async context manager."""
+    """The API server over HTTP. Use as an async context manager.
 
-    def __init__(self, configuration: kubernetes_client.Configuration) -> None:
+    Parameters
+    ----------
+    fence
+        Admits each write or raises; without one every write is sent.
+    identity
+        Names the process in the API server's audit log, beside the operator's name and version.
+    """
+
+    def __init__(
+        self, configuration: kubernetes_client.Configuration, *, fence: Fence | None = None, identity: str = ""
+    ) -> None:
+        self._fence = fence or Fence()
         # No limit: each watch holds a connection, and the workers bound the rest.
         configuration.connection_pool_maxsize = 0
         # Otherwise aiohttp looks for a proxy and for a password in .netrc at each request, in threads: that costs more
@@ -104,10 +117,17 @@ class ApiServer:
         configuration.proxy = configuration.proxy or _proxy(configuration.host)
         self._api = kubernetes_client.ApiClient(configuration)
         self._host = configuration.host.rstrip("/")
-        self._agent = f"{labels.MANAGER}/{__version__}"
+        self._agent = f"{labels.MANAGER}/{__version__}" + (f" ({identity})" if identity else "")
 
     @classmethod
-    async def connect(cls, *, kubeconfig: str | None = None, context: str | None = None) -> "ApiServer":
+    async def connect(
+        cls,
+        *,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        fence: Fence | None = None,
+        identity: str = "",
+    ) -> "ApiServer":
         """Connect with a kubeconfig file, or else as the pod's service account, or else as kubectl would.
 
         Raises
@@ -122,7 +142,7 @@ class ApiServer:
             )
         else:
             kubernetes_config.load_incluster_config(client_configuration=configuration)
-        return cls(configuration)
+        return cls(configuration, fence=fence, identity=identity)
 
     async def __aenter__(self) -> Self:
         return self
@@ -196,25 +216,25 @@ class ApiServer:
     async def create(self, kind: Kind, body: Object) -> Object:
         """Create an object; `ApiError` 409 where it exists."""
         query = _query(fieldManager=labels.MANAGER, fieldValidation="Strict")
-        return await self._call("POST", kind.path(body["metadata"]["namespace"]), query=query, body=body)
+        return await self._write("POST", kind.path(body["metadata"]["namespace"]), query=query, body=body)
 
     async def apply(self, kind: Kind, body: Object, *, subresource: str | None = None) -> Object:
         """Server-side apply as the operator's field manager, forcing the fields given, unknown fields refused."""
         metadata = body["metadata"]
         path = kind.path(metadata["namespace"], metadata["name"], subresource)
         query = _query(fieldManager=labels.MANAGER, force="true", fieldValidation="Strict")
-        return await self._call("PATCH", path, query=query, body=body, content_type=_APPLY)
+        return await self._write("PATCH", path, query=query, body=body, content_type=_APPLY)
 
     async def merge(self, kind: Kind, namespace: str, name: str, body: Object, *, dry_run: bool = False) -> Object:
         """Patch an object by JSON merge, or find out whether that would be taken."""
         query = _query(fieldManager=labels.MANAGER, dryRun="All" if dry_run else None)
-        return await self._call("PATCH", kind.path(namespace, name), query=query, body=body, content_type=_MERGE)
+        return await self._write("PATCH", kind.path(namespace, name), query=query, body=body, content_type=_MERGE)
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         """Delete the object with that UID; nothing happens where it is gone or another one."""
         body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         try:
-            await self._call("DELETE", kind.path(namespace, name), body=body)
+            await self._write("DELETE", kind.path(namespace, name), body=body)
         except ApiError as error:
             if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
                 raise
@@ -269,6 +289,14 @@ class ApiServer:
     async def _call(self, method: str, path: str, **request: Any) -> Object:
         return decode_object(await self._read(method, path, **request))
 
+    async def _write(self, method: str, path: str, *, query: Mapping[str, str] | None = None, **request: Any) -> Object:
+        """Send a write if the fence admits it, and have both sides give it up before somebody else may write."""
+        with self._fence.write() as remaining:
+            seconds = min(remaining, REQUEST_TIMEOUT_SECONDS)
+            if math.isfinite(remaining):
+                query = {**(query or {}), "timeout": f"{max(1, int(seconds * 1000))}ms"}
+            return await self._call(method, path, query=query, seconds=seconds, **request)
+
     async def _read(
         self,
         method: str,
@@ -278,8 +306,9 @@ class ApiServer:
         body: Object | None = None,
         content_type: str = _JSON,
         accept: str = _JSON,
+        seconds: float = REQUEST_TIMEOUT_SECONDS,
     ) -> bytes:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=seconds)
         response = await self._send(method, path, query or {}, body, content_type, accept, timeout)
         raw: bytes = await response.read()
         return raw
@@ -352,5 +381,12 @@ def _query(**parameters: Any) -> dict[str, str]:
     return {name: str(value) for name, value in parameters.items() if value is not None}
 
 
-UNREACHABLE = (aiohttp.ClientError, asyncio.TimeoutError, OSError, orjson.JSONDecodeError, UnreadableError)
-"""What is raised when the API server can't be reached, or a proxy before it cuts its answer short or gives its own."""
+UNREACHABLE = (
+    aiohttp.ClientError,
+    asyncio.TimeoutError,
+    OSError,
+    orjson.JSONDecodeError,
+    UnreadableError,
+    FencedError,
+)
+"""What is raised when the API server can't be reached or may not be written to, or a proxy spoils its answer."""

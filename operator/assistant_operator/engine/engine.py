@@ -99,6 +99,7 @@ class Engine:
         """Watch and reconcile until cancelled."""
         async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - ends with the process
             tasks.create_task(self.watch(), name="watch")
+            await self.synced()
             tasks.create_task(self.work(), name="work")
 
     async def watch(self) -> None:
@@ -108,11 +109,14 @@ class Engine:
                 tasks.create_task(watch.run(), name=f"watch {watch.name}")
             tasks.create_task(self._referenced.run(), name="referenced")
 
-    async def work(self) -> None:
-        """Reconcile all AIAssistants from filled caches until cancelled; it may be begun again after that."""
+    async def synced(self) -> None:
+        """Wait until the API server has answered every watch, be it with a refusal."""
         await asyncio.gather(*(watch.answered.wait() for watch in self._watches))
         log.info("synced", objects=len(self._cache))
         self._drop_values_of_nobody()
+
+    async def work(self) -> None:
+        """Reconcile all AIAssistants from filled caches until cancelled; it may be begun again after that."""
         self._wake_all(None)
         async with asyncio.TaskGroup() as tasks:  # noqa: TID251 - ends with the process
             for number in range(self._settings.workers):

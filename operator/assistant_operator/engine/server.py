@@ -4,10 +4,11 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from assistant_operator.engine.engine import Engine
+from assistant_operator.engine.leader import Elector
 from assistant_operator.telemetry import Metrics
 
 
-async def serve(engine: Engine, metrics: Metrics, port: int) -> web.AppRunner:
+async def serve(engine: Engine, metrics: Metrics, port: int, elector: Elector | None = None) -> web.AppRunner:
     """Start serving on all addresses; the caller stops it by `cleanup()`."""
 
     async def healthz(_: web.Request) -> web.Response:
@@ -16,7 +17,10 @@ async def serve(engine: Engine, metrics: Metrics, port: int) -> web.AppRunner:
 
     async def readyz(_: web.Request) -> web.Response:
         unready = engine.unready()
-        return web.Response(status=503 if unready else 200, text="\n".join(unready) or "ok")
+        if elector and elector.problem:
+            unready.append(elector.problem)
+        well = f"ok: {elector.role}" if elector else "ok"
+        return web.Response(status=503 if unready else 200, text="\n".join(unready) or well)
 
     async def scrape(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
