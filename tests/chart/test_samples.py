@@ -68,7 +68,8 @@ def test_the_minimal_sample_fits_one_node_with_two_cores_while_it_is_updated() -
     objects = desired.desired(
         parse({**resource, "metadata": {"namespace": "a", "uid": "b", "name": "c"}}), FACTS
     ).objects
-    operator = quantity(yaml.safe_load((CHART / "values.yaml").read_text())["resources"]["requests"]["cpu"])
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    operator = quantity(values["resources"]["requests"]["cpu"]) * values["replicas"]
     workloads = [*objects, *documents("model-server.yaml")]
     asked = sum(cores(body) for body in workloads if body["kind"] in ("Deployment", "StatefulSet"))
     assert OWN_PODS_OF_KIND + float(operator) + asked <= 2

@@ -168,7 +168,7 @@ def test_a_wrong_key_is_refused(url: str) -> None:
 
 
 def test_no_secret_is_in_any_log(assistant: Kube, operator: Kube) -> None:
-    logs = operator.run("logs", "deployment/assistant-operator")
+    logs = operator.run("logs", "-l", "app.kubernetes.io/name=assistant-operator", "--tail=-1")
     logs += assistant.run("logs", "-l", f"app.kubernetes.io/instance={NAME}", "--all-containers", "--tail=-1")
     names = ("redis", "mongodb", "milvus", "searxng", "runtime", "api-keys")
     secrets = [assistant.secret(f"{NAME}-{name}") for name in names]

@@ -3,8 +3,9 @@
 import asyncio
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
+import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
@@ -12,6 +13,8 @@ from assistant_operator import labels
 from assistant_operator.cluster.client import ApiError
 from assistant_operator.cluster.fence import Fence, FencedError
 from assistant_operator.cluster.lease import is_newer
+from assistant_operator.engine import server
+from assistant_operator.engine.engine import Engine
 from assistant_operator.engine.leader import Elector, Terms
 from assistant_operator.rooms.manifests import Object
 from assistant_operator.settings import LONGEST_LEASE_SECONDS
@@ -229,6 +232,32 @@ async def test_a_holder_of_an_endless_lease_is_not_waited_for_without_an_end(sta
     assert labels.CANDIDATE_VERSION not in stage.lease["metadata"].get("annotations", {}), "it is not our kind"
     stage.now = LONGEST_LEASE_SECONDS
     assert await elector.attempt()
+
+
+async def test_readiness_tells_the_role_and_what_keeps_everyone_from_leading(stage: Stage) -> None:
+    class Ready:
+        def unready(self) -> list[str]:
+            return []
+
+    elector = stage.operator("a")
+    runner = await server.serve(cast("Engine", Ready()), elector.metrics, 0, elector)
+    port = next(address[1] for address in runner.addresses if "." in address[0])
+
+    async def ready() -> tuple[int, str]:
+        async with client.get("/readyz") as answer:
+            return answer.status, await answer.text()
+
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+            assert await ready() == (200, "ok: standby")
+            stage.server.refuse(FORBIDDEN)
+            assert not await elector.attempt()
+            assert await ready() == (503, elector.problem)
+            stage.well()
+            assert await elector.attempt()
+            assert await ready() == (200, "ok: leader")
+    finally:
+        await runner.cleanup()
 
 
 async def _until(check: Any) -> None:

@@ -129,10 +129,10 @@ def writers(cluster: Cluster, since: int, namespace: str) -> list[str]:
         log.seek(since)
         for line in log:
             entry = json.loads(line)
-            found = entry.get("objectRef") or {}
-            if entry["user"]["username"] == OPERATOR_USER and entry["verb"] in WRITE_VERBS:
-                if found.get("namespace") == namespace and agents[-1:] != [entry["userAgent"]]:
-                    agents.append(entry["userAgent"])
+            wrote = entry["user"]["username"] == OPERATOR_USER and entry["verb"] in WRITE_VERBS
+            here = (entry.get("objectRef") or {}).get("namespace") == namespace
+            if wrote and here and agents[-1:] != [entry["userAgent"]]:
+                agents.append(entry["userAgent"])
     return agents
 
 
