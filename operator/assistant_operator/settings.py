@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of /healthz, /readyz and /metrics; 0 picks a free one."""
 
+    @property
+    def lease_margin_seconds(self) -> int:
+        """Time between the leader's last write and the first of another operator; none without leader election."""
+        return self.lease_duration_seconds - self.renew_deadline_seconds if self.lease else 0
+
     @field_validator("renew_deadline_seconds")
     @classmethod
     def _before_the_lease_ends(cls, deadline: int, info: ValidationInfo) -> int:

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.cluster
 T = TypeVar("T")
 SMALL: dict[str, Any] = {name: {"enabled": False} for name in ("redis", "mongodb", "milvus", "searxng")}
 SYSTEM, LEASE = "operator-system", "assistant-operator"
-QUICK = {"lease_duration_seconds": "5", "renew_deadline_seconds": "3", "retry_period_seconds": "1"}
+QUICK = {"lease_duration_seconds": "4", "renew_deadline_seconds": "2", "retry_period_seconds": "1"}
 """A Lease that ends soon."""
 LONG = {"lease_duration_seconds": "300", "renew_deadline_seconds": "200", "retry_period_seconds": "1"}
 """A Lease that does not end within a test: whoever gets it was given it."""
@@ -169,7 +169,7 @@ def test_an_older_leader_makes_room_for_a_newer_version_and_no_pod_restarts(
 async def _operator(kubeconfig: Path, name: str) -> AsyncIterator[Elector]:
     """Run an operator in this process, under a name of the test's choice."""
     settings = Settings(lease=f"{SYSTEM}/{LEASE}", **{key: int(value) for key, value in QUICK.items()})  # type: ignore[arg-type]
-    gate, where = Fence(), str(kubeconfig)
+    gate, where = Fence(margin_seconds=settings.lease_margin_seconds), str(kubeconfig)
     async with (
         await ApiServer.connect(kubeconfig=where, fence=gate, identity=name) as api,
         await ApiServer.connect(kubeconfig=where) as lease_api,

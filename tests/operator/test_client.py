@@ -1,6 +1,7 @@
 """The API server over HTTP, and what may stand before it."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -104,6 +105,24 @@ async def test_a_write_in_flight_ends_before_the_fence_does(verb: str, monkeypat
                 await WRITES[verb](api)
         await asyncio.wait_for(fence.drained(), 10)
     assert given == [2.5, REQUEST_TIMEOUT_SECONDS]
+
+
+async def test_the_kernel_gives_up_a_write_that_the_server_does_not_confirm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would deliver it when the network is back, however long that takes."""
+    made: list[socket.socket] = []
+    real = socket.socket
+
+    def make(*arguments: Any) -> socket.socket:
+        made.append(real(*arguments))
+        return made[-1]
+
+    asked = list[str]()
+    async for api in _answering(Fence(margin_seconds=4), asked):
+        monkeypatch.setattr("assistant_operator.cluster.client.socket.socket", make)
+        await WRITES["apply"](api)
+        (used,) = made
+        assert used.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 4000
+    assert len(asked) == 1
 
 
 def test_every_verb_of_the_client_is_known_as_a_read_or_a_write() -> None:

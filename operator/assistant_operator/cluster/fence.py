@@ -24,10 +24,17 @@ class FencedError(Exception):
 
 
 class Fence:
-    """Admits writes until a time that each renewal of the lease moves on; one that nobody shut is open for ever."""
+    """Admits writes until a time that each renewal of the lease moves on; one that nobody shut is open for ever.
 
-    def __init__(self, clock: Callable[[], float] = now) -> None:
+    Parameters
+    ----------
+    margin_seconds
+        Time between the last write that is admitted and the first of another operator; none without leader election.
+    """
+
+    def __init__(self, clock: Callable[[], float] = now, *, margin_seconds: float = 0) -> None:
         self._clock = clock
+        self.margin_seconds = margin_seconds
         self._until = math.inf
         self._writing = 0
         self._idle = asyncio.Event()

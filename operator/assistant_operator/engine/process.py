@@ -31,7 +31,7 @@ async def _main(settings: Settings) -> None:
     log.info("starting", version=__version__, namespaces=settings.watch_namespaces or "all")
     stop = asyncio.Event()
     frame.listen_for_signals(stop)
-    identity, gate = leader.new_identity(), Fence()
+    identity, gate = leader.new_identity(), Fence(margin_seconds=settings.lease_margin_seconds)
     async with await _connected(identity, gate) as api, await _connected(identity, Fence()) as lease_api:
         metrics = Metrics()
         engine = Engine(settings, api, metrics)
