@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from kubernetes.aio import client as kubernetes_client
 
+from assistant_operator.cluster import client
 from assistant_operator.cluster.client import REQUEST_TIMEOUT_SECONDS, UNREACHABLE, ApiServer
 from assistant_operator.cluster.fence import Fence
 from assistant_operator.kinds import ASSISTANT, CONFIG_MAP, POD
@@ -109,20 +110,17 @@ async def test_a_write_in_flight_ends_before_the_fence_does(verb: str, monkeypat
 
 async def test_the_kernel_gives_up_a_write_that_the_server_does_not_confirm(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would deliver it when the network is back, however long that takes."""
-    made: list[socket.socket] = []
-    real = socket.socket
+    make, limits = client._Abandoning._socket, list[int]()
 
-    def make(*arguments: Any) -> socket.socket:
-        made.append(real(*arguments))
-        return made[-1]
+    def noting(connections: client._Abandoning, address: Any) -> socket.socket:
+        made = make(connections, address)
+        limits.append(made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+        return made
 
-    asked = list[str]()
-    async for api in _answering(Fence(margin_seconds=4), asked):
-        monkeypatch.setattr("assistant_operator.cluster.client.socket.socket", make)
+    monkeypatch.setattr(client._Abandoning, "_socket", noting)
+    async for api in _answering(Fence(margin_seconds=4), asked := list[str]()):
         await WRITES["apply"](api)
-        (used,) = made
-        assert used.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 4000
-    assert len(asked) == 1
+    assert (limits, len(asked)) == ([4000], 1)
 
 
 def test_every_verb_of_the_client_is_known_as_a_read_or_a_write() -> None:
