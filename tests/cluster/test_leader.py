@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from assistant_operator.cluster import watch
 from assistant_operator.cluster.client import ApiServer
 from assistant_operator.cluster.fence import Fence
 from assistant_operator.engine.engine import Engine
@@ -196,7 +197,10 @@ async def _eventually(check: Callable[[], T | None], what: str) -> T:
     return await asyncio.to_thread(eventually, check, what)
 
 
-async def test_a_leader_that_is_cut_off_stops_before_another_writes(kube: Kube, account: Path, tmp_path: Path) -> None:
+async def test_a_leader_that_is_cut_off_stops_before_another_writes(
+    kube: Kube, account: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_WATCH_SECONDS", (2, 2))  # the proxy ends when they have
     mark = audit_mark(kube.cluster)
     Kube(kube.cluster, SYSTEM).run("delete", "lease", LEASE, "--ignore-not-found")
     async with before(kube.cluster).serving() as proxy:
