@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from kubernetes.aio import client as kubernetes_client
 
-from assistant_operator.cluster import client
 from assistant_operator.cluster.client import REQUEST_TIMEOUT_SECONDS, UNREACHABLE, ApiServer
+from assistant_operator.cluster.connections import Abandoning
 from assistant_operator.cluster.fence import Fence
 from assistant_operator.kinds import ASSISTANT, CONFIG_MAP, POD
 from assistant_operator.rooms.manifests import Object
@@ -110,14 +110,14 @@ async def test_a_write_in_flight_ends_before_the_fence_does(verb: str, monkeypat
 
 async def test_the_kernel_gives_up_a_write_that_the_server_does_not_confirm(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would deliver it when the network is back, however long that takes."""
-    make, limits = client._Abandoning._socket, list[int]()
+    make, limits = Abandoning._socket, list[int]()
 
-    def noting(connections: client._Abandoning, address: Any) -> socket.socket:
+    def noting(connections: Abandoning, address: Any) -> socket.socket:
         made = make(connections, address)
         limits.append(made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
         return made
 
-    monkeypatch.setattr(client._Abandoning, "_socket", noting)
+    monkeypatch.setattr(Abandoning, "_socket", noting)
     async for api in _answering(Fence(margin_seconds=4), asked := list[str]()):
         await WRITES["apply"](api)
     assert (limits, len(asked)) == ([4000], 1)

@@ -7,21 +7,18 @@ without its generated models, which cost more time than the requests (docs/decis
 import asyncio
 import math
 import os
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol, Self
-from urllib.parse import urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
-from aiohttp import AddrInfoType
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
-from kubernetes.aio.client.rest import RESTClientObject
 
 from assistant_operator import __version__, labels
+from assistant_operator.cluster.connections import Abandoning, proxy_of
 from assistant_operator.cluster.decoding import UnreadableError, decode_object, is_version
 from assistant_operator.cluster.fence import Fence, FencedError
 from assistant_operator.cluster.page import Page
@@ -117,10 +114,10 @@ class ApiServer:
         # Otherwise aiohttp looks for a proxy and for a password in .netrc at each request, in threads: that costs more
         # processor time than the request.
         configuration.client_session_kwargs = {"trust_env": False}
-        configuration.proxy = configuration.proxy or _proxy(configuration.host)
+        configuration.proxy = configuration.proxy or proxy_of(configuration.host)
         self._api = kubernetes_client.ApiClient(configuration)
         if self._fence.margin_seconds:
-            self._api.rest_client = _Abandoning(configuration, self._fence.margin_seconds)
+            self._api.rest_client = Abandoning(configuration, self._fence.margin_seconds)
         self._host = configuration.host.rstrip("/")
         self._agent = f"{labels.MANAGER}/{__version__}" + (f" ({identity})" if identity else "")
 
@@ -336,34 +333,6 @@ class ApiServer:
         if not response.ok:
             raise ApiError.of(response.status, await response.read())
         return response
-
-
-class _Abandoning(RESTClientObject):  # type: ignore[misc]  # it has no types
-    """Connections whose data is given up by the kernel when the other side does not confirm it in time.
-
-    Otherwise the kernel would deliver a write after the network is back, although its request has timed out and its
-    connection was closed long since.
-    """
-
-    def __init__(self, configuration: kubernetes_client.Configuration, seconds: float) -> None:
-        super().__init__(configuration)
-        self._seconds = seconds
-
-    def _create_connector(self) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(limit=0, ssl=self.ssl_context, socket_factory=self._socket)
-
-    def _socket(self, address: AddrInfoType) -> socket.socket:
-        family, kind, protocol, *_ = address
-        made = socket.socket(family, kind, protocol)
-        if option := getattr(socket, "TCP_USER_TIMEOUT", None):  # Linux has it
-            made.setsockopt(socket.IPPROTO_TCP, option, int(self._seconds * 1000))
-        return made
-
-
-def _proxy(host: str) -> str | None:
-    """Return the proxy that the environment names for the API server: HTTPS_PROXY, unless NO_PROXY names the server."""
-    server = urlsplit(host)
-    return None if proxy_bypass(server.netloc) else getproxies().get(server.scheme)
 
 
 def _next_limit(size: int, count: int) -> int:
