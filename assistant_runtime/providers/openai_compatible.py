@@ -257,7 +257,7 @@ class OpenAICompatibleProvider:
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
     try:
-        payload = json_text.loads(body)
+        payload = json_text.loads_bounded(body)
     except ValueError:
         return None
     return payload if isinstance(payload, dict) else None

@@ -230,7 +230,7 @@ def _is_plain(body: bytes) -> bool:
 
 def _decode(data: bytes) -> dict[str, Any]:
     try:
-        chunk = json_text.loads(data)
+        chunk = json_text.loads_bounded(data)
     except ValueError:
         chunk = None
     if not isinstance(chunk, dict):

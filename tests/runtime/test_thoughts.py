@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 
 from tests.support.json_server import JsonServer, run_json_server
-from tests.support.runtime import Runtime, run_runtime
+from tests.support.runtime import QUESTION, Runtime, run_runtime
 from tests.support.tool_calls import call_object
-from tests.support.upstream import MODEL, Upstream, chunk, completion, normal, refuses, sse
+from tests.support.upstream import MODEL, Upstream, answers, chunk, completion, normal, refuses, sse, writes
 
 SEARCH = ("call_1", "web_search", {"query": "capital of France"})
 CLOCK = ("call_2", "clock", {"zone": "CET"})
@@ -66,6 +66,30 @@ async def strict(upstream: Upstream, request: web.Request, body: dict[str, Any])
 def said_to(upstream: Upstream) -> list[dict[str, Any]]:
     """Give the assistant's messages of the last request."""
     return [message for message in upstream.requests[-1]["messages"] if message["role"] == "assistant"]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+@pytest.mark.parametrize(("depth", "code"), [(50, None), (900, "provider_bad_response")])
+async def test_thoughts_that_are_nested_deeply_are_a_bad_answer(
+    upstream: Upstream, searxng: JsonServer, path: str, depth: int, code: str | None
+) -> None:
+    said = {"role": "assistant", "content": "Paris.", "reasoning_details": "?"}
+    whole = json.dumps(completion(MODEL) | {"choices": [{"index": 0, "message": said, "finish_reason": "stop"}]})
+    begun = json.dumps(completion(MODEL) | {"choices": [{"index": 0, "delta": said}]})
+    deep, end = "[" * depth + "]" * depth, chunk(MODEL, None, "stop") + b"data: [DONE]\n\n"
+    event = f"data: {begun}\n\n".replace('"?"', deep).encode()
+    upstream.script = [answers(whole.replace('"?"', deep)), writes(chunk(MODEL, "Well: "), event, end)]
+    bodies: dict[str, dict[str, Any]] = {"/v1/chat/completions": QUESTION, "/v1/responses": {"input": "Hi"}}
+    asked = bodies[path]
+    async with run_runtime(upstream, searxng_url=searxng.url) as runtime:
+        at_once = await runtime.post(json.dumps(asked), path=path)
+        stream = await runtime.post(json.dumps({**asked, "stream": True}), path=path)
+    assert (at_once.status, at_once.json.get("error") and at_once.error["code"]) == (502 if code else 200, code)
+    assert stream.status == 200
+    assert (b"Paris." in stream.body, (code or "bad_response").encode() in stream.body) == (
+        code is None,
+        code is not None,
+    )
 
 
 @pytest.mark.parametrize("stream", [False, True])
