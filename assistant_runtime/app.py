@@ -89,6 +89,7 @@ if TYPE_CHECKING:
 DESCRIPTION = "An OpenAI-compatible API in front of OpenAI-compatible providers."
 
 EXPOSED_HEADERS = (
+    "idempotent-replayed",
     "retry-after",
     "x-agent-version",
     "x-cache",

@@ -20,3 +20,6 @@ class AgentDirectory(Protocol):
 
     async def find(self, principal: Principal, name: str) -> Agent | None:
         """Give the agent of that name that a key may ask, else None."""
+
+    def is_shared(self, agent: Agent) -> bool:
+        """Whether an agent that was found is everyone's, and not a tenant's own of the same name."""

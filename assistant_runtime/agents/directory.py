@@ -33,6 +33,10 @@ class Directory:
             own = None
         return own.agent if own else self.shared.get(name)
 
+    def is_shared(self, agent: Agent) -> bool:
+        """Whether an agent that was found is everyone's, and not a tenant's own of the same name."""
+        return self.shared.get(agent.name) is agent
+
     async def page(self, tenant: str, limit: int, after: str) -> list[tuple[Agent, int]]:
         """Give agents that the tenant can ask, by name, behind the name `after`; raises StoreUnavailableError.
 

@@ -149,7 +149,7 @@ class JsonEndpoint(ABC):
         assert self.once is not None  # noqa: S101 - for mypy
         context, client = context_of(scope), ClientWatch(scope)
         key, body = sent
-        name = name_of(context.tenant, scope["path"], key)
+        name = name_of(context.principal, scope["path"], key)
         fingerprint = fingerprint_of(body, header(scope, b"x-session-id") or b"")
         async with AsyncExitStack() as stack:
             with client:

@@ -19,6 +19,7 @@ from starlette.types import Message, Send
 
 from assistant_runtime.ending import to_its_end
 from assistant_runtime.errors import ApiError, StoreUnavailableError
+from assistant_runtime.security.principal import Principal
 from assistant_runtime.stores.kept_answers import AnswerStore
 
 CLAIM_SECONDS = 30
@@ -137,7 +138,7 @@ class Once:
         store, pause = self._store, POLL_SECONDS[0]
         while True:
             try:
-                kept = await store.claim(name, entry, CLAIM_SECONDS)
+                kept = await self._claim(store, name, entry)
             except StoreUnavailableError:
                 store = self._fallback
                 continue
@@ -148,6 +149,14 @@ class Once:
                 return _read(kept), store, b""
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, POLL_SECONDS[1])
+
+    async def _claim(self, store: AnswerStore, name: str, entry: bytes) -> bytes | None:
+        """Claim a name; a client that leaves before the store has answered leaves no claim behind."""
+        try:
+            return await to_its_end(store.claim(name, entry, CLAIM_SECONDS))
+        except asyncio.CancelledError:
+            await to_its_end(self._close(store, name, entry, Answer()))
+            raise
 
     async def _close(self, store: AnswerStore, name: str, entry: bytes, answer: Answer) -> None:
         kept = _written(entry, answer) if answer.whole and answer.headers else b""
@@ -163,9 +172,13 @@ async def _renew(store: AnswerStore, name: str, entry: bytes) -> None:
             await store.replace(name, entry, entry, CLAIM_SECONDS)
 
 
-def name_of(tenant: str, path: str, key: bytes) -> str:
-    """Give the name of a tenant's key for a path; the key itself is kept nowhere."""
-    return hashlib.sha256(b"\0".join((tenant.encode(), path.encode(), key))).hexdigest()
+def name_of(principal: Principal, path: str, key: bytes) -> str:
+    """Give the name of a key for a path; the key itself is kept nowhere.
+
+    It is the API key's own: another one of the same tenant may not be allowed the model, or the tools, of the answer.
+    """
+    asks = principal.tenant.encode(), principal.key_id.encode()
+    return hashlib.sha256(b"\0".join((*asks, path.encode(), key))).hexdigest()
 
 
 def fingerprint_of(body: bytes, session: bytes) -> bytes:

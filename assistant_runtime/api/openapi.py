@@ -108,6 +108,7 @@ def _document(app: FastAPI, *, authenticated: bool) -> dict[str, Any]:
             CompletionRequest,
             TextCompletion,
             stream_example=TEXT_EXAMPLE,
+            parameters=[IDEMPOTENCY_HEADER],
         )
     }
     document["paths"]["/v1/responses"] = {

@@ -340,6 +340,9 @@ class ToolLoop:
         return {name: tool for name, tool in tools.items() if turn.allowed is None or name in turn.allowed}
 
     async def _act_as(self, turn: Turn, agent: Agent) -> None:
+        if turn.question.any_model and not self._agents.is_shared(agent):
+            # A tenant gives an agent of its own any name and any model: it is held to the models of the key.
+            turn.question = replace(turn.question, any_model=False)
         found = {name: await self._agents.find(turn.question.principal, name) for name in agent.handoffs}
         turn.record.notes += [f"agent {agent.name}: there is no agent {name}" for name in found if found[name] is None]
         turn.conversation.act_as(agent, [other for other in found.values() if other is not None])

@@ -130,3 +130,25 @@ async def test_a_key_reads_its_own_usage_alone(runtime: Runtime) -> None:
         assert {row["key_id"] for row in rows} == {own["id"]}
     for query in (f"usage?key_id={other['id']}", "usage?user=carol", "usage?user=dave"):
         assert (await ask(runtime, own["key"], "GET", query)).error["code"] == "insufficient_scope"
+
+
+async def test_an_agent_of_its_own_is_held_to_the_models_of_the_key(runtime: Runtime, second: Upstream) -> None:
+    key = (await make(runtime, models=["agent/poet", "agent/clerk", "small"], scopes=["chat", "agents"]))["key"]
+    assert (await runtime.chat(key, model="agent/poet")).status == 200, "a shared agent may have any model"
+    asked = len(second.requests)
+    for name, fields in (("poet", {"model": "large"}), ("clerk", {"model": "small", "handoffs": ["poet"]})):
+        made = await ask(runtime, key, "PUT", f"agents/{name}", {"prompt": "Mine.", **fields})
+        assert made.status in (200, 201), made.body
+    assert forbidden(await runtime.chat(key, model="agent/poet")), "its own of the same name is its own choice"
+    assert (await runtime.chat(key, model="agent/clerk")).status == 200
+    assert len(second.requests) == asked
+
+
+async def test_a_key_gets_no_answer_that_another_key_of_its_user_asked_for(runtime: Runtime) -> None:
+    wide, narrow = [(await make(runtime, user="carol", models=models))["key"] for models in (["large"], ["small"])]
+    body = {**QUESTION, "model": "large"}
+    repeated = {"idempotency-key": "retry-1"}
+    for key, status in ((wide, 200), (wide, 200), (narrow, 403)):
+        headers = {"authorization": f"Bearer {key}"} | repeated
+        async with runtime.client.post(f"{runtime.url}/v1/chat/completions", json=body, headers=headers) as answer:
+            assert answer.status == status
