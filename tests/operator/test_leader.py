@@ -309,6 +309,19 @@ async def test_a_lease_is_released_after_the_last_write_has_ended(stage: Stage) 
     assert (work.ended, stage.holder) == (1, "")
 
 
+@pytest.mark.parametrize(("holder", "left"), [("a", ""), ("b", "b")])
+async def test_a_lease_that_changed_unseen_is_released_by_its_holder_alone(
+    stage: Stage, holder: str, left: str
+) -> None:
+    """As by a renewal that was cut off before its answer came."""
+    elector = stage.operator("a")
+    assert await elector.attempt()
+    stage.change(renewTime="2026-01-01T00:00:01.000000Z", holderIdentity=holder)
+    assert await elector._drain()
+    await elector._release()
+    assert stage.holder == left
+
+
 async def test_a_lease_is_not_released_by_whoever_may_have_lost_it(stage: Stage) -> None:
     elector, work = stage.operator("a"), Work()
     task = asyncio.create_task(elector.run(work))

@@ -268,15 +268,24 @@ class Elector:
 
     async def _release(self) -> None:
         """Give the Lease up, so that another operator need not wait for its end."""
-        found = self._sight.record
-        if not (found and self._sight.exists):
-            return
         try:
             async with asyncio.timeout(self.terms.renew_deadline_seconds / 2):
-                self._see(await self._patch(lease.released(found, self.wall_clock())))
-            log.info("lease_released")
+                try:
+                    await self._let_go()
+                except ApiError as error:
+                    if error.status != HTTPStatus.CONFLICT:
+                        raise
+                    # A renewal was cut off on its way back, or a candidate marked the Lease.
+                    self._see(await self._read())
+                    await self._let_go()
         except (ApiError, *UNREACHABLE) as error:  # it ends by itself
             self._failed(error)
+
+    async def _let_go(self) -> None:
+        found = self._sight.record
+        if found and self._sight.exists and found.holder == self.terms.identity:
+            self._see(await self._patch(lease.released(found, self.wall_clock())))
+            log.info("lease_released")
 
     async def _read(self) -> Record | None:
         found = await self.api.get(LEASE, self.terms.namespace, self.terms.name)
